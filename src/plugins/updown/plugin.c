@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The updown plugin is not written yet. It exports no plugin symbol, so a loader refuses it. */
+
+typedef int cygnet_updown_is_empty;
