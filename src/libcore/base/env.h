@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The outside world as a table of functions: clock, randomness. Network and kernel reach the daemon as plugins' ops
+ * (cy_socket_ops, cy_kernel_ops), so that the simulator replaces them the same way. One env per daemon instance;
+ * functions may be called from any thread. Nothing else in the tree calls clock_gettime, time or getrandom.
+ */
+#ifndef LIBCORE_BASE_ENV_H
+#define LIBCORE_BASE_ENV_H
+
+#include <cygnet/types.h>
+
+struct env {
+	uint64_t (*now_ns)(struct env *e); /* monotonic */
+	int64_t (*wall)(struct env *e);    /* Unix seconds */
+	void (*random)(struct env *e, void *out, size_t n);
+	bool simulated; /* no threads: pool work and processes run inline under the simulator's schedule */
+};
+
+void env_real(struct env *e); /* CLOCK_MONOTONIC, CLOCK_REALTIME, getrandom(2) */
+
+static inline uint64_t env_now(struct env *e)
+{
+	return e->now_ns(e);
+}
+static inline uint64_t env_rand64(struct env *e)
+{
+	uint64_t v;
+
+	e->random(e, &v, sizeof(v));
+	return v;
+}
+/* Uniform in [0, n); n > 0. */
+uint64_t env_rand_below(struct env *e, uint64_t n);
+
+#define NS_PER_S  1000000000ull
+#define NS_PER_MS 1000000ull
+#define NS_PER_US 1000ull
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Helper processes: anything that may hang and cannot be cancelled as a thread (scripts, PAM). A manager thread forks
+ * (through a small pre-forked launcher, so that a big daemon is never copied), watches output and exit, and kills at
+ * the deadline: SIGTERM, 2 s later SIGKILL. Queue and number running are bounded.
+ */
+#ifndef LIBCORE_RUN_PROC_H
+#define LIBCORE_RUN_PROC_H
+
+#include "libcore/run/worker.h"
+
+struct procs;
+struct proc_spec {
+	const char *const *argv, *const *envp; /* NULL-terminated; copied */
+	uint32_t deadline_ms;                  /* 0: 60 s */
+	const char *owner;                     /* for statistics; long-lived */
+	/* On the manager thread; must not block. output: first 4 KiB of stdout and stderr. */
+	void (*done)(void *user, int status, bool timed_out, struct cy_slice output);
+	void *user;
+};
+struct procs_stats {
+	uint64_t started, finished, failed, killed, refused;
+	uint32_t running, queued;
+	uint64_t max_ms;
+};
+enum cy_err procs_new(
+    struct env *env, struct log *log, uint32_t max_running, uint32_t max_queued, struct procs **out);
+void procs_free(struct procs *p);                                       /* kills what runs */
+enum cy_err procs_spawn(struct procs *p, const struct proc_spec *spec); /* any thread; CY_E_LIMIT when full */
+void procs_read_stats(struct procs *p, struct procs_stats *out);
+
+#endif
