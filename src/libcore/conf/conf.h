@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ipsec.conf in both dialects to a set of connections. One `conf` per load; immutable, counted; a reload diffs two.
+ * Runs on any one thread; reads files, so never on a worker.
+ */
+#ifndef LIBCORE_CONF_CONF_H
+#define LIBCORE_CONF_CONF_H
+
+#include "libcore/base/log.h"
+#include "libcore/conf/conn.h"
+
+struct conf_problem {
+	const char *file;
+	uint32_t line;
+	enum cy_level level; /* ERROR: the conn (or file) is not loaded; WARN; NOTICE: old spelling */
+	const char *conn;    /* "" when not in a conn */
+	const char *text;    /* what is wrong */
+	const char *hint;    /* what to write instead, "" when none */
+};
+typedef void (*conf_problem_fn)(void *user, const struct conf_problem *p);
+
+/* `config setup`. */
+struct conf_setup {
+	enum conf_dialect dialect;
+	enum conn_unique unique;
+	bool unique_set;
+	bool strict_crl;
+	char *virtual_private; /* text */
+	char *charondebug;
+	uint32_t ike_port, natt_port; /* 0 = default */
+	char *secretsfile;
+	uint32_t nhelpers;
+};
+
+/* ca NAME sections. */
+struct conf_ca {
+	char *name, *cacert;
+	struct str_list crl_uris, ocsp_uris;
+};
+
+struct conf {
+	uint32_t refs;
+	struct conf_setup setup;
+	struct conn **conns; /* sorted by name; each a reference */
+	size_t n_conns;
+	struct conf_ca *cas;
+	size_t n_cas;
+	uint32_t n_errors, n_warnings;
+};
+
+/* root: prefix for relative includes = the directory of path. A conn with errors is left out; others load. */
+enum cy_err conf_load(const char *path, conf_problem_fn cb, void *user, struct conf **out) CY_MUST_USE;
+/* From memory, for tests and fuzzing; includes are refused. */
+enum cy_err conf_load_text(const char *text, size_t n, const char *name, conf_problem_fn cb, void *user,
+    struct conf **out) CY_MUST_USE;
+struct conf *conf_ref(struct conf *c);
+void conf_unref(struct conf *c);
+struct conn *conf_find(const struct conf *c, const char *name); /* borrowed */
+
+/* What a reload must do, by name and digest. */
+enum conf_change { CONF_ADDED = 1, CONF_REMOVED, CONF_CHANGED, CONF_SAME };
+void conf_diff(const struct conf *before, const struct conf *after,
+    void (*cb)(void *user, enum conf_change what, struct conn *before, struct conn *after), void *user);
+
+#endif

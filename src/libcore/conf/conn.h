@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A connection as the daemon uses it, after dialects, defaults, `also` and aliases are resolved. Immutable once loaded,
+ * counted and shared by SAs; a reload compares by `digest` and replaces only what changed. Sides are local and remote here,
+ * never left and right.
+ */
+#ifndef LIBCORE_CONF_CONN_H
+#define LIBCORE_CONF_CONN_H
+
+#include <cygnet/kernel.h>
+
+#include "libcore/base/addr.h"
+#include "libcore/base/ident.h"
+#include "libcore/crypto/proposal.h"
+
+enum conf_dialect { DIALECT_AUTO, DIALECT_STRONGSWAN, DIALECT_LIBRESWAN };
+enum conn_version { CONN_IKE_ANY, CONN_IKEV1, CONN_IKEV2 };
+enum conn_auto { AUTO_IGNORE, AUTO_ADD, AUTO_ROUTE, AUTO_START, AUTO_KEEP };
+enum conn_auth { AUTH_NONE, AUTH_PSK, AUTH_PUBKEY, AUTH_NULL, AUTH_EAP, AUTH_XAUTH, AUTH_NEVER };
+enum conn_type { TYPE_TUNNEL, TYPE_TRANSPORT, TYPE_PASS, TYPE_DROP };
+enum conn_dpd { DPD_NONE, DPD_CLEAR, DPD_HOLD, DPD_RESTART };
+enum conn_sendcert { SENDCERT_IFASKED, SENDCERT_ALWAYS, SENDCERT_NEVER };
+enum conn_frag { FRAG_YES, FRAG_ACCEPT, FRAG_FORCE, FRAG_NO };
+enum conn_unique { UNIQUE_REPLACE, UNIQUE_KEEP, UNIQUE_NO, UNIQUE_NEVER };
+
+struct str_list {
+	char **s; /* owned */
+	size_t n;
+};
+
+/* Where the peer (or we) may be. An empty list is %any. */
+struct host_spec {
+	struct str_list names;     /* as written: addresses, ranges, DNS names, %defaultroute, %any */
+	struct addr_range *ranges; /* the numeric ones, parsed; owned */
+	size_t n_ranges;
+	bool any;            /* %any or allowany */
+	bool any_ip6;        /* %any6 */
+	bool defaultroute;   /* %defaultroute */
+	struct str_list dns; /* to be resolved */
+	uint16_t port;       /* leftikeport; 0 = 500 */
+};
+
+struct conn_auth_round {
+	enum conn_auth method;
+	bool rsa_only, ecdsa_only, ed_only; /* pubkey restricted to a key type */
+	uint32_t hashes;                    /* bit per enum cy_hash, 0 = any */
+	struct ident id;                    /* ID_ANY: not set */
+	struct str_list certs;              /* leftcert */
+	char *pubkey;                       /* leftsigkey / leftrsasigkey as written, or NULL */
+	struct ident ca;                    /* leftca; ID_ANY none */
+	char *eap_method;
+};
+
+struct conn_end {
+	struct host_spec host;
+	struct conn_auth_round auth[2];
+	uint8_t n_auth;
+	enum conn_sendcert sendcert;
+	struct cy_ts *ts; /* leftsubnet, with protoport; none: dynamic (own address or virtual IP) */
+	size_t n_ts;
+	bool ts_dynamic;                 /* use the address (or virtual IP) of this side */
+	bool ts_per_child;               /* libreswan leftsubnets: every pair a CHILD_SA of its own */
+	uint8_t ts_proto;                /* protoport applied to dynamic selectors */
+	uint16_t ts_port_lo, ts_port_hi; /* 0..65535 when any */
+	struct str_list
+	    pools; /* remote side of a responder: named pools or ranges ("10.3.0.0/24", "%dhcp") */
+	bool request_vip4, request_vip6; /* local side: leftsourceip=%config, %config4, %config6 */
+	struct cy_addr *request_addrs;   /* ask for this very address */
+	size_t n_request_addrs;
+	struct cy_addr source_ip; /* libreswan leftsourceip: local source address */
+	struct cy_addr *dns;      /* rightdns: given to clients; or local: requested */
+	size_t n_dns;
+	bool request_dns;
+	char *updown;
+	bool hostaccess, firewall;
+};
+
+struct conn {
+	uint32_t refs;
+	char *name;
+	char *file;
+	uint32_t line;
+	enum conf_dialect dialect;
+	enum conn_version version;
+	enum conn_auto start;
+	enum conn_type type;
+	struct conn_end local, remote;
+	struct proposal_list ike, child; /* empty: the defaults */
+	bool ike_strict, child_strict;   /* no defaults appended */
+	bool child_ah;
+	bool aggressive, mobike, compress, rekey, reauth, pfs, force_encap, install_policy, sha256_96;
+	bool allow_esn, require_esn;
+	enum conn_frag fragmentation;
+	enum conn_unique unique;
+	enum conn_dpd dpd_action, close_action;
+	uint32_t dpd_delay_s, dpd_timeout_s;       /* 0 = off */
+	uint32_t ike_lifetime_s, child_lifetime_s; /* hard */
+	uint32_t rekey_margin_s, rekey_fuzz_pct;
+	uint64_t life_bytes, life_packets, margin_bytes, margin_packets;
+	uint32_t keyingtries;           /* 0 = for ever */
+	uint32_t retransmit_tries;      /* 0 = the daemon's */
+	uint32_t retransmit_timeout_ms; /* 0 = the daemon's */
+	uint32_t inactivity_s;
+	uint32_t reqid;         /* 0 = chosen */
+	uint32_t replay_window; /* packets; UINT32_MAX: the daemon's default */
+	uint32_t tfc;
+	struct cy_mark mark_in, mark_out;
+	bool mark_unique, mark_unique_dir;
+	uint32_t if_id_in, if_id_out;
+	uint8_t ike_dscp, copy_dscp;
+	bool no_ecn, no_pmtu_disc;
+	uint32_t priority; /* 0 = computed */
+	uint32_t mtu, metric;
+	uint64_t digest[2]; /* of everything above that matters; equal = unchanged */
+};
+
+struct conn *conn_ref(struct conn *c); /* any thread */
+void conn_unref(struct conn *c);
+/* Defaults of the dialect; name copied. */
+enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **out) CY_MUST_USE;
+/* One paragraph in plain words: who may connect how (ipsec check). */
+char *conn_describe(const struct conn *c);
+
+#endif
