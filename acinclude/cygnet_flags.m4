@@ -19,18 +19,16 @@ AC_DEFUN([CYGNET_CFLAG], [
 	])
 ])
 
-# CYGNET_LDFLAG(VARIABLE, FLAG...)
-# Appends to VARIABLE each FLAG with which a program links.
+# CYGNET_LDFLAG(VARIABLE, FLAG)
+# Appends to VARIABLE the FLAG if a program links with it.
 AC_DEFUN([CYGNET_LDFLAG], [
-	m4_foreach_w([_flag], [$2], [
-		AS_VAR_PUSHDEF([cygnet_cv], [cygnet_cv_ldflag_]_flag)
-		AC_CACHE_CHECK([whether the linker accepts ]m4_dquote(_flag), [cygnet_cv], [
-			cygnet_saved=$LDFLAGS
-			LDFLAGS="$LDFLAGS m4_dquote(_flag)"
-			AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])],
-			    [AS_VAR_SET([cygnet_cv], [yes])], [AS_VAR_SET([cygnet_cv], [no])])
-			LDFLAGS=$cygnet_saved])
-		AS_VAR_IF([cygnet_cv], [yes], [AS_VAR_APPEND([$1], [" m4_dquote(_flag)"])])
-		AS_VAR_POPDEF([cygnet_cv])
-	])
+	AS_VAR_PUSHDEF([cygnet_cv], [cygnet_cv_ldflag_$2])
+	AC_CACHE_CHECK([whether the linker accepts $2], [cygnet_cv], [
+		cygnet_saved=$LDFLAGS
+		LDFLAGS="$LDFLAGS $2"
+		AC_LINK_IFELSE([AC_LANG_PROGRAM([], [])],
+		    [AS_VAR_SET([cygnet_cv], [yes])], [AS_VAR_SET([cygnet_cv], [no])])
+		LDFLAGS=$cygnet_saved])
+	AS_VAR_IF([cygnet_cv], [yes], [AS_VAR_APPEND([$1], [" $2"])])
+	AS_VAR_POPDEF([cygnet_cv])
 ])
