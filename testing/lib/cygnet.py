@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cygnet as a peer. How its programs are called, and how their answers are read, is all in this file."""
+import json
+import os
+
+from .conn import Child, Sa, ipsec_conf_common, ipsec_section
+from .peer import Peer
+from .proc import Background, Failure, require, run_status
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# Retransmission as lively as the other peers' in these tests: first repeat after 1 s, given up after about 10 s.
+SETTINGS = """charon {{
+	retransmit_base = 1.4
+	retransmit_timeout = 1
+	retransmit_tries = 5
+	plugins {{
+		kernel-tun {{
+			enabled = {tun}
+		}}
+		kernel-netlink {{
+			ipsec = {netlink}
+		}}
+	}}
+}}
+"""
+
+
+def build_dir():
+    """Where the programs under test were built."""
+    return os.environ.get("CYGNET_BUILD", os.path.join(ROOT, "build-check"))
+
+
+class Cygnet(Peer):
+    kind = "cygnet"
+
+    def __init__(self, ns, side, directory, backend):
+        super().__init__(ns, side, directory, backend)
+        self.conns = []
+        self.secrets = []
+
+    # Command lines
+
+    def daemon_argv(self):
+        return [os.path.join(build_dir(), "cygnetd"), "--nofork", "--conf", self.path("ipsec.conf"),
+                "--secrets", self.path("ipsec.secrets"), "--settings", self.path("cygnet.conf"),
+                "--rundir", self.path("run"), "--plugindir", os.path.join(build_dir(), "plugins")]
+
+    def tool_argv(self, *verb):
+        return [os.path.join(build_dir(), "ipsec"), "--rundir", self.path("run"), *verb]
+
+    def ipsec_status(self, *verb, timeout=60):
+        """(exit status, output) of the tool."""
+        return run_status(self.ns.argv(*self.tool_argv(*verb)), timeout=timeout)
+
+    def ipsec(self, *verb, timeout=60):
+        status, out = self.ipsec_status(*verb, timeout=timeout)
+        if status != 0:
+            raise Failure(f"{self.label}: ipsec {' '.join(verb)}: status {status}: {out.strip()[-400:]}")
+        return out
+
+    def query(self, *verb):
+        out = self.ipsec(*verb, "--json")
+        try:
+            return json.loads(out)
+        except ValueError:
+            raise Failure(f"{self.label}: ipsec {' '.join(verb)} --json is no JSON: {out[:300]}") from None
+
+    # What every peer can do
+
+    def start(self):
+        os.makedirs(self.path("run"), exist_ok=True)
+        kernel = self.backend == "kernel"
+        self.write("cygnet.conf", SETTINGS.format(tun="no" if kernel else "yes", netlink="yes" if kernel else "no"))
+        self._write_conf()
+        self.process = Background(self.ns.argv(*self.daemon_argv()), self.log)
+        self.process.name = "cygnetd"
+        self.wait_ready(lambda: self.ipsec_status("status")[0] == 0)
+
+    def configure(self, *conns):
+        for conn in conns:
+            local, remote = conn.seen_from(self.side)
+            if "psk" in (local.auth, remote.auth):
+                self.secrets.append(f'{local.id} {remote.id} : PSK "{conn.psk}"')
+            if local.cert:
+                kind = "RSA" if local.cert.kind.startswith("rsa") else "ECDSA"
+                self.secrets.append(f": {kind} {local.cert.key}")
+            self.conns.append(conn)
+        self._write_conf()
+        self.ipsec("reload")
+
+    def _write_conf(self):
+        text = "config setup\n\tdialect=strongswan\n\tuniqueids=yes\n\n"
+        authorities = {}
+        for conn in self.conns:
+            for end in conn.seen_from(self.side):
+                if end.cert:
+                    for ca in [end.cert.root, *(end.cert.intermediates if end is conn.seen_from(self.side)[0] else [])]:
+                        authorities[ca.name] = ca.path
+        for name, path in authorities.items():
+            text += ipsec_section("ca", name, [("cacert", path), ("auto", "add")])
+        for conn in self.conns:
+            text += ipsec_section("conn", conn.name, self._conn_lines(conn))
+        self.write("ipsec.conf", text)
+        self.write("ipsec.secrets", "".join(f"{line}\n" for line in self.secrets))
+
+    def _conn_lines(self, conn):
+        local, remote = conn.seen_from(self.side)
+        lines = [("keyexchange", "ikev2"), *ipsec_conf_common(conn, self.side), ("ike", conn.ike + "!"), ("esp", conn.esp + "!"),
+                 ("mobike", "no"), ("fragmentation", "yes" if conn.fragmentation else "no"), ("keyingtries", "1"),
+                 ("leftauth", local.auth), ("rightauth", remote.auth),
+                 ("auto", {"add": "add", "route": "route", "start": "start"}[conn.start])]
+        if local.cert:
+            lines += [("leftcert", local.cert.path), ("leftsendcert", "always")]
+        if remote.cert:
+            lines.append(("rightca", f'"{_subject(remote.cert.root)}"'))
+        if local.vips:
+            lines.append(("leftsourceip", ",".join({"0.0.0.0": "%config4", "::": "%config6"}.get(v, v) for v in local.vips)))
+        if local.pools:
+            lines.append(("rightsourceip", ",".join(local.pools)))
+        if local.dns:
+            lines.append(("rightdns", ",".join(local.dns)))
+        if conn.encap:
+            lines.append(("forceencaps", "yes"))
+        if conn.dpd:
+            lines += [("dpdaction", "clear"), ("dpddelay", f"{conn.dpd}s")]
+        for key, value in (("ikelifetime", conn.ike_lifetime), ("lifetime", conn.lifetime)):
+            if value:
+                # the dialect names the end of the lifetime; the rekeying comes `margintime` before it
+                lines.append((key, f"{value * 4}s"))
+        if conn.lifetime or conn.ike_lifetime:
+            lines += [("margintime", f"{(conn.lifetime or conn.ike_lifetime) * 3}s"), ("rekeyfuzz", "0%")]
+        return lines
+
+    def up(self, name="net-net", timeout=60):
+        self.ipsec("up", name, timeout=timeout)
+
+    def down(self, name="net-net"):
+        self.ipsec("down", name)
+
+    def down_child(self, name="net-net"):
+        self.ipsec("down", name + "{}")
+
+    def rekey_child(self, name="net-net"):
+        self.ipsec("rekey", name + "{}")
+
+    def rekey_ike(self, name="net-net"):
+        self.ipsec("rekey", name)
+
+    def sas(self):
+        found = []
+        for sa in self.query("status")["ike_sas"]:
+            if sa["state"] != "ESTABLISHED":
+                continue
+            children = [Child(c["name"], c["spi_in"], c["spi_out"], c["packets_in"], c["packets_out"], c["bytes_in"],
+                              c["bytes_out"]) for c in sa["children"] if c["state"] == "INSTALLED"]
+            found.append(Sa(sa["name"], (sa["spi_i"], sa["spi_r"]), sa["remote_id"], children, sa.get("vips", [])))
+        return found
+
+    def leases(self):
+        return {pool["name"]: [x["address"] for x in pool["leases"] if x["online"]] for pool in self.query("leases")["pools"]}
+
+    def dns(self):
+        return [d for sa in self.query("status")["ike_sas"] for d in sa.get("dns", [])]
+
+    def wait_trap(self):
+        """`route` answers when the policy is in place; so does a reload with auto=route."""
+
+    def stop(self):
+        if self.process and self.process.alive():
+            status = self.process.stop()
+            require(status == 0, f"{self.label} ended with status {status}: {self.log_text()[-500:]}")
+        require("Sanitizer" not in self.log_text(), f"{self.label}: a sanitizer spoke: see its log")
+        for conn in self.conns:
+            require(not conn.psk or conn.psk not in self.log_text(), f"{self.label}: the pre-shared key is in the log")
+
+
+def _subject(cert):
+    return f"O=cygnet test, CN={cert.name}"
+
+
+def available():
+    return os.access(os.path.join(build_dir(), "cygnetd"), os.X_OK)
