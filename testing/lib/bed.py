@@ -52,12 +52,13 @@ class Bed:
             end.auth, end.cert = "pubkey", self.pki.leaf(end.id, above, kind, bulk)
         return conn
 
-    def start(self, conn, right_conn=None):
-        """Starts both daemons with that connection; right_conn when the responder has it written differently."""
+    def start(self, conn, right_conn=None, left_changes=None):
+        """Starts both daemons with that connection; right_conn when the responder has it written differently, left_changes
+        for what only the initiator does."""
         if self.site.nat and right_conn is None:
             right_conn = conn.but()
             right_conn.left.addr = "%any"
-        for side, mine in (("right", right_conn or conn), ("left", conn)):
+        for side, mine in (("right", right_conn or conn), ("left", conn.but(**(left_changes or {})))):
             peer = PEERS[self.kinds[side]](getattr(self.site, side), side, os.path.join(self.dir, side), self.backend)
             setattr(self, side, peer)
             peer.start()
@@ -96,17 +97,19 @@ class Bed:
         for peer in peers or self.peers:
             wait_for(lambda p=peer: not p.sas(), f"{peer.label} to have no SA left", timeout)
 
-    def traffic(self, sender=None, receiver=None, address=None, transfer_size=1 << 20, kinds=("esp", "espudp")):
-        """Pings and a TCP transfer both ways through the tunnel: answered, only ESP on the wire, and counted by both ends."""
+    def traffic(self, sender=None, receiver=None, address=None, transfer_size=1 << 20, kinds=("esp", "espudp"),
+                counted=True):
+        """Pings and a TCP transfer through the tunnel: answered, only ESP on the wire, and counted by both ends. Without
+        `counted` the tunnel may still be coming up, and a first ping may be lost."""
         site = self.site
         sender, receiver = sender or site.alice, receiver or site.bob
         address = address or site.BOB
-        before = [p.child() for p in self.peers]
+        before = [p.child() for p in self.peers] if counted else []
         with self.wire() as wire:
             require_ping(sender, address)
             if transfer_size:
                 transfer(sender, receiver, address, transfer_size)
-            wire.require_encrypted(3, kinds)
+            wire.require_encrypted(3 if counted else 1, kinds)
         for peer, old in zip(self.peers, before):
             new = peer.child()
             require(new is not None, f"{peer.label} has no CHILD_SA after the traffic")

@@ -60,6 +60,7 @@ class Child:
     packets_out: int
     bytes_in: int
     bytes_out: int
+    remote_ts: list = field(default_factory=list)
 
 
 @dataclass

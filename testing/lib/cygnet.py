@@ -26,28 +26,28 @@ SETTINGS = """charon {{
 """
 
 
-def build_dir():
-    """Where the programs under test were built."""
-    return os.environ.get("CYGNET_BUILD", os.path.join(ROOT, "build-check"))
+def installed(*path):
+    """Where the programs under test were installed (testing/lib/build does)."""
+    return os.path.join(os.environ.get("CYGNET_PREFIX", os.path.join(ROOT, "build-check", "inst")), *path)
 
 
 class Cygnet(Peer):
     kind = "cygnet"
+    rekeys_on_command = False
 
     def __init__(self, ns, side, directory, backend):
         super().__init__(ns, side, directory, backend)
-        self.conns = []
         self.secrets = []
 
     # Command lines
 
     def daemon_argv(self):
-        return [os.path.join(build_dir(), "cygnetd"), "--nofork", "--conf", self.path("ipsec.conf"),
+        return [installed("sbin", "cygnetd"), "--nofork", "--conf", self.path("ipsec.conf"),
                 "--secrets", self.path("ipsec.secrets"), "--settings", self.path("cygnet.conf"),
-                "--rundir", self.path("run"), "--plugindir", os.path.join(build_dir(), "plugins")]
+                "--rundir", self.path("run"), "--plugindir", installed("lib", "cygnet", "plugins")]
 
     def tool_argv(self, *verb):
-        return [os.path.join(build_dir(), "ipsec"), "--rundir", self.path("run"), *verb]
+        return [installed("sbin", "ipsec"), "--rundir", self.path("run"), *verb]
 
     def ipsec_status(self, *verb, timeout=60):
         """(exit status, output) of the tool."""
@@ -72,6 +72,7 @@ class Cygnet(Peer):
         os.makedirs(self.path("run"), exist_ok=True)
         kernel = self.backend == "kernel"
         self.write("cygnet.conf", SETTINGS.format(tun="no" if kernel else "yes", netlink="yes" if kernel else "no"))
+        self.secrets = []
         self._write_conf()
         self.process = Background(self.ns.argv(*self.daemon_argv()), self.log)
         self.process.name = "cygnetd"
@@ -141,19 +142,13 @@ class Cygnet(Peer):
     def down_child(self, name="net-net"):
         self.ipsec("down", name + "{}")
 
-    def rekey_child(self, name="net-net"):
-        self.ipsec("rekey", name + "{}")
-
-    def rekey_ike(self, name="net-net"):
-        self.ipsec("rekey", name)
-
     def sas(self):
         found = []
         for sa in self.query("status")["ike_sas"]:
             if sa["state"] != "ESTABLISHED":
                 continue
             children = [Child(c["name"], c["spi_in"], c["spi_out"], c["packets_in"], c["packets_out"], c["bytes_in"],
-                              c["bytes_out"]) for c in sa["children"] if c["state"] == "INSTALLED"]
+                              c["bytes_out"], c["remote_ts"]) for c in sa["children"] if c["state"] == "INSTALLED"]
             found.append(Sa(sa["name"], (sa["spi_i"], sa["spi_r"]), sa["remote_id"], children, sa.get("vips", [])))
         return found
 
@@ -180,4 +175,4 @@ def _subject(cert):
 
 
 def available():
-    return os.access(os.path.join(build_dir(), "cygnetd"), os.X_OK)
+    return os.access(installed("sbin", "cygnetd"), os.X_OK)

@@ -25,7 +25,7 @@ class Libreswan(Peer):
         for name in ("run", "nss"):
             os.makedirs(self.path(name), exist_ok=True)
         run(["certutil", "-N", "-d", "sql:" + self.path("nss"), "--empty-password"])
-        self.conns, self.secrets = [], []
+        self.secrets = []
         self._write_conf()
         lower = os.path.join(unpacked("libreswan"), "usr")
         self.process = Background(self.ns.argv("sh", "-c", START, "pluto", lower, self.dir), self.log)

@@ -145,9 +145,10 @@ class Site:
     LEFT_NET, RIGHT_NET = "10.1.0.0/16", "10.2.0.0/16"
     LEFT_NET6, RIGHT_NET6 = "fd01::/64", "fd02::/64"
     ALICE, BOB, ALICE6, BOB6 = "10.1.0.10", "10.2.0.10", "fd01::10", "fd02::10"
+    EXTRA_NET, EXTRA = "10.4.0.0/24", "10.4.0.1"   # for a scenario that wants a second network behind right
     POOL, POOL6 = "10.3.0.0/24", "fd03::/120"
     #: what must never be seen in clear on the wire
-    INNER = ("10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/24", "fd01::/64", "fd02::/64", "fd03::/120")
+    INNER = ("10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/24", "10.4.0.0/24", "fd01::/64", "fd02::/64", "fd03::/120")
 
     def __init__(self, net, nat=False, mtu=1500):
         self.net = net
@@ -166,7 +167,7 @@ class Site:
             net.link(self.nat, "out0", ["10.9.0.254/24", "fd09::254/64"],
                      self.right, "wan0", ["10.9.0.2/24", "fd09::2/64"], mtu)
             self.nat.nft("table inet nat { chain post { type nat hook postrouting priority 100; policy accept;\n"
-                         "oifname out0 masquerade; } }\n")
+                         "oifname out0 masquerade\n} }\n")
             hop, hop6, back, back6 = "10.8.0.254", "fd08::254", "10.9.0.254", "fd09::254"
         else:
             net.link(self.left, "wan0", ["10.9.0.1/24", "fd09::1/64"],

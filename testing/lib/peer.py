@@ -10,6 +10,8 @@ class Peer:
 
     Subclasses: configure(conns), start(), up(), down(), rekey_child(), rekey_ike(), sas(), stop()."""
     kind = "?"
+    #: whether rekey_child() and rekey_ike() exist; otherwise it rekeys only when a lifetime says so
+    rekeys_on_command = True
 
     def __init__(self, ns, side, directory, backend):
         self.ns = ns
@@ -17,6 +19,7 @@ class Peer:
         self.dir = directory
         self.backend = backend
         self.process = None
+        self.conns = []
         os.makedirs(directory, exist_ok=True)
 
     @property
@@ -66,3 +69,10 @@ class Peer:
 
     def kill(self):
         self.process.kill()
+
+    def restart(self):
+        """Killed and started again with the same connections, as after a power cut."""
+        self.kill()
+        self.start()
+        conns, self.conns = self.conns, []
+        self.configure(*conns)

@@ -5,6 +5,9 @@ import signal
 import subprocess
 import time
 
+#: all timeouts are multiplied by it: what takes a second on a machine takes many in a guest that is emulated
+SLOW = float(os.environ.get("CYGNET_SLOW", "1"))
+
 
 class Failure(Exception):
     """A test failed; the text is the plain reason."""
@@ -17,7 +20,7 @@ def require(condition, reason):
 
 def wait_for(condition, what, timeout=30, interval=0.1):
     """Polls condition() until it is true and returns its value. Failing says what was waited for."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * SLOW
     while True:
         value = condition()
         if value:
@@ -39,7 +42,7 @@ def run_status(argv, timeout=60, stdin="", env=None):
     """As run(), but returns (exit status, output) whatever the status is."""
     full = {**os.environ, **env} if env else None
     try:
-        done = subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout,
+        done = subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout * SLOW,
                               text=True, errors="replace", env=full, check=False)
     except subprocess.TimeoutExpired as late:
         seen = (late.output or b"").decode(errors="replace") if isinstance(late.output, bytes) else late.output or ""
@@ -82,7 +85,7 @@ class Background:
         if self.alive():
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(timeout)
+                self.process.wait(timeout * SLOW)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise Failure(f"{self.name} (pid {self.pid}) did not end within {timeout} s of SIGTERM") from None

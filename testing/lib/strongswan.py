@@ -13,7 +13,7 @@ PACKAGES = ["libstrongswan", "libstrongswan-standard-plugins", "libstrongswan-ex
             "libcharon-extauth-plugins", "strongswan-libcharon", "strongswan-charon", "strongswan-swanctl"]
 
 PLUGINS = ("random nonce openssl aes sha1 sha2 md5 hmac kdf gmp gcm ccm ctr cmac xcbc chapoly curve25519 mgf1 x509 constraints "
-           "pubkey pkcs1 pkcs8 pkcs12 pem revocation drbg {kernel} socket-default vici updown")
+           "pubkey pkcs1 pkcs8 pkcs12 pem revocation drbg {kernel} socket-default vici updown resolve")
 
 CONF = """charon {{
 	load = {plugins}
@@ -33,6 +33,12 @@ CONF = """charon {{
 		}}
 	}}
 	plugins {{
+		resolve {{
+			file = {dir}/resolv.conf
+			resolvconf {{
+				path = /nonexistent
+			}}
+		}}
 		vici {{
 			socket = unix:///run/charon.vici
 		}}
@@ -51,7 +57,7 @@ class StrongSwan(Peer):
 
     def start(self):
         plugins = PLUGINS.format(kernel="kernel-libipsec kernel-netlink" if self.backend == "userspace" else "kernel-netlink")
-        conf = self.write("strongswan.conf", CONF.format(plugins=plugins, log=self.log))
+        conf = self.write("strongswan.conf", CONF.format(plugins=plugins, log=self.log, dir=self.dir))
         run_dir = self.path("run")
         os.makedirs(run_dir, exist_ok=True)
         lower = ":".join(os.path.join(unpacked(p), "usr") for p in PACKAGES)
@@ -102,6 +108,7 @@ class StrongSwan(Peer):
                 dns = [d for d in local.dns if (":" in d) == (":" in net)]
                 self._do("load-pool", {f"{conn.name}-{i}": {**pool, **({"dns": dns} if dns else {})}})
                 pools.append(f"{conn.name}-{i}")
+            self.conns.append(conn)
             self._do("load-conn", {conn.name: self._connection(conn, local, remote, pools)})
 
     def _connection(self, conn, local, remote, pools):
@@ -145,7 +152,7 @@ class StrongSwan(Peer):
                 if sa.get("state") != "ESTABLISHED":
                     continue
                 children = [Child(c["name"], c["spi-in"], c["spi-out"], int(c.get("packets-in", 0)),
-                                  int(c.get("packets-out", 0)), int(c.get("bytes-in", 0)), int(c.get("bytes-out", 0)))
+                                  int(c.get("packets-out", 0)), int(c.get("bytes-in", 0)), int(c.get("bytes-out", 0)), c.get("remote-ts", []))
                             for c in sa.get("child-sas", {}).values() if c["state"] == "INSTALLED"]
                 found.append(Sa(name, (sa["initiator-spi"], sa["responder-spi"]), sa.get("remote-id", ""), children,
                                 sa.get("local-vips", [])))
@@ -159,8 +166,7 @@ class StrongSwan(Peer):
 
     def dns(self):
         """The name servers that were received."""
-        text = self.log_text()
-        return [line.split("DNS server ")[1].split()[0] for line in text.splitlines() if "installing DNS server" in line]
+        return [line.split()[1] for line in _read(self.path("resolv.conf")).splitlines() if line.startswith("nameserver")]
 
     def stop(self):
         if self.process and self.process.alive():
