@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "sockets.h"
+
+#include <errno.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define DEFAULT_RCVBUF  (4 << 20)
+#define DEFAULT_SNDBUF  (1 << 20)
+#define EPHEMERAL_TRIES 16
+
+void sockaddr_from_addr(const struct cy_addr *a, struct sockaddr_storage *out, socklen_t *out_len)
+{
+	memset(out, 0, sizeof(*out));
+	if (a->family == AF_INET6) {
+		struct sockaddr_in6 *s6 = (struct sockaddr_in6 *)out;
+
+		s6->sin6_family = AF_INET6;
+		s6->sin6_port = htons(a->port);
+		s6->sin6_scope_id = a->scope;
+		memcpy(&s6->sin6_addr, a->ip, 16);
+		*out_len = sizeof(*s6);
+	} else {
+		struct sockaddr_in *s4 = (struct sockaddr_in *)out;
+
+		s4->sin_family = AF_INET;
+		s4->sin_port = htons(a->port);
+		memcpy(&s4->sin_addr, a->ip, 4);
+		*out_len = sizeof(*s4);
+	}
+}
+
+void addr_from_sockaddr(const struct sockaddr_storage *sa, struct cy_addr *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (sa->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *s6 = (const struct sockaddr_in6 *)sa;
+
+		out->family = AF_INET6;
+		out->port = ntohs(s6->sin6_port);
+		out->scope = s6->sin6_scope_id;
+		memcpy(out->ip, &s6->sin6_addr, 16);
+	} else if (sa->ss_family == AF_INET) {
+		const struct sockaddr_in *s4 = (const struct sockaddr_in *)sa;
+
+		out->family = AF_INET;
+		out->port = ntohs(s4->sin_port);
+		memcpy(out->ip, &s4->sin_addr, 4);
+	}
+}
+
+static bool set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) == 0;
+}
+
+/* Beyond net.core.[rw]mem_max where privileges allow. */
+static void set_buffer(int fd, int force, int plain, uint32_t bytes)
+{
+	int value = bytes > INT32_MAX / 2 ? INT32_MAX / 2 : (int)bytes;
+
+	if (!set_int(fd, SOL_SOCKET, force, value))
+		set_int(fd, SOL_SOCKET, plain, value);
+}
+
+/* The options without which the daemon would answer from the wrong address. */
+static bool set_needed_options(int fd, int family)
+{
+	if (family == AF_INET)
+		return set_int(fd, IPPROTO_IP, IP_PKTINFO, 1) && set_int(fd, IPPROTO_IP, IP_RECVTOS, 1) &&
+		    set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+	return set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) && set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) &&
+	    set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) &&
+	    /* fragment big datagrams here instead of EMSGSIZE */
+	    set_int(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+}
+
+static uint32_t buffer_size(const struct plugin *p, uint32_t wanted, const char *setting, uint32_t fallback)
+{
+	int64_t bytes = wanted ? wanted : p->host->setting_int(p->self, setting, fallback);
+
+	return bytes < 4096 ? 4096 : bytes > INT32_MAX / 2 ? INT32_MAX / 2 : (uint32_t)bytes;
+}
+
+static void set_wanted_options(const struct plugin *p, const struct cy_socket_config *cfg, struct sock *s)
+{
+	socklen_t len = sizeof(s->rcvbuf);
+
+	set_buffer(s->fd, SO_RCVBUFFORCE, SO_RCVBUF, buffer_size(p, cfg->rcvbuf, "rcvbuf", DEFAULT_RCVBUF));
+	set_buffer(s->fd, SO_SNDBUFFORCE, SO_SNDBUF, buffer_size(p, cfg->sndbuf, "sndbuf", DEFAULT_SNDBUF));
+	getsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &s->rcvbuf, &len);
+	set_int(s->fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+	if (cfg->mark && setsockopt(s->fd, SOL_SOCKET, SO_MARK, &cfg->mark, sizeof(cfg->mark)) < 0)
+		p->host->log(
+		    p->self, CY_LOG_WARN, "cannot set socket mark 0x%x: %s", cfg->mark, strerror(errno));
+}
+
+/* Binds the wildcard address; on success s->port is the port that it got. */
+static int bind_any(struct sock *s, uint16_t port)
+{
+	struct cy_addr any = {.family = s->family, .port = port};
+	struct sockaddr_storage sa;
+	socklen_t len;
+
+	sockaddr_from_addr(&any, &sa, &len);
+	if (bind(s->fd, (struct sockaddr *)&sa, len) < 0)
+		return -1;
+	len = sizeof(sa);
+	if (getsockname(s->fd, (struct sockaddr *)&sa, &len) < 0)
+		return -1;
+	addr_from_sockaddr(&sa, &any);
+	s->port = any.port;
+	return 0;
+}
+
+static enum cy_err err_from_errno(int e)
+{
+	switch (e) {
+	case EAFNOSUPPORT:
+	case EADDRNOTAVAIL:
+		return CY_E_UNSUPPORTED;
+	case EACCES:
+	case EPERM:
+		return CY_E_DENIED;
+	case EADDRINUSE:
+		return CY_E_EXISTS;
+	default:
+		return CY_E_IO;
+	}
+}
+
+static enum cy_err sock_open(const struct plugin *p, const struct cy_socket_config *cfg, uint16_t family,
+    uint16_t port, bool natt, struct sock *out)
+{
+	struct sock s = {.family = family, .natt = natt};
+	int e;
+
+	s.fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
+	if (s.fd < 0)
+		return err_from_errno(errno);
+	if (set_needed_options(s.fd, family) && bind_any(&s, port) == 0) {
+		set_wanted_options(p, cfg, &s);
+		*out = s;
+		return CY_OK;
+	}
+	e = errno;
+	close(s.fd);
+	errno = e;
+	return err_from_errno(e);
+}
+
+static void close_from(struct sockets *s, size_t first)
+{
+	while (s->n > first)
+		close(s->sock[--s->n].fd);
+}
+
+/* The same port in both families. A family that this host does not have is left out. */
+static enum cy_err open_port(
+    struct sockets *s, const struct cy_socket_config *cfg, uint16_t port, bool natt, int tries)
+{
+	const struct cy_host *host = s->plugin->host;
+	size_t first = s->n;
+	uint16_t wanted = port;
+	enum cy_err err = CY_E_UNSUPPORTED;
+
+	for (int i = 0; i < 2; i++) {
+		uint16_t family = i ? AF_INET6 : AF_INET;
+
+		if (!(i ? cfg->ipv6 : cfg->ipv4))
+			continue;
+		err = sock_open(s->plugin, cfg, family, wanted, natt, &s->sock[s->n]);
+		if (err == CY_OK) {
+			wanted = s->sock[s->n++].port;
+			continue;
+		}
+		if (err == CY_E_UNSUPPORTED) {
+			host->log(s->plugin->self, CY_LOG_NOTICE, "no IPv%d sockets: %s", i ? 6 : 4,
+			    strerror(errno));
+			continue;
+		}
+		if (err == CY_E_EXISTS && port == 0 && tries > 0) {
+			/* free in the other family only: draw again */
+			close_from(s, first);
+			return open_port(s, cfg, port, natt, tries - 1);
+		}
+		host->log(s->plugin->self, CY_LOG_ERROR, "cannot open IPv%d UDP port %u: %s%s", i ? 6 : 4,
+		    wanted, strerror(errno), err == CY_E_EXISTS ? " (is another IKE daemon running?)" : "");
+		return err;
+	}
+	return s->n > first ? CY_OK : err;
+}
+
+enum cy_err sockets_open(void *plugin, const struct cy_socket_config *cfg, void **out_s, uint32_t *out_lanes)
+{
+	struct sockets *s = calloc(1, sizeof(*s));
+	enum cy_err err;
+
+	if (!s)
+		return CY_E_NOMEM;
+	s->plugin = plugin;
+	err = rx_new(&s->rx);
+	if (err == CY_OK)
+		err = open_port(s, cfg, cfg->port, false, EPHEMERAL_TRIES);
+	if (err == CY_OK)
+		err = open_port(s, cfg, cfg->port_natt, true, EPHEMERAL_TRIES);
+	if (err != CY_OK) {
+		sockets_close(s);
+		return err;
+	}
+	if (cfg->on_socket)
+		for (size_t i = 0; i < s->n; i++)
+			cfg->on_socket(
+			    cfg->user, s->sock[i].fd, s->sock[i].family, s->sock[i].port, s->sock[i].natt);
+	*out_s = s;
+	*out_lanes = 1;
+	return CY_OK;
+}
+
+void sockets_close(void *sp)
+{
+	struct sockets *s = sp;
+
+	if (!s)
+		return;
+	close_from(s, 0);
+	rx_free(s->rx);
+	free(s);
+}
+
+size_t sockets_fds(void *sp, uint32_t lane, int *out_fds, size_t cap)
+{
+	struct sockets *s = sp;
+	size_t n = 0;
+
+	if (lane == 0)
+		for (; n < s->n && n < cap; n++)
+			out_fds[n] = s->sock[n].fd;
+	return n;
+}
+
+size_t sockets_stats(void *sp, struct cy_socket_stats *out, size_t cap)
+{
+	struct sockets *s = sp;
+	size_t n = 0;
+
+	for (; n < s->n && n < cap; n++) {
+		struct sock *k = &s->sock[n];
+		uint32_t mem[SK_MEMINFO_VARS] = {0};
+		socklen_t len = sizeof(mem);
+		uint32_t drops = atomic_load_explicit(&k->overflow, memory_order_relaxed);
+
+		out[n] = (struct cy_socket_stats){
+		    .fd = k->fd,
+		    .family = k->family,
+		    .port = k->port,
+		    .rx_datagrams = atomic_load_explicit(&k->rx_datagrams, memory_order_relaxed),
+		    .rx_bytes = atomic_load_explicit(&k->rx_bytes, memory_order_relaxed),
+		    .tx_datagrams = atomic_load_explicit(&k->tx_datagrams, memory_order_relaxed),
+		    .tx_bytes = atomic_load_explicit(&k->tx_bytes, memory_order_relaxed),
+		    .tx_errors = atomic_load_explicit(&k->tx_errors, memory_order_relaxed),
+		    .rcvbuf = k->rcvbuf,
+		    .kernel_drops = drops,
+		};
+		/* SO_MEMINFO knows of drops since the last datagram, too; kernels before 4.12 lack it */
+		if (getsockopt(k->fd, SOL_SOCKET, SO_MEMINFO, mem, &len) == 0) {
+			out[n].rx_queue_bytes = mem[SK_MEMINFO_RMEM_ALLOC];
+			if (len > SK_MEMINFO_DROPS * sizeof(mem[0]) && mem[SK_MEMINFO_DROPS] > drops)
+				out[n].kernel_drops = mem[SK_MEMINFO_DROPS];
+		}
+	}
+	if (n > 0)
+		out[0].tx_errors += atomic_load_explicit(&s->tx_unroutable, memory_order_relaxed);
+	return n;
+}

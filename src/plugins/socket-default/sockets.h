@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sockets of socket-default: one lane, for each address family a socket on the IKE port and one on the NAT-T port.
+ * struct sockets belongs to whoever opened it. One thread receives; any thread sends and reads counters.
+ */
+#ifndef SOCKET_DEFAULT_SOCKETS_H
+#define SOCKET_DEFAULT_SOCKETS_H
+
+#include <cygnet/plugin.h>
+#include <stdatomic.h>
+
+#define SOCKETS_MAX   4  /* two families, two ports */
+#define SOCKETS_BATCH 32 /* datagrams a system call */
+
+struct plugin {
+	const struct cy_host *host;
+	void *self;
+};
+
+struct sock {
+	int fd;
+	uint16_t family, port;
+	bool natt;
+	uint32_t rcvbuf; /* what the kernel granted */
+	atomic_uint_least64_t rx_datagrams, rx_bytes, tx_datagrams, tx_bytes, tx_errors;
+	atomic_uint_least32_t overflow; /* SO_RXQ_OVFL of the last datagram */
+};
+
+struct rx;
+
+struct sockets {
+	struct plugin *plugin;
+	size_t n;
+	struct sock sock[SOCKETS_MAX];
+	atomic_uint_least64_t tx_unroutable; /* no socket of that family */
+	struct rx *rx;
+};
+
+/* sockets.c: setting up */
+enum cy_err sockets_open(void *plugin, const struct cy_socket_config *cfg, void **out_s, uint32_t *out_lanes);
+void sockets_close(void *s);
+size_t sockets_fds(void *s, uint32_t lane, int *out_fds, size_t cap);
+size_t sockets_stats(void *s, struct cy_socket_stats *out, size_t cap);
+
+/* recv.c, send.c */
+enum cy_err rx_new(struct rx **out);
+void rx_free(struct rx *rx);
+size_t sockets_recv(void *s, uint32_t lane, int fd, struct cy_dgram *out, size_t max);
+size_t sockets_send(void *s, uint32_t lane, const struct cy_dgram *d, size_t n);
+
+/* struct cy_addr to and from what the kernel wants. */
+void sockaddr_from_addr(const struct cy_addr *a, struct sockaddr_storage *out, socklen_t *out_len);
+void addr_from_sockaddr(const struct sockaddr_storage *sa, struct cy_addr *out);
+
+static inline void count(atomic_uint_least64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+#endif
