@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/kernel/knl.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "libcore/base/secret.h"
+
+struct knl {
+	struct daemon *d;
+	const struct cy_kernel_ops *ops;
+	void *k; /* the data plane's handle */
+	uint32_t features;
+	struct knl_handlers h;
+	struct cy_kernel_events ev;
+	struct knl_policies *policies;
+	pthread_t thread;
+	bool threaded, stopping;
+	pthread_mutex_t
+	    lock; /* guards queue, stopping and the statistics below; held for a few instructions */
+	pthread_cond_t cond;
+	struct list queue;
+	struct knl_stats stats;
+};
+
+static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
+    const struct cy_ts *dst, int32_t cpu)
+{
+	struct knl *k = user;
+
+	(void)cookie;
+	if (k->h.acquire)
+		k->h.acquire(k->h.user, reqid, src, dst, cpu);
+}
+
+static void on_expire(void *user, const struct cy_kernel_sa_id *id, bool hard)
+{
+	struct knl *k = user;
+
+	if (k->h.expire)
+		k->h.expire(k->h.user, id, hard);
+}
+
+static void on_mapping(void *user, const struct cy_kernel_sa_id *id, const struct cy_addr *new_src)
+{
+	struct knl *k = user;
+
+	if (k->h.mapping)
+		k->h.mapping(k->h.user, id, new_src);
+}
+
+static void on_network(void *user)
+{
+	struct knl *k = user;
+
+	if (k->h.network_changed)
+		k->h.network_changed(k->h.user);
+}
+
+static void on_overrun(void *user)
+{
+	struct knl *k = user;
+
+	LOGF(k->d->log, LOG_KNL, CY_LOG_WARN, NULL, "the kernel lost events for us (receive buffer full)");
+}
+
+static enum cy_err sa_del(struct knl *k, struct knl_step *s)
+{
+	/* The last counters of an SA belong to its connection's totals. */
+	(void)!k->ops->sa_query(k->k, &s->u.id, &s->stats);
+	return k->ops->sa_del(k->k, &s->u.id);
+}
+
+static enum cy_err step_run(struct knl *k, struct knl_step *s)
+{
+	switch (s->op) {
+	case KNL_SA_ADD:
+		return k->ops->sa_add(k->k, &s->u.add.sa);
+	case KNL_SA_DEL:
+		return sa_del(k, s);
+	case KNL_SA_MOVE:
+		return k->ops->sa_move(
+		    k->k, &s->u.move.id, &s->u.move.new_src, &s->u.move.new_dst, s->u.move.encap);
+	case KNL_SA_QUERY:
+		return k->ops->sa_query(k->k, &s->u.id, &s->stats);
+	case KNL_POLICY_ADD:
+		return knl_policy_add(k->policies, k->ops, k->k, &s->u.policy.p);
+	case KNL_POLICY_DEL:
+		return knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
+	case KNL_ADDR_SET:
+		return k->ops->addr_set(k->k, &s->u.addr.addr, s->u.addr.prefix, s->u.addr.on);
+	case KNL_SOURCE_FOR:
+		s->u.source.is_local = k->ops->is_local && k->ops->is_local(k->k, &s->u.source.dst);
+		return k->ops->source_for(k->k, &s->u.source.dst, &s->u.source.src);
+	}
+	return CY_E_BUG;
+}
+
+static void step_undo(struct knl *k, struct knl_step *s)
+{
+	struct cy_kernel_sa_id id;
+
+	switch (s->op) {
+	case KNL_SA_ADD:
+		id = (struct cy_kernel_sa_id){.spi = s->u.add.sa.spi,
+		    .src = s->u.add.sa.src,
+		    .dst = s->u.add.sa.dst,
+		    .proto = s->u.add.sa.proto,
+		    .dir = s->u.add.sa.dir,
+		    .mark = s->u.add.sa.mark,
+		    .if_id = s->u.add.sa.if_id};
+		(void)!k->ops->sa_del(k->k, &id);
+		break;
+	case KNL_POLICY_ADD:
+		(void)!knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
+		break;
+	default:
+		break;
+	}
+}
+
+static void req_run(struct knl *k, struct knl_req *r)
+{
+	for (uint32_t i = 0; i < r->n; i++) {
+		struct knl_step *s = &r->step[i];
+
+		s->err = step_run(k, s);
+		s->done = true;
+		if (!s->err)
+			continue;
+		if (!r->err)
+			r->err = s->err;
+		if (!r->undo)
+			continue;
+		while (i-- > 0)
+			step_undo(k, &r->step[i]);
+		break;
+	}
+}
+
+static void complete(struct worker *w, struct job *j)
+{
+	struct knl_req *r = container_of(j, struct knl_req, job);
+
+	if (r->done)
+		r->done(w, r);
+	else
+		knl_req_free(r);
+}
+
+static void req_finish(struct knl *k, struct knl_req *r, uint64_t began)
+{
+	uint64_t now = env_now(k->d->env);
+
+	pthread_mutex_lock(&k->lock);
+	k->stats.requests++;
+	k->stats.steps += r->n;
+	k->stats.failures += r->err != CY_OK;
+	if (now - began > k->stats.max_ns)
+		k->stats.max_ns = now - began;
+	if (began - r->queued_ns > k->stats.wait_max_ns)
+		k->stats.wait_max_ns = began - r->queued_ns;
+	k->stats.running_since_ns = 0;
+	k->stats.policies = knl_policies_count(k->policies);
+	pthread_mutex_unlock(&k->lock);
+	if (r->worker)
+		worker_post(r->worker, &r->job, PRIO_HIGH, JOB_COMPLETION);
+	else
+		knl_req_free(r);
+}
+
+static void *kernel_thread(void *arg)
+{
+	struct knl *k = arg;
+
+	for (;;) {
+		struct list batch, *n;
+
+		list_init(&batch);
+		pthread_mutex_lock(&k->lock);
+		while (list_empty(&k->queue) && !k->stopping)
+			pthread_cond_wait(&k->cond, &k->lock);
+		list_splice(&batch, &k->queue);
+		k->stats.queued = 0;
+		pthread_mutex_unlock(&k->lock);
+		if (list_empty(&batch))
+			return NULL;
+		while ((n = list_pop(&batch))) {
+			struct knl_req *r = list_entry(n, struct knl_req, node);
+			uint64_t began = env_now(k->d->env);
+
+			__atomic_store_n(&k->stats.running_since_ns, began, __ATOMIC_RELAXED);
+			req_run(k, r);
+			req_finish(k, r, began);
+		}
+	}
+}
+
+enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plugin,
+    const struct knl_handlers *h, struct knl **out)
+{
+	struct knl *k = calloc(1, sizeof(*k));
+	uint64_t key[2] = {env_rand64(d->env), env_rand64(d->env)};
+	enum cy_err e;
+
+	if (!k)
+		return CY_E_NOMEM;
+	k->d = d;
+	k->ops = ops;
+	k->h = *h;
+	k->stats.name = ops->name;
+	list_init(&k->queue);
+	pthread_mutex_init(&k->lock, NULL);
+	pthread_cond_init(&k->cond, NULL);
+	k->ev = (struct cy_kernel_events){.size = sizeof(k->ev),
+	    .user = k,
+	    .acquire = on_acquire,
+	    .expire = on_expire,
+	    .mapping = on_mapping,
+	    .network_changed = on_network,
+	    .overrun = on_overrun};
+	k->policies = knl_policies_new(key);
+	e = k->policies ? ops->open(plugin, &k->ev, &k->features, &k->k) : CY_E_NOMEM;
+	if (e)
+		goto fail;
+	(void)!ops->flush(k->k);
+	if (!d->env->simulated) {
+		if (pthread_create(&k->thread, NULL, kernel_thread, k) != 0) {
+			ops->close(k->k);
+			e = CY_E_NOMEM;
+			goto fail;
+		}
+		k->threaded = true;
+	}
+	*out = k;
+	return CY_OK;
+fail:
+	knl_policies_free(k->policies);
+	free(k);
+	return e;
+}
+
+void knl_stop(struct knl *k)
+{
+	if (!k || !k->k)
+		return;
+	pthread_mutex_lock(&k->lock);
+	k->stopping = true;
+	pthread_cond_signal(&k->cond);
+	pthread_mutex_unlock(&k->lock);
+	if (k->threaded)
+		pthread_join(k->thread, NULL);
+	k->threaded = false;
+	(void)!k->ops->flush(k->k);
+	k->ops->close(k->k);
+	k->k = NULL;
+}
+
+void knl_free(struct knl *k)
+{
+	if (!k)
+		return;
+	knl_stop(k);
+	knl_policies_free(k->policies);
+	pthread_mutex_destroy(&k->lock);
+	pthread_cond_destroy(&k->cond);
+	free(k);
+}
+
+uint32_t knl_features(const struct knl *k)
+{
+	return k->features;
+}
+
+const struct cy_kernel_ops *knl_ops(const struct knl *k, void **out_handle)
+{
+	*out_handle = k->k;
+	return k->ops;
+}
+
+struct knl_req *knl_req_new(uint32_t cap)
+{
+	struct knl_req *r = calloc(1, sizeof(*r) + cap * sizeof(r->step[0]));
+
+	if (!r)
+		return NULL;
+	r->cap = cap;
+	r->job.fn = complete;
+	list_init(&r->node);
+	return r;
+}
+
+void knl_req_free(struct knl_req *r)
+{
+	if (!r)
+		return;
+	for (uint32_t i = 0; i < r->n; i++)
+		if (r->step[i].op == KNL_SA_ADD)
+			mem_wipe(&r->step[i].u.add, sizeof(r->step[i].u.add));
+	free(r);
+}
+
+struct knl_step *knl_req_add(struct knl_req *r, enum knl_op op)
+{
+	struct knl_step *s;
+
+	assert(r->n < r->cap);
+	s = &r->step[r->n++];
+	s->op = op;
+	return s;
+}
+
+/* Steps live inside the request, so pointers into them are set only when it no longer moves. */
+static void fix_pointers(struct knl_req *r)
+{
+	for (uint32_t i = 0; i < r->n; i++) {
+		struct knl_step *s = &r->step[i];
+
+		if (s->op == KNL_SA_ADD) {
+			s->u.add.sa.encr_key.p = s->u.add.encr_key;
+			s->u.add.sa.integ_key.p = s->u.add.integ_key;
+			s->u.add.sa.ts_local = &s->u.add.ts_local;
+			s->u.add.sa.ts_remote = &s->u.add.ts_remote;
+			s->u.add.sa.n_ts_local = s->u.add.sa.n_ts_remote = 1;
+		} else if (s->op == KNL_POLICY_ADD || s->op == KNL_POLICY_DEL) {
+			s->u.policy.p.route_src =
+			    s->u.policy.route_src.family ? &s->u.policy.route_src : NULL;
+		}
+	}
+}
+
+void knl_submit(struct knl *k, struct knl_req *r)
+{
+	fix_pointers(r);
+	r->queued_ns = env_now(k->d->env);
+	if (!k->threaded) {
+		if (k->k)
+			req_run(k, r);
+		else
+			r->err = CY_E_CANCELLED;
+		req_finish(k, r, r->queued_ns);
+		return;
+	}
+	pthread_mutex_lock(&k->lock);
+	list_push(&k->queue, &r->node);
+	k->stats.queued++;
+	pthread_cond_signal(&k->cond);
+	pthread_mutex_unlock(&k->lock);
+}
+
+void knl_read_stats(struct knl *k, struct knl_stats *out)
+{
+	pthread_mutex_lock(&k->lock);
+	*out = k->stats;
+	out->features = k->features;
+	pthread_mutex_unlock(&k->lock);
+}
+
+void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user)
+{
+	if (k->ops->counters && k->k)
+		k->ops->counters(k->k, cb, user);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way to the data plane. Workers never call it: they submit a request, a list of steps prepared with its completion
+ * node; one kernel thread executes requests in order and posts the completion to the worker. In the simulator requests
+ * execute at once and the completion is a job.
+ *
+ * Policies are shared: CHILD_SAs with equal selectors (a rekeyed one and its successor) use one kernel policy, which
+ * goes with its last user. Keys in steps are wiped when the request is freed.
+ */
+#ifndef DAEMON_KERNEL_KNL_H
+#define DAEMON_KERNEL_KNL_H
+
+#include <cygnet/kernel.h>
+
+#include "daemon/daemon.h"
+#include "libcore/base/hmap.h"
+#include "libcore/run/worker.h"
+
+enum knl_op {
+	KNL_SA_ADD,
+	KNL_SA_DEL,
+	KNL_SA_MOVE,
+	KNL_SA_QUERY,
+	KNL_POLICY_ADD,
+	KNL_POLICY_DEL,
+	KNL_ADDR_SET,
+	KNL_SOURCE_FOR,
+};
+
+struct knl_step {
+	enum knl_op op;
+	enum cy_err err; /* result of this step */
+	bool done;
+	union {
+		struct {
+			struct cy_kernel_sa sa;
+			uint8_t encr_key[CY_MAX_CIPHER_KEY], integ_key[CY_MAX_MAC_LEN];
+			struct cy_ts ts_local, ts_remote; /* transport mode: one each */
+		} add;
+		struct cy_kernel_sa_id id; /* DEL, QUERY */
+		struct {
+			struct cy_kernel_sa_id id;
+			struct cy_addr new_src, new_dst;
+			bool encap;
+		} move;
+		struct {
+			struct cy_kernel_policy p;
+			struct cy_addr route_src;
+		} policy;
+		struct {
+			struct cy_addr addr;
+			uint8_t prefix;
+			bool on;
+		} addr;
+		struct {
+			struct cy_addr dst, src; /* src: the answer; also used when dst is local */
+			bool is_local;
+		} source;
+	} u;
+	struct cy_kernel_sa_stats stats; /* QUERY; and of a deleted SA, read just before */
+};
+
+struct knl_req {
+	struct job job;
+	struct list node;
+	struct worker *worker;
+	void (*done)(struct worker *w, struct knl_req *r); /* owns r; calls knl_req_free */
+	void *user;
+	uint64_t sa_handle, op_id; /* for the IKE_SA that waits */
+	uint64_t queued_ns;
+	enum cy_err err; /* first failure */
+	bool undo;       /* on failure take back the ADD steps before it, and skip the rest */
+	uint32_t n, cap;
+	struct knl_step step[];
+};
+
+struct knl_stats {
+	const char *name;
+	uint32_t features, queued;
+	uint64_t requests, steps, failures, max_ns, wait_max_ns;
+	uint64_t running_since_ns;
+	size_t policies;
+};
+
+/* Called on the kernel's threads; the layer above posts jobs to workers. */
+struct knl_handlers {
+	void *user;
+	void (*acquire)(
+	    void *user, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu);
+	void (*expire)(void *user, const struct cy_kernel_sa_id *id, bool hard);
+	void (*mapping)(void *user, const struct cy_kernel_sa_id *id, const struct cy_addr *new_src);
+	void (*network_changed)(void *user);
+};
+
+enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plugin,
+    const struct knl_handlers *h, struct knl **out) CY_MUST_USE;
+void knl_stop(struct knl *k); /* executes what is queued, flushes, closes */
+void knl_free(struct knl *k);
+uint32_t knl_features(const struct knl *k);
+const struct cy_kernel_ops *knl_ops(const struct knl *k, void **out_handle);
+
+struct knl_req *knl_req_new(uint32_t cap) CY_MUST_USE;
+void knl_req_free(struct knl_req *r);
+/* The next step to fill in; asserts that there is room. */
+struct knl_step *knl_req_add(struct knl_req *r, enum knl_op op);
+void knl_submit(struct knl *k, struct knl_req *r); /* any thread; never blocks */
+void knl_read_stats(struct knl *k, struct knl_stats *out);
+void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user);
+
+/* --- shared policies: kernel thread only (knl_policy.c) --- */
+struct knl_policies;
+struct knl_policies *knl_policies_new(const uint64_t key[2]);
+void knl_policies_free(struct knl_policies *p);
+size_t knl_policies_count(const struct knl_policies *p);
+enum cy_err knl_policy_add(
+    struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
+enum cy_err knl_policy_del(
+    struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
+
+#endif

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/net/net.h"
+
+#include <stdlib.h>
+
+#include "daemon/kernel/knl.h"
+#include "libcore/base/addr.h"
+#include "libcore/base/hmap.h"
+
+#define LANE_FDS_MAX 8
+#define RX_BATCH     32
+#define ESP_BATCH    RX_BATCH
+#define RX_ROUNDS    8 /* batches read before other jobs of the worker get their turn */
+
+struct lane;
+struct lane_fd {
+	struct watch watch;
+	struct lane *lane;
+};
+
+struct lane {
+	struct net *net;
+	uint32_t index;
+	struct worker *worker;
+	struct lane_fd fd[LANE_FDS_MAX];
+	size_t n_fds;
+};
+
+struct net {
+	struct daemon *d;
+	const struct cy_socket_ops *ops;
+	void *s;
+	net_deliver_fn deliver;
+	void *user;
+	uint32_t n_workers, n_lanes;
+	struct lane *lanes;
+	uint64_t hash_key[2];
+	struct net_counters c;
+};
+
+#define COUNT(net, field) __atomic_fetch_add(&(net)->c.field, 1, __ATOMIC_RELAXED)
+
+uint32_t net_spi_owner(const struct net *n, uint64_t spi)
+{
+	return (uint32_t)(spi >> 56) % n->n_workers;
+}
+
+uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker)
+{
+	uint64_t r = env_rand64(env);
+	/* A multiple of n_workers below 256 plus the index: congruent, and still spread over the whole byte. */
+	uint32_t rounds = 256 / n->n_workers;
+	uint64_t top = (uint64_t)((r >> 56) % rounds) * n->n_workers + worker;
+
+	r = (r & 0x00ffffffffffffffull) | top << 56;
+	return r ? r : (uint64_t)n->n_workers << 56 | 1;
+}
+
+static uint32_t owner_of(const struct net *n, const struct ike_header *h)
+{
+	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. */
+	uint64_t ours = h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
+
+	if (ours == 0)
+		return (uint32_t)(siphash24(n->hash_key, &h->spi_i, sizeof(h->spi_i)) % n->n_workers);
+	return net_spi_owner(n, ours);
+}
+
+void net_packet_free(struct net_packet *p)
+{
+	free(p);
+}
+
+static void packet_job(struct worker *w, struct job *j)
+{
+	struct net_packet *p = container_of(j, struct net_packet, job);
+
+	p->net->deliver(p->net->user, w, p);
+}
+
+/*
+ * What is urgent: established SAs' liveness and deletes before exchanges in progress, before new SAs. What an INFORMATIONAL
+ * holds is encrypted, so the exchange type decides.
+ */
+static enum prio prio_of(const struct ike_header *h)
+{
+	switch (h->exchange) {
+	case EXCHANGE_INFORMATIONAL:
+		return PRIO_CRITICAL;
+	case EXCHANGE_IKE_AUTH:
+	case EXCHANGE_CREATE_CHILD_SA:
+		return PRIO_HIGH;
+	default:
+		return h->flags & IKE_FLAG_RESPONSE ? PRIO_HIGH : PRIO_MEDIUM;
+	}
+}
+
+static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, const uint8_t *data, size_t len)
+{
+	struct ike_header h;
+	struct net_packet *p;
+	uint32_t owner;
+	enum cy_err e = wire_header_parse(cy_slice(data, len), &h);
+
+	if (e) {
+		if (e == CY_E_SHORT)
+			COUNT(n, drop_short);
+		else
+			COUNT(n, drop_malformed);
+		return;
+	}
+	if (len > n->d->tune.max_packet) {
+		COUNT(n, drop_malformed);
+		return;
+	}
+	p = malloc(sizeof(*p) + len);
+	if (!p) {
+		COUNT(n, drop_nomem);
+		return;
+	}
+	memset(p, 0, sizeof(*p));
+	p->job.fn = packet_job;
+	p->net = n;
+	p->src = d->src;
+	p->dst = d->dst;
+	p->received_ns = env_now(n->d->env);
+	p->len = (uint32_t)len;
+	p->natt = d->natt;
+	p->tos = d->tos;
+	p->h = h;
+	memcpy(p->data, data, len);
+	COUNT(n, rx_ike);
+	owner = owner_of(n, &h);
+	if (w && owner != worker_index(w))
+		COUNT(n, forwarded);
+	worker_post(processor_worker(n->d->processor, owner), &p->job, prio_of(&h), JOB_DATAGRAM);
+}
+
+static void esp_flush(struct net *n, struct cy_dgram *esp, size_t *n_esp)
+{
+	void *k;
+	const struct cy_kernel_ops *ops;
+
+	if (!*n_esp)
+		return;
+	ops = knl_ops(n->d->knl, &k);
+	if (ops->esp_in && k)
+		ops->esp_in(k, esp, *n_esp);
+	else
+		__atomic_fetch_add(&n->c.drop_esp, *n_esp, __ATOMIC_RELAXED);
+	*n_esp = 0;
+}
+
+/* RFC 3948, 2.2 and 2.3: four zero bytes before IKE on the NAT-T port, a single 0xff is a keepalive, the rest is ESP. */
+static void rx_one(
+    struct net *n, struct worker *w, const struct cy_dgram *d, struct cy_dgram *esp, size_t *n_esp)
+{
+	static const uint8_t marker[4];
+
+	if (!d->natt) {
+		rx_ike(n, w, d, d->data, d->len);
+		return;
+	}
+	if (d->len == 1 && d->data[0] == 0xff) {
+		COUNT(n, rx_keepalive);
+		return;
+	}
+	if (d->len < 4) {
+		COUNT(n, drop_short);
+		return;
+	}
+	if (memcmp(d->data, marker, 4) == 0) {
+		rx_ike(n, w, d, d->data + 4, d->len - 4);
+		return;
+	}
+	COUNT(n, rx_esp);
+	esp[(*n_esp)++] = *d;
+	if (*n_esp == ESP_BATCH)
+		esp_flush(n, esp, n_esp);
+}
+
+void net_inject(struct net *n, struct worker *w, const struct cy_dgram *d)
+{
+	struct cy_dgram esp[ESP_BATCH];
+	size_t n_esp = 0;
+
+	rx_one(n, w, d, esp, &n_esp);
+	esp_flush(n, esp, &n_esp);
+}
+
+static void lane_readable(struct worker *w, struct watch *watch, uint32_t events)
+{
+	struct lane *lane = container_of(watch, struct lane_fd, watch)->lane;
+	struct net *n = lane->net;
+	struct cy_dgram in[RX_BATCH], esp[ESP_BATCH];
+	size_t n_esp = 0;
+
+	(void)events;
+	for (int round = 0; round < RX_ROUNDS; round++) {
+		size_t got = n->ops->recv(n->s, lane->index, watch->fd, in, RX_BATCH);
+
+		for (size_t i = 0; i < got; i++)
+			rx_one(n, w, &in[i], esp, &n_esp);
+		esp_flush(n, esp, &n_esp); /* before recv() reuses the buffers */
+		if (got < RX_BATCH)
+			break;
+	}
+}
+
+/* IKE must pass the policies it installs, and ESP in UDP must reach the kernel's ESP. */
+static void on_socket(void *user, int fd, int family, uint16_t port, bool natt)
+{
+	struct net *n = user;
+	void *k;
+	const struct cy_kernel_ops *ops = knl_ops(n->d->knl, &k);
+
+	if (ops->bypass_socket)
+		(void)!ops->bypass_socket(k, fd, family);
+	if (natt && ops->encap_socket && !(knl_features(n->d->knl) & CY_KERNEL_WANTS_ESP))
+		(void)!ops->encap_socket(k, fd, family, port);
+}
+
+enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plugin, net_deliver_fn deliver,
+    void *user, struct net **out)
+{
+	struct net *n = calloc(1, sizeof(*n));
+	struct cy_socket_config cfg = {.size = sizeof(cfg),
+	    .port = d->tune.port,
+	    .port_natt = d->tune.port_natt,
+	    .n_lanes = processor_n(d->processor),
+	    .rcvbuf = d->tune.socket_rcvbuf,
+	    .mark = d->tune.socket_mark,
+	    .ipv4 = d->tune.ipv4,
+	    .ipv6 = d->tune.ipv6,
+	    .on_socket = on_socket,
+	    .user = n};
+	enum cy_err e;
+
+	if (!n)
+		return CY_E_NOMEM;
+	n->d = d;
+	n->ops = ops;
+	n->deliver = deliver;
+	n->user = user;
+	n->n_workers = processor_n(d->processor);
+	d->env->random(d->env, n->hash_key, sizeof(n->hash_key));
+	e = ops->open(plugin, &cfg, &n->s, &n->n_lanes);
+	if (e) {
+		free(n);
+		return e;
+	}
+	n->lanes = calloc(n->n_lanes, sizeof(*n->lanes));
+	if (!n->lanes) {
+		ops->close(n->s);
+		free(n);
+		return CY_E_NOMEM;
+	}
+	*out = n;
+	return CY_OK;
+}
+
+/* Watches are added on the thread that owns the epoll set. */
+struct lane_start {
+	struct job job;
+	struct lane *lane;
+};
+
+static void lane_start(struct worker *w, struct job *j)
+{
+	struct lane_start *s = container_of(j, struct lane_start, job);
+	struct lane *lane = s->lane;
+	struct net *n = lane->net;
+	int fds[LANE_FDS_MAX];
+
+	free(s);
+	lane->n_fds = n->ops->fds(n->s, lane->index, fds, LANE_FDS_MAX);
+	for (size_t i = 0; i < lane->n_fds; i++) {
+		lane->fd[i].lane = lane;
+		lane->fd[i].watch = (struct watch){.fd = fds[i], .events = EPOLLIN, .fn = lane_readable};
+		if (worker_watch_add(w, &lane->fd[i].watch))
+			LOGF(n->d->log, LOG_NET, CY_LOG_ERROR, NULL, "lane %u: a socket could not be polled",
+			    lane->index);
+	}
+}
+
+enum cy_err net_start(struct net *n)
+{
+	for (uint32_t i = 0; i < n->n_lanes; i++) {
+		struct lane_start *s = calloc(1, sizeof(*s));
+
+		if (!s)
+			return CY_E_NOMEM;
+		n->lanes[i].net = n;
+		n->lanes[i].index = i;
+		n->lanes[i].worker = processor_worker(n->d->processor, i % n->n_workers);
+		s->lane = &n->lanes[i];
+		s->job.fn = lane_start;
+		worker_post(n->lanes[i].worker, &s->job, PRIO_CRITICAL, JOB_HOUSEKEEPING);
+	}
+	return CY_OK;
+}
+
+void net_stop(struct net *n)
+{
+	if (n && n->s) {
+		n->ops->close(n->s);
+		n->s = NULL;
+	}
+}
+
+void net_free(struct net *n)
+{
+	if (!n)
+		return;
+	net_stop(n);
+	free(n->lanes);
+	free(n);
+}
+
+static uint32_t lane_of(const struct net *n, const struct worker *w)
+{
+	return w ? worker_index(w) % n->n_lanes : 0;
+}
+
+static void tx(struct net *n, struct worker *w, const struct cy_dgram *d)
+{
+	if (n->s && n->ops->send(n->s, lane_of(n, w), d, 1) == 1)
+		COUNT(n, tx_ike);
+	else
+		COUNT(n, tx_failed);
+}
+
+void net_send(struct net *n, struct worker *w, const struct cy_addr *local, const struct cy_addr *remote,
+    bool natt, uint8_t tos, struct cy_slice message)
+{
+	struct cy_dgram d = {.src = *local, .dst = *remote, .tos = tos, .natt = natt};
+	uint8_t small[2048], *big = NULL;
+	size_t len = message.n + (natt ? 4 : 0);
+
+	if (!natt) {
+		d.data = (uint8_t *)message.p; /* only read */
+		d.len = (uint32_t)message.n;
+		tx(n, w, &d);
+		return;
+	}
+	if (len > sizeof(small)) {
+		big = malloc(len);
+		if (!big) {
+			COUNT(n, tx_failed);
+			return;
+		}
+	}
+	d.data = big ? big : small;
+	d.len = (uint32_t)len;
+	memset(d.data, 0, 4);
+	memcpy(d.data + 4, message.p, message.n);
+	tx(n, w, &d);
+	free(big);
+}
+
+void net_send_keepalive(
+    struct net *n, struct worker *w, const struct cy_addr *local, const struct cy_addr *remote)
+{
+	uint8_t ff = 0xff;
+	struct cy_dgram d = {.src = *local, .dst = *remote, .data = &ff, .len = 1, .natt = 1};
+
+	tx(n, w, &d);
+}
+
+size_t net_send_raw(void *net, const struct cy_dgram *d, size_t n_d)
+{
+	struct net *n = net;
+
+	return n->s ? n->ops->send(n->s, 0, d, n_d) : 0;
+}
+
+void net_read_counters(const struct net *n, struct net_counters *out)
+{
+	const uint64_t *from = (const uint64_t *)&n->c;
+	uint64_t *to = (uint64_t *)out;
+
+	for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
+size_t net_socket_stats(struct net *n, struct cy_socket_stats *out, size_t cap)
+{
+	return n->s && n->ops->stats ? n->ops->stats(n->s, out, cap) : 0;
+}
+
+const char *net_name(const struct net *n)
+{
+	return n->ops->name;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Datagrams in and out. Each lane of the socket plugin is polled by one worker; a received IKE message is copied once, its
+ * owner is computed from our SPI, and it is queued there by priority. UDP-encapsulated ESP goes to the data plane in
+ * batches, keepalives are counted and dropped.
+ *
+ * Steering: the top byte of the SPI that cygnet chose is congruent to the index of the worker that owns it, modulo the
+ * number of workers. A first IKE_SA_INIT request has no SPI of ours: a keyed hash of SPIi picks the worker.
+ */
+#ifndef DAEMON_NET_NET_H
+#define DAEMON_NET_NET_H
+
+#include <cygnet/socket.h>
+
+#include "daemon/daemon.h"
+#include "daemon/wire/message.h"
+#include "libcore/run/worker.h"
+
+/* A received IKE message on its way to its owner; owned by whoever handles it. */
+struct net_packet {
+	struct job job;
+	struct list node;
+	struct net *net;
+	struct cy_addr src, dst;
+	uint64_t received_ns;
+	uint32_t len;
+	bool natt;
+	uint8_t tos;
+	struct ike_header h;
+	uint8_t data[]; /* without the non-ESP marker */
+};
+
+struct net_counters {
+	uint64_t rx_ike, rx_esp, rx_keepalive, tx_ike, tx_failed;
+	uint64_t drop_short, drop_version, drop_malformed, drop_nomem, drop_queue, drop_esp;
+	uint64_t forwarded; /* arrived on a lane of another worker */
+};
+
+/* The layer above: called on the owner worker, owns the packet. */
+typedef void (*net_deliver_fn)(void *user, struct worker *w, struct net_packet *p);
+
+enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plugin, net_deliver_fn deliver,
+    void *user, struct net **out) CY_MUST_USE;
+/* Watches the lanes: called once the processor runs (in the simulator the fabric calls net_inject instead). */
+enum cy_err net_start(struct net *n) CY_MUST_USE;
+void net_stop(struct net *n); /* workers are stopped already */
+void net_free(struct net *n);
+void net_packet_free(struct net_packet *p); /* wipes nothing: what it holds was on the wire */
+
+/* Send one IKE message from local to remote; natt: put the non-ESP marker before it. Worker threads. */
+void net_send(struct net *n, struct worker *w, const struct cy_addr *local, const struct cy_addr *remote,
+    bool natt, uint8_t tos, struct cy_slice message);
+void net_send_keepalive(
+    struct net *n, struct worker *w, const struct cy_addr *local, const struct cy_addr *remote);
+/* For the data plane (cy_host.udp_send): ESP as it is. Any thread. */
+size_t net_send_raw(void *net, const struct cy_dgram *d, size_t n);
+/* One datagram as if it had been received on a lane. */
+void net_inject(struct net *n, struct worker *w, const struct cy_dgram *d);
+
+/* The worker that owns an SPI of ours; and a fresh SPI owned by worker w (never 0). */
+uint32_t net_spi_owner(const struct net *n, uint64_t spi);
+uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker);
+
+void net_read_counters(const struct net *n, struct net_counters *out);
+size_t net_socket_stats(struct net *n, struct cy_socket_stats *out, size_t cap);
+const char *net_name(const struct net *n);
+
+#endif
