@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A CHILD_SA: a pair of ESP SAs with their policies. Owned by its IKE_SA and moved to the successor when that is rekeyed.
+ */
+#ifndef DAEMON_SA_CHILD_SA_H
+#define DAEMON_SA_CHILD_SA_H
+
+#include "daemon/sa/ike_sa.h"
+
+enum child_state {
+	CHILD_CREATED,
+	CHILD_INSTALLING,
+	CHILD_INSTALLED,
+	CHILD_REKEYING, /* our request to replace it is out */
+	CHILD_REKEYED,  /* replaced; waits for its delete */
+	CHILD_DELETING,
+};
+extern const struct name child_state_names[];
+
+struct child_keys {
+	struct secret encr_in, encr_out, integ_in, integ_out;
+};
+
+struct child_sa {
+	struct list node;
+	struct hnode by_spi_in, by_spi_out;
+	bool indexed_in, indexed_out;
+	struct ike_sa *sa;
+	struct sa_shard *shard;
+	uint64_t id;
+	struct conn *conn; /* a reference */
+	enum child_state state;
+	uint32_t spi_in, spi_out; /* host byte order */
+	uint32_t reqid;
+	uint8_t mode; /* enum cy_ipsec_mode */
+	bool encap, initiator;
+	bool in_installed, out_installed, policies_installed;
+	bool up_announced; /* CHILD_UP was published: CHILD_DOWN must follow */
+	struct suite suite;
+	struct cy_ts *ts_local, *ts_remote;
+	uint32_t n_ts_local, n_ts_remote;
+	struct child_keys keys; /* until both directions are installed */
+	uint64_t rekeys;        /* id of the CHILD_SA this one replaces, 0 none */
+	uint64_t successor;     /* id of the CHILD_SA that replaces this one */
+	struct timer t_rekey, t_expire, t_out;
+	uint64_t installed_ns, rekey_due_ns, expire_due_ns;
+	uint64_t bytes_in, bytes_out, packets_in, packets_out, last_in_wall, last_out_wall; /* as last read */
+	bool rekey_queued;
+};
+
+struct child_sa *child_new(
+    struct ike_sa *sa, struct conn *conn) CY_MUST_USE;   /* not yet on sa->children; SPI drawn */
+void child_adopt(struct ike_sa *sa, struct child_sa *c); /* put on sa's list */
+void child_free(struct child_sa *c);                     /* must not be installed */
+enum cy_err child_set_ts(
+    struct child_sa *c, const struct cy_ts *l, size_t n_l, const struct cy_ts *r, size_t n_r) CY_MUST_USE;
+/* KEYMAT (RFC 7296, 2.17): keys of both directions from the IKE_SA's SK_d, nonces and an optional new shared secret. */
+enum cy_err child_derive(struct child_sa *c, struct ike_sa *sa, struct cy_slice secret, struct cy_slice ni,
+    struct cy_slice nr, bool we_initiate) CY_MUST_USE;
+
+/* Kernel requests; what to include. The caller submits with ike_kernel() and calls child_mark() on success. */
+#define CHILD_PART_IN       1u
+#define CHILD_PART_OUT      2u
+#define CHILD_PART_POLICIES 4u
+#define CHILD_PART_ALL      7u
+struct knl_req *child_install_req(struct child_sa *c, unsigned parts) CY_MUST_USE;
+void child_mark(
+    struct child_sa *c, unsigned parts); /* these parts are installed now; keys no longer needed are wiped */
+void child_up(struct child_sa *c);       /* event, timers */
+/* Remove from the kernel (no waiting) and from its IKE_SA, publish, free. why NULL: replaced by a rekey. */
+void child_remove(struct child_sa *c, const char *why);
+struct child_sa *child_by_id(struct ike_sa *sa, uint64_t id);
+struct child_sa *child_by_spi_in(struct ike_sa *sa, uint32_t spi);
+struct child_sa *child_by_spi_out(struct ike_sa *sa, uint32_t spi);
+void child_expire(struct child_sa *c, bool hard); /* from the kernel or a timer */
+void child_moved(struct child_sa *c, struct cy_addr old_local,
+    struct cy_addr old_remote); /* the IKE_SA has new addresses */
+const char *child_describe(
+    const struct child_sa *c, char *out, size_t cap); /* "10.1.0.0/16 === 10.2.0.0/16" */
+
+#endif

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The IKE_SA: a strand. It is owned by one worker (its shard) and touched by nobody else. One message or task is worked on
+ * at a time; while that waits for an operation (pool, kernel) the SA is busy and datagrams wait in a bounded inbox. An
+ * operation's completion finds the SA again by handle and is dropped when the SA, or the operation, is gone.
+ *
+ * This file is common to both versions of IKE; what differs is behind struct ike_ops.
+ */
+#ifndef DAEMON_SA_IKE_SA_H
+#define DAEMON_SA_IKE_SA_H
+
+#include "daemon/daemon.h"
+#include "daemon/kernel/knl.h"
+#include "daemon/net/net.h"
+#include "daemon/wire/protect.h"
+#include "libcore/base/hmap.h"
+#include "libcore/base/ident.h"
+#include "libcore/base/slab.h"
+#include "libcore/conf/conn.h"
+#include "libcore/run/pool.h"
+
+struct ike_sa;
+struct child_sa;
+struct sa_shard;
+
+enum ike_state {
+	IKE_CREATED,
+	IKE_CONNECTING, /* half open */
+	IKE_ESTABLISHED,
+	IKE_REKEYED, /* replaced by a successor, about to be deleted */
+	IKE_DELETING,
+};
+extern const struct name ike_state_names[];
+
+/* --- exchanges we start ------------------------------------------------------------------------------------- */
+
+enum task_kind {
+	TASK_INIT, /* IKE_SA_INIT and IKE_AUTH */
+	TASK_AUTH,
+	TASK_CHILD_CREATE,
+	TASK_CHILD_REKEY,
+	TASK_CHILD_DELETE,
+	TASK_IKE_REKEY,
+	TASK_IKE_DELETE,
+	TASK_LIVENESS,
+};
+extern const struct name task_names[];
+
+/*
+ * Somebody who wants to know how a bring-up goes (ipsec up). Called on the SA's worker; must not block. done is called
+ * exactly once, then the watch is forgotten.
+ */
+struct up_watch {
+	struct list node;
+	void (*line)(struct up_watch *w, const char *text);
+	void (*done)(struct up_watch *w, bool ok, const char *why);
+};
+
+struct task {
+	struct list node;
+	enum task_kind kind;
+	uint64_t child_id;      /* the CHILD_SA it is about (rekey, delete), 0 none */
+	struct conn *conn;      /* CHILD_CREATE: a reference */
+	struct child_sa *fresh; /* the CHILD_SA being made; owned */
+	uint32_t reqid;         /* CHILD_CREATE from a trap */
+	struct cy_ts acq_src, acq_dst;
+	bool has_acquire;
+	uint32_t tries;
+	uint64_t not_before_ns; /* TEMPORARY_FAILURE: try again later */
+	struct list watches;    /* struct up_watch */
+	void *state;            /* of the version's handler; freed with state_free */
+	void (*state_free)(void *state);
+};
+
+/* --- messages ------------------------------------------------------------------------------------------------ */
+
+/* What was sent for one message, kept to send it again. */
+struct sent {
+	bool valid;
+	uint32_t msgid;
+	uint16_t n;
+	struct cy_buf *parts; /* owned */
+};
+
+/* One message being handled, or one request being built. Lives on while the SA is busy. */
+struct step {
+	struct arena a;
+	struct net_packet *pkt; /* NULL: building a request */
+	struct message in;
+	struct message out;
+	void *ctx; /* of the handler, in the arena */
+};
+
+struct ike_keys {
+	struct secret all; /* SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr (RFC 7296, 2.14) */
+	uint16_t prf_len, integ_len, encr_len;
+};
+
+struct ike_lease {
+	char *pool;
+	struct cy_addr addr;
+};
+
+struct ike_sa {
+	slab_handle handle;
+	struct sa_shard *shard;
+	struct hnode by_spi, by_init;
+	bool in_init_map;
+	uint64_t id; /* unique in this daemon's life */
+	enum ike_state state;
+	uint8_t version;
+	bool initiator; /* of this IKE_SA, which a rekey may turn round */
+	bool counted_half_open;
+	bool auth_initiator; /* of the first IKE_SA: who reauthenticates */
+	bool nat_here, nat_there, natt /* on the NAT-T ports */, encap_forced;
+	bool peer_frag, peer_transport_ok, got_initial_contact;
+	bool redirect_childless;
+	uint64_t spi_i, spi_r;
+	struct conn *conn;
+	struct config *config;
+	struct cy_addr local, remote;
+	struct ident my_id, peer_id;
+	struct suite suite;
+	struct ike_keys keys;
+	uint64_t iv_counter;
+	uint32_t peer_hashes; /* bit per enum cy_hash, RFC 7427 */
+	char *peer_vendor;
+
+	uint32_t next_send, next_recv; /* message IDs */
+	struct sent response;          /* to request next_recv - 1 */
+	struct sent request;           /* outstanding */
+	uint32_t tries;
+	struct frag_set frag_in_req, frag_in_resp;
+
+	struct list tasks; /* waiting */
+	struct task *task; /* in progress: being built or awaiting its response */
+	struct step *step; /* being handled */
+	uint64_t op_id;    /* the operation we wait for, 0 none */
+	uint64_t last_op_id;
+	struct list inbox; /* net_packet */
+	uint32_t n_inbox, inbox_dropped;
+
+	struct list children; /* child_sa */
+	uint32_t n_children;
+	struct list watches; /* up_watch of the bring-up */
+
+	struct timer t_retransmit, t_half_open, t_rekey, t_expire, t_dpd, t_keepalive, t_task;
+	uint64_t created_ns, established_ns, last_in_ns, last_out_ns;
+	uint64_t rekey_due_ns, expire_due_ns; /* for status */
+	bool rekey_is_reauth;
+	uint64_t replaces;        /* unique id of the SA that this one reauthenticates, 0 none */
+	uint32_t tries_left_init; /* keyingtries */
+
+	struct cy_addr *vips; /* given to us */
+	uint32_t n_vips;
+	struct ike_lease *leases; /* given to the peer */
+	uint32_t n_leases;
+	struct cy_addr *dns;
+	uint32_t n_dns;
+	void *init; /* state of the initial exchanges; the version's */
+	void (*init_free)(void *init);
+	char why[256]; /* of the failure: one sentence */
+};
+
+/* --- versions ------------------------------------------------------------------------------------------------ */
+
+struct ike_ops {
+	uint8_t major;
+	/* A message for which no SA exists; owns p. */
+	void (*stray)(struct sa_shard *s, struct net_packet *p);
+	/* A message for this SA, which is not busy; owns p. */
+	void (*packet)(struct ike_sa *sa, struct net_packet *p);
+	/* Begin a task: build its request, perhaps after operations, and send it with exchange_send(). */
+	void (*task_start)(struct ike_sa *sa, struct task *t);
+	/* The task's request was never answered. */
+	void (*task_timeout)(struct ike_sa *sa, struct task *t);
+};
+
+/* --- life ---------------------------------------------------------------------------------------------------- */
+
+struct ike_sa *ike_sa_new(
+    struct sa_shard *s, uint8_t version, bool initiator) CY_MUST_USE; /* NULL: limit or memory */
+/* Removes it and its CHILD_SAs from everywhere. why: for events and watchers; NULL for silence (a rekeyed SA). */
+void ike_sa_destroy(struct ike_sa *sa, const char *why);
+void ike_sa_set_conn(struct ike_sa *sa, struct conn *conn);
+void ike_sa_index(struct ike_sa *sa);       /* after our SPI is chosen */
+void ike_sa_established(struct ike_sa *sa); /* state, timers, event, uniqueness */
+void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); /* remember why; first wins */
+uint64_t ike_sa_our_spi(const struct ike_sa *sa);
+void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
+/* A line for log and watchers. */
+void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+void ike_watch_done(struct ike_sa *sa, struct list *watches, bool ok, const char *why);
+struct cy_slice ike_key(const struct ike_sa *sa, int which); /* enum ike_key_index */
+enum ike_key_index { SK_D, SK_AI, SK_AR, SK_EI, SK_ER, SK_PI, SK_PR, SK_N };
+void ike_protect_keys(struct ike_sa *sa, bool sending, struct protect_keys *out);
+
+/* --- operations that take time -------------------------------------------------------------------------------- */
+
+/*
+ * Run fn(arg) on the pool when slow, at once otherwise, then cont(sa, arg, err) on the SA's worker; the SA is busy meanwhile.
+ * drop(arg) is called instead of cont when the SA is gone. arg is heap memory that cont or drop frees.
+ */
+typedef void (*ike_cont)(struct ike_sa *sa, void *arg, enum cy_err err);
+void ike_run(struct ike_sa *sa, bool slow, enum cy_err (*fn)(void *arg), ike_cont cont,
+    void (*drop)(void *arg), void *arg);
+/* Submit a kernel request; cont gets it as arg and frees it. When the SA is gone what was added is removed again. */
+void ike_kernel(struct ike_sa *sa, struct knl_req *r, ike_cont cont);
+static inline bool ike_busy(const struct ike_sa *sa)
+{
+	return sa->op_id != 0;
+}
+
+/* --- steps and exchanges (exchange.c) -------------------------------------------------------------------------- */
+
+struct step *step_new(
+    struct ike_sa *sa, struct net_packet *p) CY_MUST_USE; /* becomes sa->step; NULL: no memory (p is freed) */
+void step_end(struct ike_sa *sa); /* frees sa->step; then runs what waits: inbox, tasks */
+
+struct task *task_new(enum task_kind kind) CY_MUST_USE;
+void task_free(struct task *t);
+void task_queue(struct ike_sa *sa, struct task *t); /* takes t; starts it when nothing else is going on */
+void task_queue_front(struct ike_sa *sa, struct task *t);
+bool task_pending(const struct ike_sa *sa, enum task_kind kind, uint64_t child_id);
+void task_done(
+    struct ike_sa *sa); /* the task in progress is finished: frees it; the next starts at step_end */
+void task_retry(struct ike_sa *sa, uint64_t delay_ns); /* put the task in progress back */
+
+/* Encode, protect, fragment and send step->out as the request of the task in progress; starts retransmission. */
+enum cy_err exchange_send(struct ike_sa *sa, bool protect) CY_MUST_USE;
+/* The same as response to step->in; remembered for retransmitted requests. */
+enum cy_err exchange_respond(struct ike_sa *sa, bool protect) CY_MUST_USE;
+void exchange_resend_response(struct ike_sa *sa);
+void exchange_answered(struct ike_sa *sa); /* the response to our request is here: stop retransmitting */
+void exchange_feed(
+    struct ike_sa *sa, struct net_packet *p); /* a datagram arrived: handle, or wait in the inbox */
+void sent_clear(struct sent *s);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All IKE_SAs: a shard a worker, each touched only by its worker, and the few things all shards share (counters, unique
+ * numbers, who is connected), which are atomics or behind a mutex held for a table look-up only.
+ */
+#ifndef DAEMON_SA_MANAGER_H
+#define DAEMON_SA_MANAGER_H
+
+#include "daemon/sa/child_sa.h"
+#include "daemon/sa/ike_sa.h"
+
+struct sa_shard {
+	struct sa_manager *m;
+	struct daemon *d;
+	struct worker *w;
+	uint32_t index;
+	struct slab slab;    /* ike_sa */
+	struct hmap by_spi;  /* our SPI */
+	struct hmap by_init; /* responder, half open: peer's SPI and address */
+	struct hmap child_in, child_out;
+	struct protect_cache *protect;
+	uint64_t stray_window_ns; /* rate limit of INVALID_IKE_SPI answers */
+	uint32_t strays_answered;
+};
+
+struct sa_counters {
+	uint64_t ike_sas, half_open, child_sas; /* now */
+	uint64_t established, failed, init_requests, cookies_sent, cookies_ok, retransmits_out,
+	    retransmits_in, timeouts;
+	uint64_t drop_bad_icv, drop_syntax, drop_unexpected, drop_half_open_limit, drop_inbox, drop_stray,
+	    drop_replay;
+	uint64_t child_established, rekeys_child, rekeys_ike, reauths, liveness_sent;
+};
+
+struct sa_manager {
+	struct daemon *d;
+	uint32_t n;
+	struct sa_shard *shards;
+	struct sa_counters c; /* atomics */
+	uint64_t next_ike_id, next_child_id;
+	uint32_t next_reqid;
+	uint64_t map_key[2];
+	uint64_t cookie_secret[2][4]; /* current and previous; workers read under cookie_lock */
+	uint32_t cookie_version;
+	uint64_t cookie_since_ns;
+	pthread_mutex_t cookie_lock;
+	pthread_mutex_t peers_lock;
+	struct hmap peers; /* struct peer_entry by identities; see unique.c */
+	bool stopping;
+};
+#define SA_COUNT(m, field)   __atomic_fetch_add(&(m)->c.field, 1, __ATOMIC_RELAXED)
+#define SA_UNCOUNT(m, field) __atomic_fetch_sub(&(m)->c.field, 1, __ATOMIC_RELAXED)
+#define SA_READ(m, field)    __atomic_load_n(&(m)->c.field, __ATOMIC_RELAXED)
+
+enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out) CY_MUST_USE;
+void sa_manager_free(struct sa_manager *m); /* workers are stopped; destroys what is left */
+void sa_deliver(void *manager, struct worker *w, struct net_packet *p); /* net_deliver_fn */
+struct knl_handlers sa_kernel_handlers(struct daemon *d); /* events of the data plane to workers */
+void sa_on_acquire(
+    void *daemon, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu);
+
+struct sa_shard *sa_shard_of(struct sa_manager *m, struct worker *w);
+struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi);
+struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote);
+struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id);
+
+/* Run fn on every worker's shard, then done(user) on the last of them; any thread. */
+enum cy_err sa_each_shard(struct sa_manager *m, enum prio prio, void (*fn)(struct sa_shard *s, void *user),
+    void (*done)(void *user), void *user);
+/* Begin to close everything: IKE_SAs send their delete. */
+void sa_manager_shutdown(struct sa_manager *m);
+
+/* --- initiate.c: any thread --- */
+/*
+ * Bring up a connection: with an established IKE_SA to the same peer and reuse_ike_sa a CHILD_SA in it, else a new IKE_SA. watch may
+ * be NULL; its done is called on a worker. reqid and acquire selectors from a trap, or 0/NULL.
+ */
+void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, uint32_t reqid,
+    const struct cy_ts *acq_src, const struct cy_ts *acq_dst);
+/* The same on the SA's worker, to replace `old` by reauthentication (make before break). */
+void sa_reauthenticate(struct ike_sa *old);
+/* Close by connection name ("NAME", "NAME[ike id]", "NAME{child id}"); done gets how many were found. */
+void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, uint32_t n), void *user);
+/* A connection went (reload): its CHILD_SAs stay up; nothing new is made from it. */
+
+/* --- unique.c --- */
+void unique_register(
+    struct ike_sa *sa); /* after authentication: applies uniqueids and INITIAL_CONTACT to others */
+void unique_forget(struct ike_sa *sa);
+
+#endif
