@@ -38,6 +38,30 @@ enum cy_kind {
 	CY_KIND_KERNEL,     /* struct cy_kernel_ops */
 	CY_KIND_SOCKET,     /* struct cy_socket_ops */
 	CY_KIND_LEASES,     /* struct cy_lease_store_ops */
+	CY_KIND_LOG_SINK,   /* struct cy_log_sink, at most one of a plugin */
+};
+
+/* Does a struct of the other side, which begins with its size, reach to this member? */
+#define CY_HAS(s, member) ((s)->size >= offsetof(__typeof__(*(s)), member) + sizeof((s)->member))
+
+/* One line of the daemon's log. Strings are never NULL. */
+struct cy_log_line {
+	uint32_t size;
+	uint32_t level; /* enum cy_level */
+	int64_t wall;   /* Unix seconds */
+	uint64_t ike_id;
+	uint32_t thread; /* small number of the logging thread */
+	uint32_t pad_;
+	const char *group;       /* "IKE", "NET", ... */
+	const char *conn, *user; /* "" when none */
+	const char *text;        /* one line, control characters escaped */
+};
+
+/* line() runs on a thread of the log, never on a worker; what it is too slow for is counted and lost. It must not log. */
+struct cy_log_sink {
+	uint32_t size;
+	const char *name;
+	void (*line)(void *plugin, const struct cy_log_line *line);
 };
 
 struct cy_host;
@@ -51,7 +75,8 @@ struct cy_proc_spec {
 	const char *const *argv; /* NULL-terminated; argv[0] an absolute path */
 	const char *const *envp; /* NULL-terminated; the whole environment */
 	uint32_t deadline_ms;    /* then SIGTERM, and SIGKILL 2 s later; 0 = the daemon's default */
-	/* On the plugin's thread. status as waitpid(2) has it; output: up to 4 KiB of stdout and stderr. */
+	/* On the plugin's thread, but not after it was told to end: fini() frees what was to be told. status as waitpid(2)
+	   has it; output: up to 4 KiB of stdout and stderr. May be NULL. */
 	void (*done)(void *user, int status, bool timed_out, struct cy_slice output);
 	void *user;
 };
@@ -63,11 +88,12 @@ struct cy_host {
 	void (*log)(void *self, enum cy_level level, const char *fmt, ...)
 	    __attribute__((format(printf, 3, 4)));
 	bool (*log_on)(void *self, enum cy_level level);
-	/* Settings of this plugin: cygnet.conf, section plugins.NAME; key as its NAME.opt names it. */
+	/* Settings of this plugin: cygnet.conf, section plugins.NAME; key as in its options. Text lives until fini(). */
 	const char *(*setting)(void *self, const char *key, const char *fallback);
 	int64_t (*setting_int)(void *self, const char *key, int64_t fallback);
 	bool (*setting_bool)(void *self, const char *key, bool fallback);
 
+	/* Within init() only. CY_E_EXISTS: another plugin was first, ours is the second choice. */
 	enum cy_err (*provide)(void *self, enum cy_kind kind, const void *ops, void *plugin);
 
 	uint64_t (*now_ns)(void *self); /* monotonic */
@@ -84,7 +110,11 @@ struct cy_host {
 	/* Events: on the plugin's thread, in order. mask: 1 << enum cy_event_kind. */
 	enum cy_err (*subscribe)(
 	    void *self, uint64_t mask, void (*cb)(void *user, const struct cy_event *ev), void *user);
-	/* Timers and descriptors on the plugin's thread. period_ms 0: once. */
+	/*
+	 * Timers and descriptors on the plugin's thread; they may be set and cancelled on any. period_ms 0: once. With out
+	 * NULL a timer frees itself after it ran once; else it lives until it is cancelled. No callback begins after a
+	 * cancel returns, but when called on another thread one may still be running.
+	 */
 	enum cy_err (*timer)(void *self, uint32_t delay_ms, uint32_t period_ms, void (*cb)(void *user),
 	    void *user, struct cy_timer **out);
 	void (*timer_cancel)(void *self, struct cy_timer *t);
@@ -103,16 +133,27 @@ struct cy_feature {
 	const char *what; /* "cipher:aes-gcm", "pki", "kernel", "socket", "leases", ... */
 };
 
+/* An option a plugin understands in its section of cygnet.conf. */
+struct cy_option {
+	const char *key;  /* NULL ends a table */
+	const char *type; /* "bool", "int", "string", "time", "size", "enum(a,b)" */
+	const char *fallback;
+	const char *min, *max; /* NULL: no bound */
+	const char *help;
+};
+
 struct cy_plugin {
 	uint32_t size;
 	uint16_t abi_major, abi_minor;
-	const char *name;    /* "openssl" */
+	const char *name;    /* "openssl"; the file is cygnet-openssl.so */
 	const char *version; /* of the plugin */
 	const struct cy_feature *features;
 	enum cy_err (*init)(const struct cy_host *host, void *self, void **out_plugin);
-	void (*fini)(void *plugin);
-	/* A reload: settings may have changed. May be NULL. */
+	void (*fini)(
+	    void *plugin); /* no callback of its thread runs any more; on any one thread, within 5 s */
+	/* A reload: settings may have changed. On the plugin's thread. May be NULL. */
 	void (*reload)(void *plugin);
+	const struct cy_option *options; /* may be NULL */
 };
 
 #endif
