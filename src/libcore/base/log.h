@@ -43,6 +43,8 @@ struct log_line {
 	const char *conn, *user; /* "" when none */
 	const char *text;        /* NUL-terminated, one line, control characters escaped */
 };
+#define LOG_TEXT_MAX 2048 /* longer lines are cut and end in "..." */
+#define LOG_RECENT   1000 /* lines kept for log_recent */
 
 struct log; /* one per daemon instance */
 struct env;
@@ -52,7 +54,10 @@ enum cy_err log_new(struct env *env, struct log **out) CY_MUST_USE;
 void log_free(struct log *l); /* flushes what sinks take within 100 ms */
 void log_level(struct log *l, enum log_group g, enum cy_level level);
 void log_level_all(struct log *l, enum cy_level level);
-/* Sinks run on the writer thread, each with its own bounded queue and thread if `slow`. */
+/*
+ * Sinks run on the writer thread, each with its own bounded queue and thread if `slow`: whatever may block (a pipe, a
+ * file on a network) is slow. A sink that is still blocked when log_free gives up keeps its thread and its `user`.
+ */
 enum cy_err log_add_sink(struct log *l, const char *name, log_sink_fn fn, void *user, bool slow);
 void log_set_direct(struct log *l, log_sink_fn fn, void *user);
 enum cy_err log_start(struct log *l); /* starts the writer thread */
@@ -63,6 +68,8 @@ uint64_t log_dropped(const struct log *l);
 /* The last lines kept in memory, oldest first (for `ipsec log`); cb returns false to stop. */
 void log_recent(struct log *l, size_t max, bool (*cb)(void *user, const struct log_line *line), void *user);
 extern const char *const log_group_names[LOG_N];
+/* "Nov  5 10:21:07 03[IKE] <home|7> text", without a newline; the length, at most cap - 1. */
+size_t log_format(const struct log_line *line, char *out, size_t cap);
 /* Ready-made sinks. */
 void log_sink_stderr(void *user, const struct log_line *line);
 

@@ -21,7 +21,7 @@ struct writer {
 
 static inline struct reader reader_of(struct cy_slice s)
 {
-	return (struct reader){s.p, s.p + s.n, false};
+	return (struct reader){s.p, s.n ? s.p + s.n : s.p, false};
 }
 static inline size_t reader_left(const struct reader *r)
 {

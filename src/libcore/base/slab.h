@@ -11,11 +11,13 @@
 /* 0 is never a valid handle. */
 typedef uint64_t slab_handle;
 
+struct slab_chunk;
 struct slab {
-	struct slab_chunk **chunks;
+	struct slab_chunk **chunks; /* a hole is NULL */
 	size_t n_chunks, obj_size, n_used, limit;
-	uint32_t free_head;
-	uint32_t next_gen;
+	size_t first_hole;        /* no hole below this one */
+	struct slab_chunk *roomy; /* chunks with a free place */
+	uint64_t next_gen;        /* counts allocations, so that a handle is never given out twice */
 };
 
 void slab_init(struct slab *s, size_t obj_size, size_t limit /* objects, 0 = none */);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "libcore/base/hmap.h"
+
+#include <stdlib.h>
+
+#define MIN_BUCKETS 16
+
+static uint64_t rotl(uint64_t x, int n)
+{
+	return x << n | x >> (64 - n);
+}
+
+static void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[1] = rotl(v[1], 13) ^ v[0];
+	v[0] = rotl(v[0], 32);
+	v[2] += v[3];
+	v[3] = rotl(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = rotl(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = rotl(v[1], 17) ^ v[2];
+	v[2] = rotl(v[2], 32);
+}
+
+static uint64_t load_le(const uint8_t *p, size_t n)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < n; i++)
+		v |= (uint64_t)p[i] << (8 * i);
+	return v;
+}
+
+/* Aumasson, Bernstein: SipHash, a fast short-input PRF (2012), section 2. */
+uint64_t siphash24(const uint64_t key[2], const void *data, size_t n)
+{
+	const uint8_t *p = data;
+	uint64_t last = (uint64_t)n << 56, m;
+	uint64_t v[4] = {
+	    key[0] ^ 0x736f6d6570736575ull,
+	    key[1] ^ 0x646f72616e646f6dull,
+	    key[0] ^ 0x6c7967656e657261ull,
+	    key[1] ^ 0x7465646279746573ull,
+	};
+
+	for (; n >= 8; p += 8, n -= 8) {
+		m = load_le(p, 8);
+		v[3] ^= m;
+		sip_round(v);
+		sip_round(v);
+		v[0] ^= m;
+	}
+	last |= load_le(p, n);
+	v[3] ^= last;
+	sip_round(v);
+	sip_round(v);
+	v[0] ^= last;
+	v[2] ^= 0xff;
+	for (int i = 0; i < 4; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+enum cy_err hmap_init(struct hmap *m, const uint64_t key[2])
+{
+	struct hnode **buckets = calloc(MIN_BUCKETS, sizeof(struct hnode *));
+
+	if (!buckets)
+		return CY_E_NOMEM;
+	*m = (struct hmap){buckets, 0, MIN_BUCKETS - 1, {key[0], key[1]}};
+	return CY_OK;
+}
+
+void hmap_fini(struct hmap *m)
+{
+	if (!m)
+		return;
+	free(m->buckets);
+	m->buckets = NULL;
+	m->n = m->mask = 0;
+}
+
+/* Without memory the table stays as it is, only slower. */
+static void resize(struct hmap *m, size_t n)
+{
+	struct hnode **buckets = calloc(n, sizeof(struct hnode *)), *node, *next;
+
+	if (!buckets)
+		return;
+	for (size_t b = 0; b <= m->mask; b++) {
+		for (node = m->buckets[b]; node; node = next) {
+			next = node->next;
+			node->next = buckets[node->hash & (n - 1)];
+			buckets[node->hash & (n - 1)] = node;
+		}
+	}
+	free(m->buckets);
+	m->buckets = buckets;
+	m->mask = n - 1;
+}
+
+void hmap_add(struct hmap *m, struct hnode *n, uint64_t hash)
+{
+	size_t size = m->mask + 1;
+
+	/* Shrinking waits for an addition, because hmap_foreach allows deletions. */
+	if (m->n >= size && size <= SIZE_MAX / 4)
+		resize(m, size * 2);
+	else if (size > MIN_BUCKETS && m->n < size / 8)
+		resize(m, size / 2);
+	n->hash = hash;
+	n->next = m->buckets[hash & m->mask];
+	m->buckets[hash & m->mask] = n;
+	m->n++;
+}
+
+void hmap_del(struct hmap *m, struct hnode *n)
+{
+	struct hnode **at = &m->buckets[n->hash & m->mask];
+
+	while (*at && *at != n)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	*at = n->next;
+	n->next = NULL;
+	m->n--;
+	/* With nothing left no iteration can be disturbed. */
+	if (m->n == 0 && m->mask >= MIN_BUCKETS * 64)
+		resize(m, MIN_BUCKETS);
+}
+
+struct hnode *hmap_first(const struct hmap *m, uint64_t hash)
+{
+	struct hnode *n;
+
+	if (!m->buckets)
+		return NULL;
+	for (n = m->buckets[hash & m->mask]; n; n = n->next)
+		if (n->hash == hash)
+			return n;
+	return NULL;
+}
+
+struct hnode *hmap_next(const struct hnode *n)
+{
+	uint64_t hash = n->hash;
+	struct hnode *at;
+
+	for (at = n->next; at; at = at->next)
+		if (at->hash == hash)
+			return at;
+	return NULL;
+}
