@@ -25,23 +25,8 @@ enum exchange {
 };
 enum payload_type {
 	PAYLOAD_NONE = 0,
-	PAYLOAD_SA = 33,
-	PAYLOAD_KE,
-	PAYLOAD_IDI,
-	PAYLOAD_IDR,
-	PAYLOAD_CERT,
-	PAYLOAD_CERTREQ,
-	PAYLOAD_AUTH,
-	PAYLOAD_NONCE,
-	PAYLOAD_NOTIFY,
-	PAYLOAD_DELETE,
-	PAYLOAD_VENDOR,
-	PAYLOAD_TSI,
-	PAYLOAD_TSR,
-	PAYLOAD_SK,
-	PAYLOAD_CP,
-	PAYLOAD_EAP,
-	PAYLOAD_SKF = 53,
+#define PAYLOAD(name, number, tag, text, words) PAYLOAD_##name = number,
+#include "daemon/wire/ikev2.def"
 };
 
 struct ike_header {
@@ -55,62 +40,45 @@ struct cp_attr {
 	struct cy_slice value;
 };
 
-/* One payload. Which member of the union counts follows from type. */
+/*
+ * The structs below, from ikev2.def:
+ *
+ *	payload_sa      p, n (proposals)            payload_ke      group, data
+ *	payload_id      type, data                  payload_cert    encoding, data
+ *	payload_auth    method, data                payload_notify  proto, spi, type, data
+ *	payload_del     proto, spi_len, n, spis (n * spi_len bytes)
+ *	payload_ts      ts, n, n_unknown            payload_cp      type (CFG_REQUEST..), attrs, n
+ *	payload_sk      frag_no, frag_total (SKF only), body (IV, ciphertext, ICV), inner_next (first encrypted payload)
+ */
+#define WIRE_SHAPES_ONLY
+#define SHAPE(tag, member)                         struct tag {
+#define F_U8(tag, member, lo, hi)                  uint8_t member;
+#define F_U16(tag, member, lo, hi)                 uint16_t member;
+#define F_U16_IN(tag, type, member, lo, hi)        uint16_t member;
+#define F_NEXT(tag, member)                        uint8_t member;
+#define F_REST(tag, member, min, max)              struct cy_slice member;
+#define F_BYTES(tag, member)                       struct cy_slice member;
+#define F_TIMES(tag, member, n, size)              struct cy_slice member;
+#define F_LIST(tag, record, member, n, min, max)   struct record *member; size_t n;
+#define F_COUNTED(tag, record, member, n, skipped, min, max) struct record *member; size_t n, skipped;
+#define SHAPE_END(tag)                             };
+#include "daemon/wire/ikev2.def"
+
+/* One payload. Which member of the union counts follows from type: sa, ke, id, cert, auth, nonce, notify, del, vendor, ts, sk,
+   cp, eap. */
 struct payload {
 	struct payload *next;
 	uint8_t type;
 	bool critical;
 	bool unknown;        /* a type we do not know: only raw is set */
-	struct cy_slice raw; /* body without the generic header, as received; building ignores it */
+	struct cy_slice raw; /* body without the generic header, as received; building uses it only for unknown types */
 	union {
-		struct {
-			struct proposal *p;
-			size_t n;
-		} sa;
-		struct {
-			uint16_t group;
-			struct cy_slice data;
-		} ke;
-		struct {
-			uint8_t type;
-			struct cy_slice data;
-		} id; /* IDI, IDR */
-		struct {
-			uint8_t encoding;
-			struct cy_slice data;
-		} cert; /* CERT, CERTREQ */
-		struct {
-			uint8_t method;
-			struct cy_slice data;
-		} auth;
-		struct cy_slice nonce, vendor, eap;
-		struct {
-			uint8_t proto;
-			uint16_t type;
-			struct cy_slice spi, data;
-		} notify;
-		struct {
-			uint8_t proto, spi_len;
-			uint16_t n;
-			struct cy_slice spis; /* n * spi_len bytes */
-		} del;
-		struct {
-			struct cy_ts *ts;
-			size_t n;
-			size_t n_unknown; /* selectors of types we do not know, skipped */
-		} ts;
-		struct {
-			uint8_t type; /* CFG_REQUEST.. */
-			struct cp_attr *attrs;
-			size_t n;
-		} cp;
-		struct {
-			uint16_t frag_no, frag_total; /* SKF only */
-			struct cy_slice body;         /* IV, ciphertext, ICV */
-			uint8_t inner_next;           /* first encrypted payload */
-		} sk;                                 /* SK, SKF */
+#define SHAPE(tag, member)     struct tag member;
+#define BARE(member, min, max) struct cy_slice member;
+#include "daemon/wire/ikev2.def"
 	} u;
 };
+#undef WIRE_SHAPES_ONLY
 
 struct message {
 	struct ike_header h;
@@ -131,11 +99,13 @@ enum cy_err wire_header_parse(struct cy_slice datagram, struct ike_header *out) 
    At most 128 payloads, bounded nesting. */
 enum cy_err wire_chain_parse(struct arena *a, uint8_t next, struct cy_slice body, struct payload **out_first,
     struct wire_error *out_why) CY_MUST_USE;
-/* Header and clear chain of a whole IKEv2 datagram. */
+/* Header and clear chain of a whole IKEv2 datagram. Nobody has authenticated it: out_why->notify is 0 but for
+   INVALID_MAJOR_VERSION and, in an IKE_SA_INIT request, UNSUPPORTED_CRITICAL_PAYLOAD (RFC 7296, 2.5, 2.21.1, 3.10.1). */
 enum cy_err wire_message_parse(
     struct arena *a, struct cy_slice datagram, struct message *out, struct wire_error *out_why) CY_MUST_USE;
 /* Are these the payloads this exchange allows, in number and protection (exchanges.def)? encrypted: payloads came from SK.
-   A response that carries an error notify instead of its payloads passes. */
+   A response that carries an error notify instead of its payloads passes, and one with COOKIE or REDIRECT to IKE_SA_INIT; and
+   in clear, the outside of a protected message and notifies on their own, which are hints at best (1.5). */
 enum cy_err wire_check(const struct ike_header *h, const struct payload *first, bool encrypted,
     struct wire_error *out_why) CY_MUST_USE;
 
@@ -155,6 +125,7 @@ bool message_notify(struct arena *a, struct message *m, uint8_t proto, uint16_t 
 bool message_nonce(struct arena *a, struct message *m, struct cy_slice nonce);
 bool message_ke(struct arena *a, struct message *m, uint16_t group, struct cy_slice data);
 bool message_id(struct arena *a, struct message *m, uint8_t type, uint8_t id_type, struct cy_slice data);
+/* Proposals without a number get theirs here, from 1. */
 bool message_sa(struct arena *a, struct message *m, struct proposal *p, size_t n);
 bool message_ts(struct arena *a, struct message *m, uint8_t type, struct cy_ts *ts, size_t n);
 bool message_delete(
@@ -166,44 +137,16 @@ enum cy_err wire_message_encode(const struct message *m, struct writer *w) CY_MU
 
 /* "IKE_SA_INIT request 0 [ SA KE No N(NATD_S_IP) ]" as charon prints. */
 const char *wire_print(const struct ike_header *h, const struct payload *first, char *out, size_t cap);
-extern const struct name exchange_names[], payload_names[], notify_names[], auth_method_names[],
-    cert_encoding_names[], cp_attr_names[];
+/* Every field of every payload, a line each payload, for the curious and for tests. */
+const char *wire_dump(const struct payload *first, char *out, size_t cap);
+/* payload_names: charon's short ones. notify_names, cp_attr_names: the registry's; the short ones as charon prints them. */
+extern const struct name exchange_names[], payload_names[], notify_names[], notify_short_names[],
+    auth_method_names[], cert_encoding_names[], cp_attr_names[], cp_attr_short_names[];
 
-/* RFC 7296, 3.10.1 and registry "IKEv2 Notify Message Types" (complete it in notify.def) */
+/* Registry "IKEv2 Notify Message Types": N_COOKIE, N_NO_PROPOSAL_CHOSEN, ... */
 enum notify_type {
-	N_UNSUPPORTED_CRITICAL_PAYLOAD = 1,
-	N_INVALID_IKE_SPI = 4,
-	N_INVALID_MAJOR_VERSION = 5,
-	N_INVALID_SYNTAX = 7,
-	N_INVALID_MESSAGE_ID = 9,
-	N_INVALID_SPI = 11,
-	N_NO_PROPOSAL_CHOSEN = 14,
-	N_INVALID_KE_PAYLOAD = 17,
-	N_AUTHENTICATION_FAILED = 24,
-	N_SINGLE_PAIR_REQUIRED = 34,
-	N_NO_ADDITIONAL_SAS = 35,
-	N_INTERNAL_ADDRESS_FAILURE = 36,
-	N_FAILED_CP_REQUIRED = 37,
-	N_TS_UNACCEPTABLE = 38,
-	N_INVALID_SELECTORS = 39,
-	N_TEMPORARY_FAILURE = 43,
-	N_CHILD_SA_NOT_FOUND = 44,
-	N_INITIAL_CONTACT = 16384,
-	N_SET_WINDOW_SIZE = 16385,
-	N_ADDITIONAL_TS_POSSIBLE = 16386,
-	N_IPCOMP_SUPPORTED = 16387,
-	N_NAT_DETECTION_SOURCE_IP = 16388,
-	N_NAT_DETECTION_DESTINATION_IP = 16389,
-	N_COOKIE = 16390,
-	N_USE_TRANSPORT_MODE = 16391,
-	N_HTTP_CERT_LOOKUP_SUPPORTED = 16392,
-	N_REKEY_SA = 16393,
-	N_ESP_TFC_PADDING_NOT_SUPPORTED = 16394,
-	N_NON_FIRST_FRAGMENTS_ALSO = 16395,
-	N_MOBIKE_SUPPORTED = 16396,
-	N_EAP_ONLY_AUTHENTICATION = 16417,
-	N_IKEV2_FRAGMENTATION_SUPPORTED = 16430,
-	N_SIGNATURE_HASH_ALGORITHMS = 16431,
+#define NOTIFY(name, number, text, min, max) N_##name = number,
+#include "daemon/wire/notify.def"
 };
 enum auth_method {
 	AUTHM_RSA = 1,
@@ -215,18 +158,10 @@ enum auth_method {
 	AUTHM_DIGITAL_SIGNATURE = 14,
 };
 enum cfg_type { CFG_REQUEST = 1, CFG_REPLY, CFG_SET, CFG_ACK };
+/* CFG_INTERNAL_IP4_ADDRESS, ... */
 enum cfg_attr {
-	CFG_INTERNAL_IP4_ADDRESS = 1,
-	CFG_INTERNAL_IP4_NETMASK = 2,
-	CFG_INTERNAL_IP4_DNS = 3,
-	CFG_INTERNAL_IP4_NBNS = 4,
-	CFG_APPLICATION_VERSION = 7,
-	CFG_INTERNAL_IP6_ADDRESS = 8,
-	CFG_INTERNAL_IP6_DNS = 10,
-	CFG_INTERNAL_IP4_SUBNET = 13,
-	CFG_SUPPORTED_ATTRIBUTES = 14,
-	CFG_INTERNAL_IP6_SUBNET = 15,
-	CFG_INTERNAL_DNS_DOMAIN = 25,
+#define CP_ATTR(name, number, text, min, max) CFG_##name = number,
+#include "daemon/wire/ikev2.def"
 };
 enum cert_encoding { CERT_X509_SIGNATURE = 4, CERT_RAW_PUBKEY = 15, CERT_HASH_URL = 12 };
 
