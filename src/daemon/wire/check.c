@@ -14,7 +14,7 @@ static const struct wire_form *form_of(
 		const struct wire_form *f = &wire_forms[i];
 
 		if (f->exchange == WIRE_ANY ? h->exchange == EXCHANGE_IKE_SA_INIT
-					    : f->exchange != h->exchange)
+		                            : f->exchange != h->exchange)
 			continue;
 		if (f->response != response || f->encrypted != encrypted)
 			continue;
@@ -84,8 +84,8 @@ enum cy_err wire_check(
 		if (!r)
 			return refuse(out_why, h, encrypted, "%s payload has no place there", name);
 		if (++seen[p->type] > r->max)
-			return refuse(
-			    out_why, h, encrypted, "more than %u %s payload%s", r->max, name, r->max > 1 ? "s" : "");
+			return refuse(out_why, h, encrypted, "more than %u %s payload%s", r->max, name,
+			    r->max > 1 ? "s" : "");
 	}
 	complete = !excused(h, first);
 	memset(group, 0, sizeof(group));
@@ -93,7 +93,8 @@ enum cy_err wire_check(
 		int here = seen[r->type] ? 1 : -1;
 
 		if (seen[r->type] < r->min)
-			return refuse(out_why, h, encrypted, "%s payload is missing", wire_payload(r->type)->text);
+			return refuse(
+			    out_why, h, encrypted, "%s payload is missing", wire_payload(r->type)->text);
 		if (r->group && group[r->group] && group[r->group] != here)
 			return refuse(out_why, h, encrypted, "SA, TSi and TSr only come together");
 		if (r->group)

@@ -40,12 +40,12 @@ struct wire_record;
 
 struct wire_field {
 	uint8_t kind;
-	uint8_t only;        /* payload type this field is for, 0: every one */
-	uint16_t arg;        /* WIRE_ZERO: bytes; WIRE_MORE: the value */
-	uint16_t at;         /* of the member */
-	uint16_t n_at;       /* of its number or length */
-	uint16_t size_at;    /* WIRE_TIMES: of the length of one; WIRE_COUNTED: of the number left out */
-	uint32_t lo, hi;     /* bounds of the value, length or number */
+	uint8_t only;     /* payload type this field is for, 0: every one */
+	uint16_t arg;     /* WIRE_ZERO: bytes; WIRE_MORE: the value */
+	uint16_t at;      /* of the member */
+	uint16_t n_at;    /* of its number or length */
+	uint16_t size_at; /* WIRE_TIMES: of the length of one; WIRE_COUNTED: of the number left out */
+	uint32_t lo, hi;  /* bounds of the value, length or number */
 	const struct wire_record *rec;
 	const char *name;
 };
@@ -110,7 +110,7 @@ static inline const void *field_in(const void *base, uint16_t at)
 	return (const char *)base + at;
 }
 
-enum { TS_TYPE_IPV4 = 7, TS_TYPE_IPV6 = 8 }; /* RFC 7296, 3.13.1 */
+enum { TS_TYPE_IPV4 = 7, TS_TYPE_IPV6 = 8 };     /* RFC 7296, 3.13.1 */
 enum { ATTR_TV = 0x8000, ATTR_KEY_LENGTH = 14 }; /* 3.3.5 */
 
 #endif

@@ -50,18 +50,20 @@ struct cp_attr {
  *	payload_ts      ts, n, n_unknown            payload_cp      type (CFG_REQUEST..), attrs, n
  *	payload_sk      frag_no, frag_total (SKF only), body (IV, ciphertext, ICV), inner_next (first encrypted payload)
  */
+/* clang-format off */
 #define WIRE_SHAPES_ONLY
-#define SHAPE(tag, member)                         struct tag {
-#define F_U8(tag, member, lo, hi)                  uint8_t member;
-#define F_U16(tag, member, lo, hi)                 uint16_t member;
-#define F_U16_IN(tag, type, member, lo, hi)        uint16_t member;
-#define F_NEXT(tag, member)                        uint8_t member;
-#define F_REST(tag, member, min, max)              struct cy_slice member;
-#define F_BYTES(tag, member)                       struct cy_slice member;
-#define F_TIMES(tag, member, n, size)              struct cy_slice member;
-#define F_LIST(tag, record, member, n, min, max)   struct record *member; size_t n;
+#define SHAPE(tag, member)                       struct tag {
+#define F_U8(tag, member, lo, hi)                uint8_t member;
+#define F_U16(tag, member, lo, hi)               uint16_t member;
+#define F_U16_IN(tag, type, member, lo, hi)      uint16_t member;
+#define F_NEXT(tag, member)                      uint8_t member;
+#define F_REST(tag, member, min, max)            struct cy_slice member;
+#define F_BYTES(tag, member)                     struct cy_slice member;
+#define F_TIMES(tag, member, n, size)            struct cy_slice member;
+#define F_LIST(tag, record, member, n, min, max) struct record *member; size_t n;
 #define F_COUNTED(tag, record, member, n, skipped, min, max) struct record *member; size_t n, skipped;
-#define SHAPE_END(tag)                             };
+#define SHAPE_END(tag)                           };
+/* clang-format on */
 #include "daemon/wire/ikev2.def"
 
 /* One payload. Which member of the union counts follows from type: sa, ke, id, cert, auth, nonce, notify, del, vendor, ts, sk,
@@ -71,7 +73,7 @@ struct payload {
 	uint8_t type;
 	bool critical;
 	bool unknown;        /* a type we do not know: only raw is set */
-	struct cy_slice raw; /* body without the generic header, as received; building uses it only for unknown types */
+	struct cy_slice raw; /* body without generic header, as received; building: of unknown types only */
 	union {
 #define SHAPE(tag, member)     struct tag member;
 #define BARE(member, min, max) struct cy_slice member;

@@ -43,8 +43,8 @@ static enum cy_err syntax(struct parse *ps, const char *fmt, ...)
 	va_list ap;
 
 	for (unsigned i = 0; i < ps->depth; i++)
-		n += snprintf(where + n, sizeof(where) - (size_t)n, ", %s %u", ps->path[i].record,
-		    ps->path[i].number);
+		n += snprintf(
+		    where + n, sizeof(where) - (size_t)n, ", %s %u", ps->path[i].record, ps->path[i].number);
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
@@ -276,7 +276,8 @@ static enum cy_err parse_record(struct parse *ps, const struct wire_record *rec,
 	if (err)
 		return err;
 	if (rec->fields[0].kind == WIRE_MORE && (*list->p == 0) != (r.end == list->end))
-		return syntax(ps, *list->p ? "announces another, there is none" : "is the last, but another follows");
+		return syntax(
+		    ps, *list->p ? "announces another, there is none" : "is the last, but another follows");
 	list->p = r.end;
 	ps->depth--;
 	return CY_OK;
@@ -350,8 +351,7 @@ static enum cy_err check_sa(struct parse *ps, const struct payload_sa *sa)
 	/* 3.3.1: proposals are numbered one after the other; an answer has the number of what it accepts */
 	for (size_t i = 1; i < sa->n; i++)
 		if (sa->p[i].number != (uint8_t)(sa->p[i - 1].number + 1))
-			return syntax(
-			    ps, "proposal %u comes after %u", sa->p[i].number, sa->p[i - 1].number);
+			return syntax(ps, "proposal %u comes after %u", sa->p[i].number, sa->p[i - 1].number);
 	return CY_OK;
 }
 
@@ -380,7 +380,7 @@ static enum cy_err check_notify(struct parse *ps, const struct payload_notify *n
 static enum cy_err check_delete(struct parse *ps, const struct payload_del *d)
 {
 	if (d->proto == PROTO_IKE ? d->spi_len != 0
-				  : (d->proto == PROTO_AH || d->proto == PROTO_ESP) && d->spi_len != 4)
+	                          : (d->proto == PROTO_AH || d->proto == PROTO_ESP) && d->spi_len != 4)
 		return syntax(ps, "protocol %u with SPIs of %u bytes", d->proto, d->spi_len);
 	return CY_OK;
 }
@@ -394,8 +394,7 @@ static enum cy_err check_ts(struct parse *ps, const struct payload_ts *t)
 		if (memcmp(ts->lo, ts->hi, sizeof(ts->lo)) > 0)
 			return syntax(ps, "selector %zu: addresses the wrong way round", i + 1);
 		if (ts->port_lo > ts->port_hi && !(ts->port_lo == 65535 && ts->port_hi == 0))
-			return syntax(
-			    ps, "selector %zu: ports %u to %u", i + 1, ts->port_lo, ts->port_hi);
+			return syntax(ps, "selector %zu: ports %u to %u", i + 1, ts->port_lo, ts->port_hi);
 	}
 	return CY_OK;
 }
@@ -468,8 +467,8 @@ static enum cy_err parse_body(struct arena *a, struct payload *p, uint8_t next, 
 	return err ? err : check_body(&ps, p);
 }
 
-enum cy_err wire_chain_parse(
-    struct arena *a, uint8_t next, struct cy_slice body, struct payload **out_first, struct wire_error *out_why)
+enum cy_err wire_chain_parse(struct arena *a, uint8_t next, struct cy_slice body, struct payload **out_first,
+    struct wire_error *out_why)
 {
 	struct payload *first = NULL, **tail = &first;
 	struct reader r = reader_of(body);
@@ -492,7 +491,7 @@ enum cy_err wire_chain_parse(
 		if (r.bad || len < GENERIC_HEADER_LEN || reader_left(&r) + GENERIC_HEADER_LEN < len) {
 			why_set(out_why, N_INVALID_SYNTAX,
 			    r.bad ? "%s payload announced, the message ends"
-				  : "%s payload with a length of %u bytes, the message has %zu",
+			          : "%s payload with a length of %u bytes, the message has %zu",
 			    name_or_number(payload_names, type), len, reader_left(&r) + GENERIC_HEADER_LEN);
 			return CY_E_PARSE;
 		}
@@ -572,12 +571,12 @@ enum cy_err wire_message_parse(
 		    m.h.minor);
 		return CY_E_UNSUPPORTED;
 	}
-	err = wire_chain_parse(a, m.h.next, cy_slice(datagram.p + IKE_HEADER_LEN, datagram.n - IKE_HEADER_LEN),
-	    &m.first, out_why);
+	err = wire_chain_parse(a, m.h.next,
+	    cy_slice(datagram.p + IKE_HEADER_LEN, datagram.n - IKE_HEADER_LEN), &m.first, out_why);
 	if (err) {
 		/* INVALID_SYNTAX only goes to those whose checksum was right (3.10.1) */
 		answerable = out_why->notify == N_UNSUPPORTED_CRITICAL_PAYLOAD &&
-			     m.h.exchange == EXCHANGE_IKE_SA_INIT && !(m.h.flags & IKE_FLAG_RESPONSE);
+		    m.h.exchange == EXCHANGE_IKE_SA_INIT && !(m.h.flags & IKE_FLAG_RESPONSE);
 		if (!answerable)
 			out_why->notify = 0;
 		return err;

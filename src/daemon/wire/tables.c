@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* clang-format off: the tables are for reading side by side with the .def files */
+/* ikev2.def, notify.def and exchanges.def become tables. */
 #include "daemon/wire/codec.h"
 
 #include <stdlib.h>
 
 #include "libcore/base/err.h"
 
+/* clang-format off */
 /* --- fields -------------------------------------------------------------------------------------------------- */
 #define M(tag, member) offsetof(struct tag, member)
 #define BARE(member, min, max) \
@@ -52,11 +53,13 @@ static const struct wire_payload payloads[256] = {
 #include "daemon/wire/ikev2.def"
 };
 
+/* clang-format on */
 const struct wire_payload *wire_payload(uint8_t type)
 {
 	return &payloads[type];
 }
 
+/* clang-format off */
 /* --- bounds by type ------------------------------------------------------------------------------------------- */
 const struct wire_bounds wire_notifies[] = {
 #define NOTIFY(name, number, text, min, max) {number, min, max},
@@ -70,6 +73,7 @@ const struct wire_bounds wire_attrs[] = {
 };
 const size_t wire_n_attrs = ARRAY_LEN(wire_attrs);
 
+/* clang-format on */
 static int by_type(const void *key, const void *entry)
 {
 	return (int)*(const uint16_t *)key - (int)((const struct wire_bounds *)entry)->type;
@@ -86,6 +90,7 @@ const struct wire_bounds *wire_attr_bounds(uint16_t type)
 	return bsearch(&type, wire_attrs, wire_n_attrs, sizeof(*wire_attrs), by_type);
 }
 
+/* clang-format off */
 /* --- exchanges ------------------------------------------------------------------------------------------------ */
 #define MESSAGE(name, exchange, direction, protection, key) static const struct wire_rule rules_##name[] = {
 #define ALLOW(payload, min, max, group)                     {PAYLOAD_##payload, min, max, group},
@@ -107,6 +112,7 @@ const struct wire_instead wire_insteads[] = {
 };
 const size_t wire_n_insteads = ARRAY_LEN(wire_insteads);
 
+/* clang-format on */
 /* --- names ---------------------------------------------------------------------------------------------------- */
 const struct name exchange_names[] = {
     {EXCHANGE_IKE_SA_INIT, "IKE_SA_INIT"},
