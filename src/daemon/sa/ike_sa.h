@@ -17,6 +17,7 @@
 #include "libcore/base/ident.h"
 #include "libcore/base/slab.h"
 #include "libcore/conf/conn.h"
+#include "libcore/run/bus.h"
 #include "libcore/run/pool.h"
 
 struct ike_sa;
@@ -186,7 +187,12 @@ void ike_sa_set_conn(struct ike_sa *sa, struct conn *conn);
 void ike_sa_index(struct ike_sa *sa);       /* after our SPI is chosen */
 void ike_sa_established(struct ike_sa *sa); /* state, timers, event, uniqueness */
 void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3))); /* remember why; first wins */
+    __attribute__((format(printf, 2, 3)));   /* remember why; first wins */
+void ike_sa_unindex_init(struct ike_sa *sa); /* no longer half open */
+void ike_event(const struct ike_sa *sa, enum cy_event_kind kind, const char *reason);
+void ike_event_child(
+    const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason);
+uint64_t rekey_delay_ns(struct env *env, uint64_t lifetime_s, uint64_t margin_s, uint32_t fuzz_pct);
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
 /* A line for log and watchers. */
@@ -217,6 +223,7 @@ static inline bool ike_busy(const struct ike_sa *sa)
 
 struct step *step_new(
     struct ike_sa *sa, struct net_packet *p) CY_MUST_USE; /* becomes sa->step; NULL: no memory (p is freed) */
+void step_discard(struct ike_sa *sa);                     /* frees sa->step and nothing else */
 void step_end(struct ike_sa *sa); /* frees sa->step; then runs what waits: inbox, tasks */
 
 struct task *task_new(enum task_kind kind) CY_MUST_USE;
@@ -237,5 +244,7 @@ void exchange_answered(struct ike_sa *sa); /* the response to our request is her
 void exchange_feed(
     struct ike_sa *sa, struct net_packet *p); /* a datagram arrived: handle, or wait in the inbox */
 void sent_clear(struct sent *s);
+void exchange_retransmit(struct timer *timer); /* t_retransmit */
+void exchange_task_timer(struct timer *timer); /* t_task */
 
 #endif

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/sa/ike_sa.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/policy/lease.h"
+#include "daemon/sa/manager.h"
+#include "libcore/base/addr.h"
+#include "libcore/run/bus.h"
+
+const struct name ike_state_names[] = {{IKE_CREATED, "CREATED"}, {IKE_CONNECTING, "CONNECTING"},
+    {IKE_ESTABLISHED, "ESTABLISHED"}, {IKE_REKEYED, "REKEYED"}, {IKE_DELETING, "DELETING"}, {0, NULL}};
+
+const struct name task_names[] = {{TASK_INIT, "IKE_SA_INIT"}, {TASK_AUTH, "IKE_AUTH"},
+    {TASK_CHILD_CREATE, "CHILD_CREATE"}, {TASK_CHILD_REKEY, "CHILD_REKEY"},
+    {TASK_CHILD_DELETE, "CHILD_DELETE"}, {TASK_IKE_REKEY, "IKE_REKEY"}, {TASK_IKE_DELETE, "IKE_DELETE"},
+    {TASK_LIVENESS, "LIVENESS"}, {0, NULL}};
+
+/* --- timers ---------------------------------------------------------------------------------------------------- */
+
+static void on_half_open(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_half_open);
+
+	ike_sa_fail(sa, "the peer did not complete IKE_AUTH within %llu s",
+	    (unsigned long long)(sa->shard->d->tune.half_open_timeout_ns / NS_PER_S));
+	ike_sa_destroy(sa, sa->why);
+}
+
+static void queue_simple(struct ike_sa *sa, enum task_kind kind)
+{
+	struct task *t;
+
+	if (task_pending(sa, kind, 0))
+		return;
+	t = task_new(kind);
+	if (t)
+		task_queue(sa, t);
+}
+
+static void on_rekey(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_rekey);
+
+	if (sa->state != IKE_ESTABLISHED)
+		return;
+	if (sa->rekey_is_reauth)
+		sa_reauthenticate(sa);
+	else
+		queue_simple(sa, TASK_IKE_REKEY);
+}
+
+static void on_expire(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_expire);
+
+	ike_note(sa, LOG_IKE, CY_LOG_INFO, "lifetime of IKE_SA is over, deleting it");
+	queue_simple(sa, TASK_IKE_DELETE);
+}
+
+/* RFC 7296, 2.4: ask only when nothing cryptographically protected was heard for the delay. */
+static void on_dpd(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_dpd);
+	uint64_t now = worker_now(sa->shard->w), delay = sa->conn->dpd_delay_s * NS_PER_S;
+
+	if (now - sa->last_in_ns + NS_PER_MS >= delay && sa->state == IKE_ESTABLISHED && !sa->task) {
+		SA_COUNT(sa->shard->m, liveness_sent);
+		queue_simple(sa, TASK_LIVENESS);
+		worker_timer_set(sa->shard->w, t, now + delay);
+		return;
+	}
+	worker_timer_set(
+	    sa->shard->w, t, now - sa->last_in_ns < delay ? sa->last_in_ns + delay : now + delay);
+}
+
+/* RFC 3948, 4: only who is behind a NAT sends keepalives, and only when idle. */
+static void on_keepalive(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_keepalive);
+	uint64_t now = worker_now(sa->shard->w), every = sa->shard->d->tune.keepalive_ns;
+
+	if (now - sa->last_out_ns + NS_PER_MS >= every) {
+		net_send_keepalive(sa->shard->d->net, sa->shard->w, &sa->local, &sa->remote);
+		sa->last_out_ns = now;
+	}
+	worker_timer_set(sa->shard->w, t, sa->last_out_ns + every);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------ */
+
+uint64_t ike_sa_our_spi(const struct ike_sa *sa)
+{
+	return sa->initiator ? sa->spi_i : sa->spi_r;
+}
+
+struct ike_sa *ike_sa_new(struct sa_shard *s, uint8_t version, bool initiator)
+{
+	slab_handle h;
+	struct ike_sa *sa;
+
+	if (s->d->tune.ike_sa_limit && SA_READ(s->m, ike_sas) >= s->d->tune.ike_sa_limit)
+		return NULL;
+	sa = slab_alloc(&s->slab, &h);
+	if (!sa)
+		return NULL;
+	sa->handle = h;
+	sa->shard = s;
+	sa->version = version;
+	sa->initiator = sa->auth_initiator = initiator;
+	sa->id = __atomic_add_fetch(&s->m->next_ike_id, 1, __ATOMIC_RELAXED);
+	sa->state = IKE_CREATED;
+	sa->created_ns = sa->last_in_ns = sa->last_out_ns = worker_now(s->w);
+	sa->config = daemon_config(s->d);
+	list_init(&sa->tasks);
+	list_init(&sa->inbox);
+	list_init(&sa->children);
+	list_init(&sa->watches);
+	sa->t_retransmit.fn = exchange_retransmit;
+	sa->t_task.fn = exchange_task_timer;
+	sa->t_half_open.fn = on_half_open;
+	sa->t_rekey.fn = on_rekey;
+	sa->t_expire.fn = on_expire;
+	sa->t_dpd.fn = on_dpd;
+	sa->t_keepalive.fn = on_keepalive;
+	SA_COUNT(s->m, ike_sas);
+	return sa;
+}
+
+void ike_sa_set_conn(struct ike_sa *sa, struct conn *conn)
+{
+	struct conn *old = sa->conn;
+
+	sa->conn = conn ? conn_ref(conn) : NULL;
+	conn_unref(old);
+}
+
+void ike_sa_index(struct ike_sa *sa)
+{
+	uint64_t spi = ike_sa_our_spi(sa);
+
+	hmap_add(&sa->shard->by_spi, &sa->by_spi, hmap_hash(&sa->shard->by_spi, &spi, sizeof(spi)));
+}
+
+static void event_fill(
+    const struct ike_sa *sa, struct cy_event *ev, char local[IDENT_STR_MAX], char remote[IDENT_STR_MAX])
+{
+	ev->size = sizeof(*ev);
+	ev->conn = sa->conn ? sa->conn->name : "";
+	ev->ike_id = sa->id;
+	ev->ike_version = sa->version;
+	ev->initiator = sa->initiator;
+	ev->local = sa->local;
+	ev->remote = sa->remote;
+	ev->local_id = ident_str(&sa->my_id, local);
+	ev->remote_id = ident_str(&sa->peer_id, remote);
+	ev->user = "";
+	ev->reason = "";
+	ev->updown = "";
+	ev->vips = sa->vips;
+	ev->n_vips = sa->n_vips;
+	ev->dns = sa->dns;
+	ev->n_dns = sa->n_dns;
+}
+
+void ike_event(const struct ike_sa *sa, enum cy_event_kind kind, const char *reason)
+{
+	struct cy_event ev;
+	char local[IDENT_STR_MAX], remote[IDENT_STR_MAX];
+
+	if (!bus_wanted(sa->shard->d->bus, kind))
+		return;
+	memset(&ev, 0, sizeof(ev));
+	event_fill(sa, &ev, local, remote);
+	ev.kind = kind;
+	ev.reason = reason ? reason : "";
+	bus_publish(sa->shard->d->bus, &ev);
+}
+
+void ike_event_child(
+    const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason)
+{
+	struct cy_event ev;
+	char local[IDENT_STR_MAX], remote[IDENT_STR_MAX];
+
+	if (!bus_wanted(sa->shard->d->bus, kind))
+		return;
+	memset(&ev, 0, sizeof(ev));
+	event_fill(sa, &ev, local, remote);
+	ev.kind = kind;
+	ev.conn = c->conn->name;
+	ev.reason = reason ? reason : "";
+	ev.mode = c->mode;
+	ev.child_id = c->id;
+	ev.spi_in = c->spi_in;
+	ev.spi_out = c->spi_out;
+	ev.reqid = c->reqid;
+	ev.if_id = c->conn->if_id_out;
+	ev.mark = c->conn->mark_out;
+	ev.ts_local = c->ts_local;
+	ev.n_ts_local = c->n_ts_local;
+	ev.ts_remote = c->ts_remote;
+	ev.n_ts_remote = c->n_ts_remote;
+	ev.updown = c->conn->local.updown ? c->conn->local.updown : "";
+	ev.hostaccess = c->conn->local.hostaccess;
+	ev.firewall = c->conn->local.firewall;
+	ev.bytes_in = c->bytes_in;
+	ev.bytes_out = c->bytes_out;
+	ev.packets_in = c->packets_in;
+	ev.packets_out = c->packets_out;
+	bus_publish(sa->shard->d->bus, &ev);
+}
+
+static void free_packets(struct list *l)
+{
+	struct list *n;
+
+	while ((n = list_pop(l)))
+		net_packet_free(list_entry(n, struct net_packet, node));
+}
+
+static void release_leases(struct ike_sa *sa)
+{
+	for (uint32_t i = 0; i < sa->n_leases; i++) {
+		if (sa->state != IKE_REKEYED)
+			leases_release(sa->shard->d->leases, sa->leases[i].pool, &sa->leases[i].addr, sa->id);
+		free(sa->leases[i].pool);
+	}
+	free(sa->leases);
+	sa->leases = NULL;
+	sa->n_leases = 0;
+}
+
+static void remove_vips(struct ike_sa *sa)
+{
+	struct knl_req *r;
+
+	if (sa->n_vips && sa->shard->d->tune.install_vips && (r = knl_req_new(sa->n_vips))) {
+		for (uint32_t i = 0; i < sa->n_vips; i++) {
+			struct knl_step *s = knl_req_add(r, KNL_ADDR_SET);
+
+			s->u.addr.addr = sa->vips[i];
+			s->u.addr.prefix = sa->vips[i].family == AF_INET ? 32 : 128;
+		}
+		knl_submit(sa->shard->d->knl, r);
+	}
+	free(sa->vips);
+	free(sa->dns);
+	sa->vips = sa->dns = NULL;
+	sa->n_vips = sa->n_dns = 0;
+}
+
+void ike_sa_unindex_init(struct ike_sa *sa)
+{
+	if (sa->in_init_map)
+		hmap_del(&sa->shard->by_init, &sa->by_init);
+	sa->in_init_map = false;
+	if (sa->counted_half_open)
+		SA_UNCOUNT(sa->shard->m, half_open);
+	sa->counted_half_open = false;
+}
+
+void ike_sa_destroy(struct ike_sa *sa, const char *why)
+{
+	struct sa_shard *s = sa->shard;
+	struct worker *w = s->w;
+	struct list *n;
+	bool was_up = sa->established_ns != 0;
+	struct protect_keys in, out;
+
+	sa->op_id = 0;
+	worker_timer_cancel(w, &sa->t_retransmit);
+	worker_timer_cancel(w, &sa->t_half_open);
+	worker_timer_cancel(w, &sa->t_rekey);
+	worker_timer_cancel(w, &sa->t_expire);
+	worker_timer_cancel(w, &sa->t_dpd);
+	worker_timer_cancel(w, &sa->t_keepalive);
+	worker_timer_cancel(w, &sa->t_task);
+	while ((n = list_first(&sa->children)))
+		child_remove(list_entry(n, struct child_sa, node), why ? why : "its IKE_SA was replaced");
+	if (sa->state != IKE_REKEYED) {
+		if (was_up)
+			ike_event(sa, CY_EV_IKE_DOWN, why);
+		else if (sa->conn)
+			ike_event(sa, CY_EV_IKE_FAILED, why);
+		if (!was_up && why)
+			SA_COUNT(s->m, failed);
+		if (why)
+			LOGF(s->d->log, LOG_IKE, was_up ? CY_LOG_NOTICE : CY_LOG_WARN,
+			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id}),
+			    "IKE_SA %s: %s", was_up ? "closed" : "failed", why);
+	}
+	unique_forget(sa);
+	ike_sa_unindex_init(sa);
+	if (sa_find(s, ike_sa_our_spi(sa)) == sa)
+		hmap_del(&s->by_spi, &sa->by_spi);
+	ike_watch_done(sa, &sa->watches, false, why ? why : "closed");
+	if (sa->task) {
+		ike_watch_done(sa, &sa->task->watches, false, why ? why : "closed");
+		task_free(sa->task);
+	}
+	while ((n = list_pop(&sa->tasks))) {
+		struct task *t = list_entry(n, struct task, node);
+
+		ike_watch_done(sa, &t->watches, false, why ? why : "closed");
+		task_free(t);
+	}
+	if (sa->step)
+		step_discard(sa);
+	free_packets(&sa->inbox);
+	release_leases(sa);
+	remove_vips(sa);
+	sent_clear(&sa->request);
+	sent_clear(&sa->response);
+	frag_fini(&sa->frag_in_req);
+	frag_fini(&sa->frag_in_resp);
+	if (sa->init && sa->init_free)
+		sa->init_free(sa->init);
+	if (sa->keys.all.n) {
+		ike_protect_keys(sa, true, &out);
+		ike_protect_keys(sa, false, &in);
+		protect_forget(s->protect, &out);
+		protect_forget(s->protect, &in);
+	}
+	secret_fini(&sa->keys.all);
+	ident_fini(&sa->my_id);
+	ident_fini(&sa->peer_id);
+	free(sa->peer_vendor);
+	conn_unref(sa->conn);
+	config_unref(sa->config);
+	SA_UNCOUNT(s->m, ike_sas);
+	slab_free(&s->slab, sa->handle);
+}
+
+/* --- established ------------------------------------------------------------------------------------------------ */
+
+/* Somewhere between lifetime - margin * (1 + fuzz) and lifetime - margin, so that not all rekey at once. */
+uint64_t rekey_delay_ns(struct env *env, uint64_t lifetime_s, uint64_t margin_s, uint32_t fuzz_pct)
+{
+	uint64_t life = lifetime_s * NS_PER_S, margin = margin_s * NS_PER_S, fuzz = margin / 100 * fuzz_pct;
+
+	if (margin + fuzz >= life) { /* a margin as long as the life itself: keep some of it */
+		margin = life / 10;
+		fuzz = life / 10;
+	}
+	return life - margin - (fuzz ? env_rand_below(env, fuzz + 1) : 0);
+}
+
+void ike_sa_schedule(struct ike_sa *sa)
+{
+	struct worker *w = sa->shard->w;
+	const struct conn *c = sa->conn;
+	uint64_t now = worker_now(w);
+
+	sa->rekey_is_reauth = c->reauth && sa->auth_initiator;
+	if (c->ike_lifetime_s) {
+		sa->expire_due_ns = now + c->ike_lifetime_s * NS_PER_S;
+		worker_timer_set(w, &sa->t_expire, sa->expire_due_ns);
+		if (c->rekey) {
+			sa->rekey_due_ns = now +
+			    rekey_delay_ns(
+			        sa->shard->d->env, c->ike_lifetime_s, c->rekey_margin_s, c->rekey_fuzz_pct);
+			worker_timer_set(w, &sa->t_rekey, sa->rekey_due_ns);
+		}
+	}
+	if (c->dpd_delay_s)
+		worker_timer_set(w, &sa->t_dpd, now + c->dpd_delay_s * NS_PER_S);
+	if (sa->nat_here && sa->shard->d->tune.keepalive_ns)
+		worker_timer_set(w, &sa->t_keepalive, now + sa->shard->d->tune.keepalive_ns);
+}
+
+void ike_sa_established(struct ike_sa *sa)
+{
+	char a[IDENT_STR_MAX], b[IDENT_STR_MAX], la[ADDR_STR_MAX], ra[ADDR_STR_MAX];
+
+	worker_timer_cancel(sa->shard->w, &sa->t_half_open);
+	ike_sa_unindex_init(sa);
+	sa->state = IKE_ESTABLISHED;
+	sa->established_ns = worker_now(sa->shard->w);
+	SA_COUNT(sa->shard->m, established);
+	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] established between %s[%s]...%s[%s]",
+	    sa->conn->name, (unsigned long long)sa->id, addr_str(&sa->local, la), ident_str(&sa->my_id, a),
+	    addr_str(&sa->remote, ra), ident_str(&sa->peer_id, b));
+	ike_sa_schedule(sa);
+	ike_event(sa, CY_EV_IKE_UP, NULL);
+	unique_register(sa);
+}
+
+void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (sa->why[0])
+		return;
+	va_start(ap, fmt);
+	vsnprintf(sa->why, sizeof(sa->why), fmt, ap);
+	va_end(ap);
+}
+
+void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
+{
+	struct log_ctx ctx = {.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id};
+	char line[1024];
+	struct list *n;
+	va_list ap;
+	bool watched = !list_empty(&sa->watches) || (sa->task && !list_empty(&sa->task->watches));
+
+	if (!watched && !log_enabled(sa->shard->d->log, g, level))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	LOGF(sa->shard->d->log, g, level, &ctx, "%s", line);
+	if (level > CY_LOG_INFO)
+		return;
+	list_foreach (n, &sa->watches)
+		list_entry(n, struct up_watch, node)->line(list_entry(n, struct up_watch, node), line);
+	if (sa->task)
+		list_foreach (n, &sa->task->watches)
+			list_entry(n, struct up_watch, node)
+			    ->line(list_entry(n, struct up_watch, node), line);
+}
+
+void ike_watch_done(struct ike_sa *sa, struct list *watches, bool ok, const char *why)
+{
+	struct list *n;
+
+	(void)sa;
+	while ((n = list_pop(watches))) {
+		struct up_watch *u = list_entry(n, struct up_watch, node);
+
+		u->done(u, ok, why ? why : "");
+	}
+}
+
+/* --- keys ------------------------------------------------------------------------------------------------------- */
+
+struct cy_slice ike_key(const struct ike_sa *sa, int which)
+{
+	const struct ike_keys *k = &sa->keys;
+	const size_t len[SK_N] = {
+	    k->prf_len, k->integ_len, k->integ_len, k->encr_len, k->encr_len, k->prf_len, k->prf_len};
+	size_t at = 0;
+
+	if (!k->all.n)
+		return cy_slice(NULL, 0);
+	for (int i = 0; i < which; i++)
+		at += len[i];
+	return cy_slice(k->all.p + at, len[which]);
+}
+
+void ike_protect_keys(struct ike_sa *sa, bool sending, struct protect_keys *out)
+{
+	/* SK_ai and SK_ei protect what the original initiator of this IKE_SA sends. */
+	bool i_keys = sending == sa->initiator;
+
+	*out = (struct protect_keys){.encr = sa->suite.encr,
+	    .key_bits = sa->suite.key_bits,
+	    .integ = sa->suite.integ,
+	    .encr_key = ike_key(sa, i_keys ? SK_EI : SK_ER),
+	    .integ_key = ike_key(sa, i_keys ? SK_AI : SK_AR),
+	    .iv_counter = &sa->iv_counter};
+}
