@@ -69,6 +69,10 @@ void child_mark(
 void child_up(struct child_sa *c);       /* event, timers */
 /* Remove from the kernel (no waiting) and from its IKE_SA, publish, free. why NULL: replaced by a rekey. */
 void child_remove(struct child_sa *c, const char *why);
+/* Start to send on it, after a rekey that the peer began. */
+void child_switch_out(struct child_sa *c);
+void child_set_spi_out(struct child_sa *c, uint32_t spi);
+uint32_t policy_priority(const struct conn *conn, const struct cy_ts *a, const struct cy_ts *b, bool trap);
 struct child_sa *child_by_id(struct ike_sa *sa, uint64_t id);
 struct child_sa *child_by_spi_in(struct ike_sa *sa, uint32_t spi);
 struct child_sa *child_by_spi_out(struct ike_sa *sa, uint32_t spi);

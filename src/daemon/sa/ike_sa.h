@@ -192,6 +192,12 @@ void ike_sa_unindex_init(struct ike_sa *sa); /* no longer half open */
 void ike_event(const struct ike_sa *sa, enum cy_event_kind kind, const char *reason);
 void ike_event_child(
     const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason);
+/* A copy of such an event that outlives the SA. */
+struct event_copy;
+struct event_copy *ike_event_child_copy(
+    const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason);
+struct cy_event *ike_event_copy(struct event_copy *copy);
+void ike_event_copy_free(struct event_copy *copy);
 uint64_t rekey_delay_ns(struct env *env, uint64_t lifetime_s, uint64_t margin_s, uint32_t fuzz_pct);
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A CHILD_SA in the data plane: the requests that install, move and remove its SAs and policies. */
+#include <stdlib.h>
+
+#include "daemon/sa/manager.h"
+#include "libcore/base/addr.h"
+
+static struct cy_kernel_sa_id sa_id(
+    const struct child_sa *c, bool in, const struct cy_addr *local, const struct cy_addr *remote)
+{
+	return (struct cy_kernel_sa_id){.spi = in ? c->spi_in : c->spi_out,
+	    .src = in ? *remote : *local,
+	    .dst = in ? *local : *remote,
+	    .proto = CY_PROTO_ESP,
+	    .dir = in ? CY_DIR_IN : CY_DIR_OUT,
+	    .mark = in ? c->conn->mark_in : c->conn->mark_out,
+	    .if_id = in ? c->conn->if_id_in : c->conn->if_id_out};
+}
+
+static void add_sa(struct knl_req *r, const struct child_sa *c, bool in)
+{
+	struct knl_step *s = knl_req_add(r, KNL_SA_ADD);
+	const struct conn *conn = c->conn;
+	const struct secret *encr = in ? &c->keys.encr_in : &c->keys.encr_out;
+	const struct secret *integ = in ? &c->keys.integ_in : &c->keys.integ_out;
+	struct cy_kernel_sa_id id = sa_id(c, in, &c->sa->local, &c->sa->remote);
+	struct cy_kernel_sa *sa = &s->u.add.sa;
+
+	*sa = (struct cy_kernel_sa){.size = sizeof(*sa),
+	    .spi = id.spi,
+	    .src = id.src,
+	    .dst = id.dst,
+	    .proto = id.proto,
+	    .mode = c->mode,
+	    .dir = id.dir,
+	    .encap = c->encap,
+	    .reqid = c->reqid,
+	    .encr = c->suite.encr,
+	    .integ = c->suite.integ,
+	    .esn = c->suite.esn != 0,
+	    .copy_dscp = conn->copy_dscp,
+	    .no_ecn = conn->no_ecn,
+	    .no_pmtu_disc = conn->no_pmtu_disc,
+	    .tfc_pad = conn->tfc,
+	    .mark = id.mark,
+	    .if_id = id.if_id,
+	    .cpu = -1,
+	    .cookie = c->id};
+	sa->replay_window = !in                 ? 0
+	    : conn->replay_window == UINT32_MAX ? c->shard->d->tune.replay_window
+	                                        : conn->replay_window;
+	if (conn->sha256_96 && c->suite.integ == CY_INTEG_HMAC_SHA2_256_128)
+		sa->integ = CY_INTEG_HMAC_SHA2_256_96;
+	memcpy(s->u.add.encr_key, encr->p, encr->n);
+	sa->encr_key.n = encr->n;
+	if (integ->n)
+		memcpy(s->u.add.integ_key, integ->p, integ->n);
+	sa->integ_key.n = integ->n;
+	sa->life.hard_bytes = conn->life_bytes;
+	sa->life.soft_bytes =
+	    conn->life_bytes > conn->margin_bytes ? conn->life_bytes - conn->margin_bytes : 0;
+	sa->life.hard_packets = conn->life_packets;
+	sa->life.soft_packets =
+	    conn->life_packets > conn->margin_packets ? conn->life_packets - conn->margin_packets : 0;
+	s->u.add.ts_local = c->ts_local[0];
+	s->u.add.ts_remote = c->ts_remote[0];
+}
+
+/* Specific before general, CHILD_SAs before traps; the kernel takes the smallest number. */
+uint32_t policy_priority(const struct conn *conn, const struct cy_ts *a, const struct cy_ts *b, bool trap)
+{
+	uint32_t p = 200000;
+	bool exact;
+
+	if (conn->priority)
+		return conn->priority + (trap ? 1 : 0);
+	p -= 256u * ts_prefix(a, &exact);
+	p -= 256u * ts_prefix(b, &exact);
+	if (a->proto || b->proto)
+		p -= 64;
+	if (a->port_lo != 0 || a->port_hi != 65535)
+		p -= 32;
+	if (b->port_lo != 0 || b->port_hi != 65535)
+		p -= 32;
+	return trap ? p + 200000 : p;
+}
+
+static void add_policy(struct knl_req *r, const struct child_sa *c, bool del, enum cy_dir dir,
+    const struct cy_ts *l, const struct cy_ts *rem, const struct cy_addr *local, const struct cy_addr *remote)
+{
+	struct knl_step *s = knl_req_add(r, del ? KNL_POLICY_DEL : KNL_POLICY_ADD);
+	bool out = dir == CY_DIR_OUT;
+	const struct conn *conn = c->conn;
+
+	s->u.policy.p = (struct cy_kernel_policy){.size = sizeof(s->u.policy.p),
+	    .dir = dir,
+	    .action = CY_POLICY_PROTECT,
+	    .mode = c->mode,
+	    .proto = CY_PROTO_ESP,
+	    .has_tmpl = 1,
+	    .src = out ? *l : *rem,
+	    .dst = out ? *rem : *l,
+	    .priority = policy_priority(conn, l, rem, false),
+	    .reqid = c->reqid,
+	    .tmpl_src = out ? *local : *remote,
+	    .tmpl_dst = out ? *remote : *local,
+	    .mark = out ? conn->mark_out : conn->mark_in,
+	    .if_id = out ? conn->if_id_out : conn->if_id_in,
+	    .cookie = c->id,
+	    .want_route = out && c->mode == CY_MODE_TUNNEL && c->shard->d->tune.install_routes};
+	s->u.policy.p.tmpl_src.port = s->u.policy.p.tmpl_dst.port = 0;
+	/* The inner source address: a virtual one of ours inside the local selector, else what the connection says. */
+	for (uint32_t i = 0; i < c->sa->n_vips; i++)
+		if (ts_has_addr(l, &c->sa->vips[i]))
+			s->u.policy.route_src = c->sa->vips[i];
+	if (!s->u.policy.route_src.family && conn->local.source_ip.family)
+		s->u.policy.route_src = conn->local.source_ip;
+}
+
+static size_t count_pairs(const struct child_sa *c)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_ts_local; i++)
+		for (uint32_t j = 0; j < c->n_ts_remote; j++)
+			n += c->ts_local[i].family_ip6 == c->ts_remote[j].family_ip6;
+	return n;
+}
+
+static void add_policies(struct knl_req *r, const struct child_sa *c, bool del, const struct cy_addr *local,
+    const struct cy_addr *remote)
+{
+	for (uint32_t i = 0; i < c->n_ts_local; i++)
+		for (uint32_t j = 0; j < c->n_ts_remote; j++) {
+			const struct cy_ts *l = &c->ts_local[i], *m = &c->ts_remote[j];
+
+			if (l->family_ip6 != m->family_ip6)
+				continue;
+			add_policy(r, c, del, CY_DIR_IN, l, m, local, remote);
+			if (c->mode == CY_MODE_TUNNEL)
+				add_policy(r, c, del, CY_DIR_FWD, l, m, local, remote);
+			add_policy(r, c, del, CY_DIR_OUT, l, m, local, remote);
+		}
+}
+
+struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
+{
+	struct knl_req *r = knl_req_new((uint32_t)(2 + 3 * count_pairs(c)));
+
+	if (!r)
+		return NULL;
+	r->undo = true;
+	/* Able to receive before anything can be sent to us; policies last, so that no packet meets one without an SA. */
+	if (parts & CHILD_PART_IN)
+		add_sa(r, c, true);
+	if (parts & CHILD_PART_OUT)
+		add_sa(r, c, false);
+	if (parts & CHILD_PART_POLICIES && c->conn->install_policy)
+		add_policies(r, c, false, &c->sa->local, &c->sa->remote);
+	return r;
+}
+
+/* --- removal --------------------------------------------------------------------------------------------------- */
+
+/* What the CHILD_DOWN event needs after the CHILD_SA, and perhaps its IKE_SA, is gone: published with the last counters. */
+struct farewell {
+	struct daemon *d;
+	struct event_copy *copy;
+	uint32_t in, out; /* step numbers + 1, 0 none */
+};
+
+static void removed(struct worker *w, struct knl_req *r)
+{
+	struct farewell *f = r->user;
+
+	(void)w;
+	if (f) {
+		struct cy_event *ev = ike_event_copy(f->copy);
+
+		if (f->in) {
+			ev->bytes_in = r->step[f->in - 1].stats.bytes;
+			ev->packets_in = r->step[f->in - 1].stats.packets;
+		}
+		if (f->out) {
+			ev->bytes_out = r->step[f->out - 1].stats.bytes;
+			ev->packets_out = r->step[f->out - 1].stats.packets;
+		}
+		bus_publish(f->d->bus, ev);
+		ike_event_copy_free(f->copy);
+		free(f);
+	}
+	knl_req_free(r);
+}
+
+void child_remove(struct child_sa *c, const char *why)
+{
+	struct sa_shard *s = c->shard;
+	struct knl_req *r = NULL;
+	struct farewell *f = NULL;
+
+	if (c->up_announced && why && bus_wanted(s->d->bus, CY_EV_CHILD_DOWN))
+		f = calloc(1, sizeof(*f));
+	if (f) {
+		f->d = s->d;
+		f->copy = ike_event_child_copy(c->sa, c, CY_EV_CHILD_DOWN, why);
+		if (!f->copy) {
+			free(f);
+			f = NULL;
+		}
+	}
+	if (why && c->up_announced)
+		ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} closed: %s", c->conn->name,
+		    (unsigned long long)c->id, why);
+	if (c->in_installed || c->out_installed || c->policies_installed || f)
+		r = knl_req_new((uint32_t)(2 + 3 * count_pairs(c)));
+	if (r) {
+		r->worker = s->w;
+		r->done = removed;
+		r->user = f;
+		if (c->policies_installed && c->conn->install_policy)
+			add_policies(r, c, true, &c->sa->local, &c->sa->remote);
+		if (c->out_installed) {
+			knl_req_add(r, KNL_SA_DEL)->u.id = sa_id(c, false, &c->sa->local, &c->sa->remote);
+			if (f)
+				f->out = r->n;
+		}
+		if (c->in_installed) {
+			knl_req_add(r, KNL_SA_DEL)->u.id = sa_id(c, true, &c->sa->local, &c->sa->remote);
+			if (f)
+				f->in = r->n;
+		}
+		knl_submit(s->d->knl, r);
+	} else if (f) {
+		ike_event_copy_free(f->copy);
+		free(f);
+	}
+	c->in_installed = c->out_installed = c->policies_installed = false;
+	child_free(c);
+}
+
+static void out_switched(struct worker *w, struct knl_req *r)
+{
+	if (r->err)
+		LOGF(worker_log(w), LOG_KNL, CY_LOG_ERROR, NULL,
+		    "installing the outbound SA after a rekey failed: %s", err_text(r->err));
+	knl_req_free(r);
+}
+
+void child_switch_out(struct child_sa *c)
+{
+	struct knl_req *r;
+
+	worker_timer_cancel(c->shard->w, &c->t_out);
+	if (c->out_installed || !c->in_installed || !c->keys.encr_out.n)
+		return;
+	r = child_install_req(c, CHILD_PART_OUT | CHILD_PART_POLICIES);
+	if (!r)
+		return;
+	r->worker = c->shard->w;
+	r->done = out_switched;
+	knl_submit(c->shard->d->knl, r);
+	/* The kernel executes requests in order, so a removal that follows finds it. */
+	child_mark(c, CHILD_PART_OUT | CHILD_PART_POLICIES);
+}
+
+void child_moved(struct child_sa *c, struct cy_addr old_local, struct cy_addr old_remote)
+{
+	struct knl_req *r = knl_req_new((uint32_t)(2 + 6 * count_pairs(c)));
+
+	if (!r)
+		return;
+	for (int in = 0; in < 2; in++)
+		if (in ? c->in_installed : c->out_installed) {
+			struct knl_step *s = knl_req_add(r, KNL_SA_MOVE);
+
+			s->u.move.id = sa_id(c, in, &old_local, &old_remote);
+			s->u.move.new_src = in ? c->sa->remote : c->sa->local;
+			s->u.move.new_dst = in ? c->sa->local : c->sa->remote;
+			s->u.move.encap = c->encap;
+		}
+	if (c->policies_installed && c->conn->install_policy) {
+		add_policies(r, c, true, &old_local, &old_remote);
+		add_policies(r, c, false, &c->sa->local, &c->sa->remote);
+	}
+	knl_submit(c->shard->d->knl, r);
+}

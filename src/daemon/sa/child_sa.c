@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/sa/child_sa.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/sa/manager.h"
+#include "libcore/base/addr.h"
+
+const struct name child_state_names[] = {{CHILD_CREATED, "CREATED"}, {CHILD_INSTALLING, "INSTALLING"},
+    {CHILD_INSTALLED, "INSTALLED"}, {CHILD_REKEYING, "REKEYING"}, {CHILD_REKEYED, "REKEYED"},
+    {CHILD_DELETING, "DELETING"}, {0, NULL}};
+
+static void on_rekey(struct timer *t)
+{
+	child_expire(container_of(t, struct child_sa, t_rekey), false);
+}
+
+static void on_expire(struct timer *t)
+{
+	child_expire(container_of(t, struct child_sa, t_expire), true);
+}
+
+/* The peer that started the rekey did not delete the old SA in time: begin to send on the new one all the same. */
+static void on_out(struct timer *t)
+{
+	struct child_sa *c = container_of(t, struct child_sa, t_out);
+
+	child_switch_out(c);
+}
+
+/* SPIs below 256 are reserved (RFC 4303, 2.1). The top byte tells the worker, as in an IKE SPI. */
+static uint32_t draw_spi(struct sa_shard *s)
+{
+	for (;;) {
+		uint32_t spi = (uint32_t)(net_spi_new(s->d->net, s->d->env, s->index) >> 32);
+		struct hnode *n;
+
+		if (spi < 256)
+			continue;
+		for (n = hmap_first(&s->child_in, hmap_hash(&s->child_in, &spi, sizeof(spi))); n;
+		     n = hmap_next(n))
+			if (container_of(n, struct child_sa, by_spi_in)->spi_in == spi)
+				break;
+		if (!n)
+			return spi;
+	}
+}
+
+struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
+{
+	struct child_sa *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	list_init(&c->node);
+	c->sa = sa;
+	c->shard = sa->shard;
+	c->id = __atomic_add_fetch(&sa->shard->m->next_child_id, 1, __ATOMIC_RELAXED);
+	c->conn = conn_ref(conn);
+	c->state = CHILD_CREATED;
+	c->mode = conn->type == TYPE_TRANSPORT ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
+	c->spi_in = draw_spi(sa->shard);
+	hmap_add(&sa->shard->child_in, &c->by_spi_in,
+	    hmap_hash(&sa->shard->child_in, &c->spi_in, sizeof(c->spi_in)));
+	c->indexed_in = true;
+	c->t_rekey.fn = on_rekey;
+	c->t_expire.fn = on_expire;
+	c->t_out.fn = on_out;
+	return c;
+}
+
+void child_adopt(struct ike_sa *sa, struct child_sa *c)
+{
+	if (list_linked(&c->node)) {
+		list_del(&c->node);
+		c->sa->n_children--;
+	} else {
+		SA_COUNT(sa->shard->m, child_sas);
+	}
+	c->sa = sa;
+	list_push(&sa->children, &c->node);
+	sa->n_children++;
+}
+
+static void keys_wipe(struct child_sa *c)
+{
+	secret_fini(&c->keys.encr_in);
+	secret_fini(&c->keys.encr_out);
+	secret_fini(&c->keys.integ_in);
+	secret_fini(&c->keys.integ_out);
+}
+
+void child_free(struct child_sa *c)
+{
+	if (!c)
+		return;
+	worker_timer_cancel(c->shard->w, &c->t_rekey);
+	worker_timer_cancel(c->shard->w, &c->t_expire);
+	worker_timer_cancel(c->shard->w, &c->t_out);
+	if (list_linked(&c->node)) {
+		list_del(&c->node);
+		c->sa->n_children--;
+		SA_UNCOUNT(c->shard->m, child_sas);
+	}
+	if (c->indexed_in)
+		hmap_del(&c->shard->child_in, &c->by_spi_in);
+	if (c->indexed_out)
+		hmap_del(&c->shard->child_out, &c->by_spi_out);
+	keys_wipe(c);
+	free(c->ts_local);
+	free(c->ts_remote);
+	conn_unref(c->conn);
+	free(c);
+}
+
+static struct cy_ts *ts_dup(const struct cy_ts *ts, size_t n)
+{
+	struct cy_ts *copy = calloc(n ? n : 1, sizeof(*copy));
+
+	if (copy && n)
+		memcpy(copy, ts, n * sizeof(*copy));
+	return copy;
+}
+
+enum cy_err child_set_ts(
+    struct child_sa *c, const struct cy_ts *l, size_t n_l, const struct cy_ts *r, size_t n_r)
+{
+	struct cy_ts *a = ts_dup(l, n_l), *b = ts_dup(r, n_r);
+
+	if (!a || !b) {
+		free(a);
+		free(b);
+		return CY_E_NOMEM;
+	}
+	free(c->ts_local);
+	free(c->ts_remote);
+	c->ts_local = a;
+	c->n_ts_local = (uint32_t)n_l;
+	c->ts_remote = b;
+	c->n_ts_remote = (uint32_t)n_r;
+	return CY_OK;
+}
+
+void child_set_spi_out(struct child_sa *c, uint32_t spi)
+{
+	if (c->indexed_out)
+		hmap_del(&c->shard->child_out, &c->by_spi_out);
+	c->spi_out = spi;
+	hmap_add(&c->shard->child_out, &c->by_spi_out, hmap_hash(&c->shard->child_out, &spi, sizeof(spi)));
+	c->indexed_out = true;
+}
+
+enum cy_err child_derive(struct child_sa *c, struct ike_sa *sa, struct cy_slice secret, struct cy_slice ni,
+    struct cy_slice nr, bool we_initiate)
+{
+	const struct crypto *crypto = sa->shard->d->crypto;
+	struct cy_slice seed[3] = {secret, ni, nr};
+	size_t encr_len, integ_len, half;
+	struct secret mat = {NULL, 0};
+	const uint8_t *p;
+	enum cy_err e;
+
+	if (!suite_key_lens(crypto, &c->suite, &encr_len, &integ_len))
+		return CY_E_UNSUPPORTED;
+	half = encr_len + integ_len;
+	e = secret_init(&mat, 2 * half);
+	if (e)
+		return e;
+	/* RFC 7296, 2.17: KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr); initiator to responder comes first. */
+	e = prf_plus(crypto, sa->suite.prf, ike_key(sa, SK_D), seed, 3, mat.p, mat.n);
+	keys_wipe(c);
+	p = mat.p + (we_initiate ? 0 : half);
+	if (!e)
+		e = secret_dup(&c->keys.encr_out, cy_slice(p, encr_len));
+	if (!e)
+		e = secret_dup(&c->keys.integ_out, cy_slice(p + encr_len, integ_len));
+	p = mat.p + (we_initiate ? half : 0);
+	if (!e)
+		e = secret_dup(&c->keys.encr_in, cy_slice(p, encr_len));
+	if (!e)
+		e = secret_dup(&c->keys.integ_in, cy_slice(p + encr_len, integ_len));
+	secret_fini(&mat);
+	if (e)
+		keys_wipe(c);
+	return e;
+}
+
+/* --- after installation ---------------------------------------------------------------------------------------- */
+
+void child_mark(struct child_sa *c, unsigned parts)
+{
+	if (parts & CHILD_PART_IN)
+		c->in_installed = true;
+	if (parts & CHILD_PART_OUT)
+		c->out_installed = true;
+	if (parts & CHILD_PART_POLICIES)
+		c->policies_installed = true;
+	if (c->in_installed && c->out_installed)
+		keys_wipe(c);
+}
+
+void child_up(struct child_sa *c)
+{
+	struct sa_shard *s = c->shard;
+	const struct conn *conn = c->conn;
+	uint64_t now = worker_now(s->w);
+	char text[512], suite[128];
+
+	c->state = CHILD_INSTALLED;
+	c->installed_ns = now;
+	if (conn->child_lifetime_s) {
+		c->expire_due_ns = now + conn->child_lifetime_s * NS_PER_S;
+		worker_timer_set(s->w, &c->t_expire, c->expire_due_ns);
+		if (conn->rekey) {
+			c->rekey_due_ns = now +
+			    rekey_delay_ns(s->d->env, conn->child_lifetime_s, conn->rekey_margin_s,
+			        conn->rekey_fuzz_pct);
+			worker_timer_set(s->w, &c->t_rekey, c->rekey_due_ns);
+		}
+	}
+	SA_COUNT(s->m, child_established);
+	if (c->rekeys)
+		SA_COUNT(s->m, rekeys_child);
+	ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} %s with SPIs %08x_i %08x_o, %s, TS %s",
+	    conn->name, (unsigned long long)c->id, c->rekeys ? "rekeyed" : "established", c->spi_in,
+	    c->spi_out, suite_str(&c->suite, PROTO_ESP, suite, sizeof(suite)),
+	    child_describe(c, text, sizeof(text)));
+	ike_event_child(c->sa, c, c->rekeys ? CY_EV_CHILD_REKEYED : CY_EV_CHILD_UP, NULL);
+	c->up_announced = true;
+}
+
+void child_expire(struct child_sa *c, bool hard)
+{
+	struct ike_sa *sa = c->sa;
+	enum task_kind kind = hard || !c->conn->rekey ? TASK_CHILD_DELETE : TASK_CHILD_REKEY;
+	struct task *t;
+
+	if (sa->state != IKE_ESTABLISHED || c->state == CHILD_DELETING)
+		return;
+	if (kind == TASK_CHILD_REKEY && (c->state != CHILD_INSTALLED || c->rekey_queued))
+		return;
+	if (!hard && !c->conn->rekey)
+		return; /* the hard limit ends it */
+	if (task_pending(sa, kind, c->id))
+		return;
+	t = task_new(kind);
+	if (!t)
+		return;
+	t->child_id = c->id;
+	if (kind == TASK_CHILD_REKEY)
+		c->rekey_queued = true;
+	task_queue(sa, t);
+}
+
+struct child_sa *child_by_id(struct ike_sa *sa, uint64_t id)
+{
+	struct list *n;
+
+	list_foreach (n, &sa->children)
+		if (list_entry(n, struct child_sa, node)->id == id)
+			return list_entry(n, struct child_sa, node);
+	return NULL;
+}
+
+struct child_sa *child_by_spi_in(struct ike_sa *sa, uint32_t spi)
+{
+	struct list *n;
+
+	list_foreach (n, &sa->children)
+		if (list_entry(n, struct child_sa, node)->spi_in == spi)
+			return list_entry(n, struct child_sa, node);
+	return NULL;
+}
+
+struct child_sa *child_by_spi_out(struct ike_sa *sa, uint32_t spi)
+{
+	struct list *n;
+
+	list_foreach (n, &sa->children)
+		if (list_entry(n, struct child_sa, node)->spi_out == spi)
+			return list_entry(n, struct child_sa, node);
+	return NULL;
+}
+
+static size_t put_list(char *out, size_t cap, const struct cy_ts *ts, uint32_t n)
+{
+	char text[TS_STR_MAX];
+	size_t at = 0;
+
+	for (uint32_t i = 0; i < n && at < cap; i++)
+		at += (size_t)snprintf(out + at, cap - at, "%s%s", i ? " " : "", ts_str(&ts[i], text));
+	return at < cap ? at : cap;
+}
+
+const char *child_describe(const struct child_sa *c, char *out, size_t cap)
+{
+	size_t at = put_list(out, cap, c->ts_local, c->n_ts_local);
+
+	if (at < cap)
+		at += (size_t)snprintf(out + at, cap - at, " === ");
+	if (at < cap)
+		put_list(out + at, cap - at, c->ts_remote, c->n_ts_remote);
+	return out;
+}
