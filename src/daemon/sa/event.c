@@ -2,7 +2,7 @@
 /* What happens to IKE_SAs and CHILD_SAs, told to the bus. */
 #include <stdlib.h>
 
-#include "daemon/sa/child_sa.h"
+#include "daemon/sa/manager.h"
 
 static void event_fill(
     const struct ike_sa *sa, struct cy_event *ev, char local[IDENT_STR_MAX], char remote[IDENT_STR_MAX])

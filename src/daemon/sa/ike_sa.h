@@ -158,7 +158,8 @@ struct ike_sa {
 	uint32_t n_leases;
 	struct cy_addr *dns;
 	uint32_t n_dns;
-	void *init; /* state of the initial exchanges; the version's */
+	struct peer_entry *peer_entry; /* unique.c */
+	void *init;                    /* state of the initial exchanges; the version's */
 	void (*init_free)(void *init);
 	char why[256]; /* of the failure: one sentence */
 };
@@ -201,6 +202,8 @@ void ike_event_copy_free(struct event_copy *copy);
 uint64_t rekey_delay_ns(struct env *env, uint64_t lifetime_s, uint64_t margin_s, uint32_t fuzz_pct);
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
+/* The peer (or we) moved: CHILD_SAs follow (NAT rebinding). */
+void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote);
 /* A line for log and watchers. */
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -45,7 +45,8 @@ struct sa_manager {
 	uint64_t cookie_since_ns;
 	pthread_mutex_t cookie_lock;
 	pthread_mutex_t peers_lock;
-	struct hmap peers; /* struct peer_entry by identities; see unique.c */
+	struct hmap peers, peers_by_conf; /* struct peer_entry, see unique.c */
+	uint32_t next_shard;
 	bool stopping;
 };
 #define SA_COUNT(m, field)   __atomic_fetch_add(&(m)->c.field, 1, __ATOMIC_RELAXED)
@@ -62,6 +63,7 @@ void sa_on_acquire(
 struct sa_shard *sa_shard_of(struct sa_manager *m, struct worker *w);
 struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi);
 struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote);
+uint64_t sa_init_hash(const struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote);
 struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id);
 
 /* Run fn on every worker's shard, then done(user) on the last of them; any thread. */
@@ -81,11 +83,19 @@ void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, ui
 void sa_reauthenticate(struct ike_sa *old);
 /* Close by connection name ("NAME", "NAME[ike id]", "NAME{child id}"); done gets how many were found. */
 void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, uint32_t n), void *user);
-/* A connection went (reload): its CHILD_SAs stay up; nothing new is made from it. */
+/* Delete it with a message when it is established, at once when not. */
+void ike_sa_close(struct ike_sa *sa, const char *why);
 
 /* --- unique.c --- */
 void unique_register(
     struct ike_sa *sa); /* after authentication: applies uniqueids and INITIAL_CONTACT to others */
 void unique_forget(struct ike_sa *sa);
+void unique_handover(struct ike_sa *from, struct ike_sa *to); /* IKE_SA rekey */
+/* The IKE_SA (its number) of the same identities that this one continues, by address or INITIAL_CONTACT; 0 none. */
+uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa);
+bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id);
+/* An established IKE_SA to the peer of this connection. */
+bool unique_find_conf(
+    struct sa_manager *m, const struct conn *conn, struct sa_shard **out_shard, slab_handle *out_handle);
 
 #endif

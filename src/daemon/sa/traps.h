@@ -9,6 +9,8 @@
 #include "daemon/daemon.h"
 #include "libcore/conf/conn.h"
 
+struct up_watch;
+
 enum cy_err traps_new(struct daemon *d, struct traps **out) CY_MUST_USE;
 void traps_free(struct traps *t);
 enum cy_err traps_route(
@@ -16,6 +18,9 @@ enum cy_err traps_route(
 enum cy_err traps_unroute(struct traps *t, const char *name);       /* CY_E_NOTFOUND */
 /* The trap's reqid for a connection, 0 none: its CHILD_SAs use the same. */
 uint32_t traps_reqid(struct traps *t, const struct conn *conn);
+/* An acquire came: the connection to bring up (a reference), or NULL when unknown or under way already. */
+struct conn *traps_acquire(struct traps *t, uint32_t reqid);
+struct up_watch *traps_watch(struct traps *t, uint32_t reqid);
 void traps_list(struct traps *t,
     void (*cb)(void *user, const struct conn *conn, uint32_t reqid, uint64_t acquires), void *user);
 

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/sa/manager.h"
+
+#include <stdlib.h>
+
+#include "libcore/base/addr.h"
+
+/* --- life -------------------------------------------------------------------------------------------------------- */
+
+static void shard_fini(struct sa_shard *s)
+{
+	size_t pos = 0;
+	slab_handle h;
+	struct ike_sa *sa;
+
+	while ((sa = slab_next(&s->slab, &pos, &h)))
+		ike_sa_destroy(sa, "the daemon stops");
+	hmap_fini(&s->by_spi);
+	hmap_fini(&s->by_init);
+	hmap_fini(&s->child_in);
+	hmap_fini(&s->child_out);
+	protect_cache_free(s->protect);
+	slab_fini(&s->slab);
+}
+
+static enum cy_err shard_init(struct sa_manager *m, uint32_t i)
+{
+	struct sa_shard *s = &m->shards[i];
+	enum cy_err e;
+
+	s->m = m;
+	s->d = m->d;
+	s->index = i;
+	s->w = processor_worker(m->d->processor, i);
+	slab_init(&s->slab, sizeof(struct ike_sa), 0);
+	e = hmap_init(&s->by_spi, m->map_key);
+	if (!e)
+		e = hmap_init(&s->by_init, m->map_key);
+	if (!e)
+		e = hmap_init(&s->child_in, m->map_key);
+	if (!e)
+		e = hmap_init(&s->child_out, m->map_key);
+	if (!e)
+		e = protect_cache_new(m->d->crypto, m->d->env, &s->protect);
+	return e;
+}
+
+enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
+{
+	struct sa_manager *m = calloc(1, sizeof(*m));
+	enum cy_err e;
+
+	if (!m)
+		return CY_E_NOMEM;
+	m->d = d;
+	m->n = processor_n(d->processor);
+	m->next_reqid = 16384; /* below are the administrator's (reqid=) */
+	d->env->random(d->env, m->map_key, sizeof(m->map_key));
+	d->env->random(d->env, m->cookie_secret, sizeof(m->cookie_secret));
+	pthread_mutex_init(&m->cookie_lock, NULL);
+	pthread_mutex_init(&m->peers_lock, NULL);
+	m->shards = calloc(m->n, sizeof(*m->shards));
+	e = m->shards ? hmap_init(&m->peers, m->map_key) : CY_E_NOMEM;
+	if (!e)
+		e = hmap_init(&m->peers_by_conf, m->map_key);
+	for (uint32_t i = 0; !e && i < m->n; i++)
+		e = shard_init(m, i);
+	if (e) {
+		sa_manager_free(m);
+		return e;
+	}
+	*out = m;
+	return CY_OK;
+}
+
+void sa_manager_free(struct sa_manager *m)
+{
+	if (!m)
+		return;
+	for (uint32_t i = 0; m->shards && i < m->n; i++)
+		if (m->shards[i].m)
+			shard_fini(&m->shards[i]);
+	free(m->shards);
+	hmap_fini(&m->peers);
+	hmap_fini(&m->peers_by_conf);
+	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
+	pthread_mutex_destroy(&m->cookie_lock);
+	pthread_mutex_destroy(&m->peers_lock);
+	free(m);
+}
+
+struct sa_shard *sa_shard_of(struct sa_manager *m, struct worker *w)
+{
+	return &m->shards[worker_index(w)];
+}
+
+/* --- look-up ------------------------------------------------------------------------------------------------------ */
+
+struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi)
+{
+	struct hnode *n;
+
+	for (n = hmap_first(&s->by_spi, hmap_hash(&s->by_spi, &our_spi, sizeof(our_spi))); n;
+	     n = hmap_next(n)) {
+		struct ike_sa *sa = container_of(n, struct ike_sa, by_spi);
+
+		if (ike_sa_our_spi(sa) == our_spi)
+			return sa;
+	}
+	return NULL;
+}
+
+uint64_t sa_init_hash(const struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote)
+{
+	return addr_hash(s->by_init.key, remote, true) ^ hmap_hash(&s->by_init, &spi_i, sizeof(spi_i));
+}
+
+struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote)
+{
+	struct hnode *n;
+
+	for (n = hmap_first(&s->by_init, sa_init_hash(s, spi_i, remote)); n; n = hmap_next(n)) {
+		struct ike_sa *sa = container_of(n, struct ike_sa, by_init);
+
+		if (sa->spi_i == spi_i && cy_addr_eq(&sa->remote, remote))
+			return sa;
+	}
+	return NULL;
+}
+
+struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id)
+{
+	size_t pos = 0;
+	slab_handle h;
+	struct ike_sa *sa;
+
+	while ((sa = slab_next(&s->slab, &pos, &h)))
+		if (sa->id == id)
+			return sa;
+	return NULL;
+}
+
+void sa_deliver(void *manager, struct worker *w, struct net_packet *p)
+{
+	struct sa_manager *m = manager;
+	struct sa_shard *s = sa_shard_of(m, w);
+	uint64_t ours = p->h.flags & IKE_FLAG_INITIATOR ? p->h.spi_r : p->h.spi_i;
+	struct ike_sa *sa = NULL;
+
+	if (p->h.major >= ARRAY_LEN(m->d->ike) || !m->d->ike[p->h.major]) {
+		/* RFC 7296, 2.5: INVALID_MAJOR_VERSION, in the highest version we speak */
+		m->d->ike[2]->stray(s, p);
+		return;
+	}
+	if (ours)
+		sa = sa_find(s, ours);
+	else
+		sa = sa_find_init(s, p->h.spi_i, &p->src);
+	if (!sa || sa->version != p->h.major)
+		m->d->ike[p->h.major]->stray(s, p);
+	else
+		exchange_feed(sa, p);
+}
+
+/* --- every shard --------------------------------------------------------------------------------------------------- */
+
+struct each;
+struct each_job {
+	struct job job;
+	struct each *each;
+	struct sa_shard *s;
+};
+
+struct each {
+	void (*fn)(struct sa_shard *s, void *user);
+	void (*done)(void *user);
+	void *user;
+	uint32_t left;
+	struct each_job jobs[];
+};
+
+static void each_run(struct worker *w, struct job *j)
+{
+	struct each_job *ej = container_of(j, struct each_job, job);
+	struct each *e = ej->each;
+
+	(void)w;
+	e->fn(ej->s, e->user);
+	if (__atomic_sub_fetch(&e->left, 1, __ATOMIC_ACQ_REL) == 0) {
+		if (e->done)
+			e->done(e->user);
+		free(e);
+	}
+}
+
+enum cy_err sa_each_shard(struct sa_manager *m, enum prio prio, void (*fn)(struct sa_shard *s, void *user),
+    void (*done)(void *user), void *user)
+{
+	struct each *e = calloc(1, sizeof(*e) + m->n * sizeof(e->jobs[0]));
+	uint32_t n = m->n;
+
+	if (!e)
+		return CY_E_NOMEM;
+	e->fn = fn;
+	e->done = done;
+	e->user = user;
+	e->left = n;
+	for (uint32_t i = 0; i < n; i++) {
+		e->jobs[i].job.fn = each_run;
+		e->jobs[i].each = e;
+		e->jobs[i].s = &m->shards[i];
+	}
+	for (uint32_t i = 0; i < n; i++)
+		worker_post(m->shards[i].w, &e->jobs[i].job, prio, JOB_CONTROL);
+	return CY_OK;
+}
+
+static void close_all(struct sa_shard *s, void *user)
+{
+	size_t pos = 0;
+	slab_handle h;
+	struct ike_sa *sa;
+
+	(void)user;
+	while ((sa = slab_next(&s->slab, &pos, &h)))
+		ike_sa_close(sa, "the daemon stops");
+}
+
+void sa_manager_shutdown(struct sa_manager *m)
+{
+	m->stopping = true;
+	(void)!sa_each_shard(m, PRIO_CRITICAL, close_all, NULL, NULL);
+}
+
+/* --- events of the data plane ---------------------------------------------------------------------------------------- */
+
+struct kernel_event {
+	struct job job;
+	struct sa_shard *s;
+	struct cy_kernel_sa_id id;
+	struct cy_addr new_src;
+	bool hard, mapping;
+};
+
+static struct child_sa *child_find(struct sa_shard *s, const struct cy_kernel_sa_id *id)
+{
+	struct hnode *n;
+
+	if (id->dir != CY_DIR_OUT)
+		for (n = hmap_first(&s->child_in, hmap_hash(&s->child_in, &id->spi, sizeof(id->spi))); n;
+		     n = hmap_next(n))
+			if (container_of(n, struct child_sa, by_spi_in)->spi_in == id->spi)
+				return container_of(n, struct child_sa, by_spi_in);
+	for (n = hmap_first(&s->child_out, hmap_hash(&s->child_out, &id->spi, sizeof(id->spi))); n;
+	     n = hmap_next(n)) {
+		struct child_sa *c = container_of(n, struct child_sa, by_spi_out);
+
+		if (c->spi_out == id->spi && cy_addr_ip_eq(&c->sa->remote, &id->dst))
+			return c;
+	}
+	return NULL;
+}
+
+static void kernel_event_job(struct worker *w, struct job *j)
+{
+	struct kernel_event *ev = container_of(j, struct kernel_event, job);
+	struct child_sa *c = child_find(ev->s, &ev->id);
+
+	(void)w;
+	if (c && list_linked(&c->node)) {
+		if (ev->mapping)
+			ike_sa_moved(c->sa, &c->sa->local, &ev->new_src);
+		else
+			child_expire(c, ev->hard);
+	}
+	free(ev);
+}
+
+/* An SPI of ours names its worker; one of the peer's may be anywhere. */
+static void kernel_event(
+    struct daemon *d, const struct cy_kernel_sa_id *id, bool hard, const struct cy_addr *new_src)
+{
+	struct sa_manager *m = d->sas;
+
+	if (!m)
+		return;
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct kernel_event *ev;
+
+		if (id->dir == CY_DIR_IN && net_spi_owner(d->net, (uint64_t)id->spi << 32) != i)
+			continue;
+		ev = calloc(1, sizeof(*ev));
+		if (!ev)
+			return;
+		ev->job.fn = kernel_event_job;
+		ev->s = &m->shards[i];
+		ev->id = *id;
+		ev->hard = hard;
+		if (new_src) {
+			ev->mapping = true;
+			ev->new_src = *new_src;
+		}
+		worker_post(m->shards[i].w, &ev->job, PRIO_HIGH, JOB_EXPIRE);
+	}
+}
+
+static void on_expire(void *user, const struct cy_kernel_sa_id *id, bool hard)
+{
+	kernel_event(user, id, hard, NULL);
+}
+
+static void on_mapping(void *user, const struct cy_kernel_sa_id *id, const struct cy_addr *new_src)
+{
+	kernel_event(user, id, false, new_src);
+}
+
+struct knl_handlers sa_kernel_handlers(struct daemon *d)
+{
+	return (struct knl_handlers){
+	    .user = d, .acquire = sa_on_acquire, .expire = on_expire, .mapping = on_mapping};
+}
