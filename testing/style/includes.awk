@@ -6,7 +6,7 @@ BEGIN {
     rank["libcore/run"] = 1
     rank["libcore/crypto"] = rank["libcore/cred"] = rank["libcore/conf"] = 2
     rank["libcore/plugin"] = 3
-    rank["daemon/wire"] = rank["daemon/policy"] = 4
+    rank["daemon/core"] = rank["daemon/wire"] = rank["daemon/policy"] = 4
     rank["daemon/net"] = rank["daemon/kernel"] = rank["daemon/auth"] = 5
     rank["daemon/sa"] = 6
     rank["daemon/ikev1"] = rank["daemon/ikev2"] = 7

@@ -12,7 +12,7 @@
 
 #include <cygnet/kernel.h>
 
-#include "daemon/daemon.h"
+#include "daemon/core/daemon.h"
 #include "libcore/base/hmap.h"
 #include "libcore/run/worker.h"
 

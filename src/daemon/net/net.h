@@ -12,7 +12,7 @@
 
 #include <cygnet/socket.h>
 
-#include "daemon/daemon.h"
+#include "daemon/core/daemon.h"
 #include "daemon/wire/message.h"
 #include "libcore/run/worker.h"
 

@@ -9,7 +9,7 @@
 #ifndef DAEMON_SA_IKE_SA_H
 #define DAEMON_SA_IKE_SA_H
 
-#include "daemon/daemon.h"
+#include "daemon/core/daemon.h"
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
 #include "daemon/wire/protect.h"

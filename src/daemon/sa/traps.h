@@ -6,7 +6,7 @@
 #ifndef DAEMON_SA_TRAPS_H
 #define DAEMON_SA_TRAPS_H
 
-#include "daemon/daemon.h"
+#include "daemon/core/daemon.h"
 #include "libcore/conf/conn.h"
 
 struct up_watch;

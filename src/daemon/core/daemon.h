@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One daemon instance: pointers to its parts, and the settings read once into plain values. There are no globals: the
- * simulator runs several instances in one process. Built by daemon.c (wiring); the members do not change after start
+ * simulator runs several instances in one process. Built by main.c (wiring); the members do not change after start
  * except `config`, which is swapped by a reload.
  */
-#ifndef DAEMON_DAEMON_H
-#define DAEMON_DAEMON_H
+#ifndef DAEMON_CORE_DAEMON_H
+#define DAEMON_CORE_DAEMON_H
 
 #include <pthread.h>
 
@@ -35,7 +35,8 @@ struct config {
 	uint64_t epoch;
 	struct conf *conf;
 	struct creds *creds;
-	struct conn_index *index;
+	struct conn_index *index; /* of policy/select.h, a layer above: freed through index_free */
+	void (*index_free)(struct conn_index *index);
 };
 
 struct tuning {
@@ -80,5 +81,7 @@ struct daemon {
 struct config *daemon_config(struct daemon *d); /* a reference; any thread */
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
+/* Make it the current one; takes the caller's reference. Main or control thread. */
+void daemon_config_swap(struct daemon *d, struct config *take);
 
 #endif
