@@ -8,7 +8,7 @@ from .conn import Conn, End
 from .cygnet import Cygnet
 from .libreswan import Libreswan
 from .net import Site
-from .proc import require, wait_for
+from .proc import Failure, require, wait_for
 from .strongswan import StrongSwan
 from .traffic import require_ping, transfer
 
@@ -128,18 +128,27 @@ class Bed:
         text = peer.ns.ip("xfrm", "policy")
         return [x for x in (("src" + part) for part in ("\n" + text).split("\nsrc")[1:]) if "\n\tsocket " not in x]
 
-    def require_kernel_pair(self, peer, policies=3):
-        """Exactly one SA each way, with the SPIs that the daemon names, and the out, in and fwd policies of one tunnel."""
-        child = peer.child()
-        states = self.kernel_states(peer)
-        require(len(states) == 2, f"{peer.label}: {len(states)} SAs in the kernel, not 2: {' | '.join(states)}")
-        for spi in (child.spi_in, child.spi_out):
-            want = f"spi 0x{int(spi, 16):08x} "
-            require(any(want in s for s in states), f"{peer.label}: no SA with {want}in the kernel: {' | '.join(states)}")
-        found = self.kernel_policies(peer)
-        dirs = sorted(d for p in found for d in ("out", "in", "fwd") if f"dir {d} " in p)
-        require(dirs == ["fwd", "in", "out"][:policies], f"{peer.label}: policies {dirs} in the kernel: {' | '.join(found)}")
-        require(all("tmpl " in p for p in found), f"{peer.label}: a policy without a template: {' | '.join(found)}")
+    def wait_kernel_pair(self, peer):
+        """Exactly one SA each way, with the SPIs that the daemon names, and the out, in and fwd policies of one tunnel. A
+        daemon may keep a replaced inbound SA for some seconds."""
+        def fault():
+            child = peer.child()
+            if not child:
+                return f"{peer.label} has no CHILD_SA"
+            states, policies = self.kernel_states(peer), self.kernel_policies(peer)
+            dirs = sorted(d for p in policies for d in ("out", "in", "fwd") if f"dir {d} " in p)
+            if len(states) != 2:
+                return f"{peer.label}: {len(states)} SAs in the kernel, not 2: {' | '.join(states)}"
+            for spi in (child.spi_in, child.spi_out):
+                if not any(f"spi 0x{int(spi, 16):08x} " in s for s in states):
+                    return f"{peer.label}: no SA with SPI {spi} in the kernel: {' | '.join(states)}"
+            if dirs != ["fwd", "in", "out"] or not all("tmpl " in p for p in policies):
+                return f"{peer.label}: not the policies of one tunnel: {' | '.join(policies)}"
+            return None
+        try:
+            wait_for(lambda: not fault(), "the right state in the kernel", timeout=15)
+        except Failure:
+            raise Failure(fault() or "the kernel's state settled too late") from None
 
     def require_kernel_empty(self, peer):
         states, policies = self.kernel_states(peer), self.kernel_policies(peer)

@@ -167,7 +167,7 @@ class Site:
             net.link(self.nat, "out0", ["10.9.0.254/24", "fd09::254/64"],
                      self.right, "wan0", ["10.9.0.2/24", "fd09::2/64"], mtu)
             self.nat.nft("table inet nat { chain post { type nat hook postrouting priority 100; policy accept;\n"
-                         "oifname out0 masquerade\n} }\n")
+                         "oifname out0 masquerade\n}\n}\n")
             hop, hop6, back, back6 = "10.8.0.254", "fd08::254", "10.9.0.254", "fd09::254"
         else:
             net.link(self.left, "wan0", ["10.9.0.1/24", "fd09::1/64"],

@@ -28,7 +28,6 @@ CONF = """charon {{
 			flush_line = yes
 			default = 1
 			ike = 2
-			cfg = 2
 			enc = 1
 		}}
 	}}

@@ -34,7 +34,7 @@ def rekey_child(bed, side):
     bed.traffic()
     if bed.backend == "kernel":
         for p in bed.peers:
-            bed.require_kernel_pair(p)
+            bed.wait_kernel_pair(p)
 
 
 def rekey_ike(bed, side):
