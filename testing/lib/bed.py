@@ -74,8 +74,7 @@ class Bed:
         for peer in self.peers:
             peer.stop()
         if self.backend == "kernel":
-            for peer in self.peers:
-                self.require_kernel_empty(peer)
+            self.require_kernel_empty()
 
     # Checking things
 
@@ -128,28 +127,36 @@ class Bed:
         text = peer.ns.ip("xfrm", "policy")
         return [x for x in (("src" + part) for part in ("\n" + text).split("\nsrc")[1:]) if "\n\tsocket " not in x]
 
-    def wait_kernel_pair(self, peer):
-        """Exactly one SA each way, with the SPIs that the daemon names, and the out, in and fwd policies of one tunnel. A
-        daemon may keep a replaced inbound SA for some seconds."""
-        def fault():
-            child = peer.child()
-            if not child:
-                return f"{peer.label} has no CHILD_SA"
-            states, policies = self.kernel_states(peer), self.kernel_policies(peer)
-            dirs = sorted(d for p in policies for d in ("out", "in", "fwd") if f"dir {d} " in p)
-            if len(states) != 2:
-                return f"{peer.label}: {len(states)} SAs in the kernel, not 2: {' | '.join(states)}"
-            for spi in (child.spi_in, child.spi_out):
-                if not any(f"spi 0x{int(spi, 16):08x} " in s for s in states):
-                    return f"{peer.label}: no SA with SPI {spi} in the kernel: {' | '.join(states)}"
-            if dirs != ["fwd", "in", "out"] or not all("tmpl " in p for p in policies):
-                return f"{peer.label}: not the policies of one tunnel: {' | '.join(policies)}"
-            return None
-        try:
-            wait_for(lambda: not fault(), "the right state in the kernel", timeout=15)
-        except Failure:
-            raise Failure(fault() or "the kernel's state settled too late") from None
+    @property
+    def tidy_peers(self):
+        return [p for p in self.peers if p.tidy_kernel]
 
-    def require_kernel_empty(self, peer):
+    def wait_kernel_pairs(self):
+        """As kernel_fault() says, for both gateways. A daemon may keep a replaced inbound SA for some seconds."""
+        for peer in self.tidy_peers:
+            try:
+                wait_for(lambda p=peer: not self.kernel_fault(p), "the right state in the kernel", timeout=15)
+            except Failure:
+                raise Failure(self.kernel_fault(peer) or "the kernel's state settled too late") from None
+
+    def kernel_fault(self, peer):
+        """What is wrong, or None: there must be exactly one SA each way, with the SPIs that the daemon names, and the out,
+        in and fwd policies of one tunnel."""
+        child = peer.child()
+        if not child:
+            return f"{peer.label} has no CHILD_SA"
         states, policies = self.kernel_states(peer), self.kernel_policies(peer)
-        require(not states and not policies, f"left in the kernel by {peer.label}: {' | '.join(states + policies)}")
+        if len(states) != 2:
+            return f"{peer.label}: {len(states)} SAs in the kernel, not 2: {' | '.join(states)}"
+        for spi in (child.spi_in, child.spi_out):
+            if not any(f"spi 0x{int(spi, 16):08x} " in s for s in states):
+                return f"{peer.label}: no SA with SPI {spi} in the kernel: {' | '.join(states)}"
+        dirs = sorted(d for p in policies for d in ("out", "in", "fwd") if f"dir {d} " in p)
+        if dirs != ["fwd", "in", "out"] or not all("tmpl " in p for p in policies):
+            return f"{peer.label}: not the policies of one tunnel: {' | '.join(policies)}"
+        return None
+
+    def require_kernel_empty(self):
+        for peer in self.tidy_peers:
+            left = self.kernel_states(peer) + self.kernel_policies(peer)
+            require(not left, f"left in the kernel by {peer.label}: {' | '.join(left)}")

@@ -20,6 +20,7 @@ ESP_ALGS = {"aes128gcm16": "aes_gcm128", "aes128-sha256": "aes128-sha2_256", "ae
 
 class Libreswan(Peer):
     kind = "libreswan"
+    tidy_kernel = False  # it lets neighbour discovery pass by policies of its own
 
     def start(self):
         for name in ("run", "nss"):
@@ -80,11 +81,11 @@ class Libreswan(Peer):
 
     def _conn_lines(self, conn):
         local, remote = conn.seen_from(self.side)
-        lines = [("keyexchange", "ikev2"), *((k, f"@{v}" if k.endswith("id") else v) for k, v in
+        lines = [("ikev2", "insist"), *((k, f"@{v}" if k.endswith("id") else v) for k, v in
                                              ipsec_conf_common(conn, self.side)),
-                 ("ike", IKE_ALGS[conn.ike]), ("phase2alg", ESP_ALGS[conn.esp]), ("mobike", "no"), ("auto", "ignore"),
+                 ("ike", IKE_ALGS[conn.ike]), ("phase2alg", ESP_ALGS[conn.esp]), ("mobike", "no"), ("pfs", "no"), ("auto", "ignore"),
                  ("fragmentation", "yes" if conn.fragmentation else "no"), ("keyingtries", "1"),
-                 ("authby", "secret" if local.auth == "psk" else "rsa-sha2" if "rsa" in local.cert.kind else "ecdsa")]
+                 ("authby", "secret" if local.auth == "psk" else "rsasig" if "rsa" in local.cert.kind else "ecdsa")]
         if local.cert:
             lines += [("leftcert", local.cert.name), ("leftsendcert", "always"), ("rightca", "%same")]
         if conn.encap:

@@ -12,6 +12,8 @@ class Peer:
     kind = "?"
     #: whether rekey_child() and rekey_ike() exist; otherwise it rekeys only when a lifetime says so
     rekeys_on_command = True
+    #: whether it keeps nothing in the kernel but its tunnels' SAs and policies, so that these can be counted
+    tidy_kernel = True
 
     def __init__(self, ns, side, directory, backend):
         self.ns = ns
@@ -68,7 +70,9 @@ class Peer:
         return sa.children[0] if sa and len(sa.children) == 1 else None
 
     def kill(self):
+        """As a power cut; what it had in the kernel stays there, so that this is no longer looked at."""
         self.process.kill()
+        self.tidy_kernel = False
 
     def restart(self):
         """Killed and started again with the same connections, as after a power cut."""

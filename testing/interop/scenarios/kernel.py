@@ -12,23 +12,19 @@ def kernel_only(initiator, responder, backend):
 def kernel_state(bed):
     """`ip xfrm state` and `ip xfrm policy` after up, down, up again; empty after stop; no XFRM error counted"""
     bed.start(bed.conn())
-    for peer in bed.peers:
-        bed.require_kernel_empty(peer)
+    bed.require_kernel_empty()
     for _ in range(2):
         bed.left.up()
         bed.wait_up()
-        for peer in bed.peers:
-            bed.wait_kernel_pair(peer)
+        bed.wait_kernel_pairs()
         wire = bed.traffic(kinds=("esp",))
         require(wire.total("espudp") == 0, f"ESP in UDP without a NAT: {wire.summary()}")
         bed.left.down()
         bed.wait_gone()
-        for peer in bed.peers:
-            bed.require_kernel_empty(peer)
+        bed.require_kernel_empty()
     bed.left.up()
     bed.wait_up()
     bed.stop()
     for peer in bed.peers:
-        bed.require_kernel_empty(peer)
         errors = {k: v for k, v in peer.ns.xfrm_counters().items() if v and k.endswith(("Error", "ProtoError", "Invalid"))}
         require(not errors, f"XFRM errors counted at {peer.label}: {errors}")

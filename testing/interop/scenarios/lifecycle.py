@@ -33,8 +33,7 @@ def rekey_child(bed, side):
     require(bed.left.sa().spis == ike, "rekeying a CHILD_SA replaced the IKE_SA")
     bed.traffic()
     if bed.backend == "kernel":
-        for p in bed.peers:
-            bed.wait_kernel_pair(p)
+        bed.wait_kernel_pairs()
 
 
 def rekey_ike(bed, side):
@@ -142,7 +141,7 @@ def liveness(bed):
 
 @scenario()
 def restarted_peer(bed):
-    """an initiator that was killed comes back: the responder keeps the new SA only (INITIAL_CONTACT)"""
+    """an initiator that was killed comes back, and the responder keeps only the new SA (INITIAL_CONTACT)"""
     up(bed)
     bed.left.restart()
     bed.left.up()
