@@ -46,9 +46,14 @@ void creds_unref(struct creds *c);
 /*
  * ipsec.secrets in both dialects: "id id : PSK 0x..|0s..|\"text\"", ": RSA file [\"pass\"]", ECDSA, PKCS8, P12, XAUTH, EAP,
  * include globs, continuation by indent. Refuses a file readable by others (report, CY_E_DENIED) unless lax.
+ * CY_E_PARSE: some entries were left out and reported, the others are loaded.
  */
 enum cy_err creds_load_secrets(
     struct creds *c, const char *path, bool lax, cred_report_fn report, void *user);
+/* From memory, for tests and fuzzing; includes are refused. */
+enum cy_err creds_load_secrets_text(
+    struct creds *c, struct cy_slice text, const char *name, cred_report_fn report, void *user);
+/* NULL: the cacerts_dir of the paths. Of a folder every file is tried, and one that is bad is reported. */
 enum cy_err creds_load_cacerts(struct creds *c, const char *dir_or_file, cred_report_fn report, void *user);
 /* leftcert=/rightcert=: a PEM/DER/P12 bundle; the first certificate is *out_cert (borrowed), the rest intermediates. */
 enum cy_err creds_load_cert(
