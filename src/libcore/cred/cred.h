@@ -80,6 +80,9 @@ bool creds_find_password(
     const struct creds *c, enum cred_kind kind, const struct ident *user, struct cy_slice *out);
 /* The private key that belongs to a certificate or public key; borrowed. */
 struct cy_privkey *creds_find_privkey(const struct creds *c, const struct cy_key_info *pub);
+/* What leftcert=/leftsigkey= named and creds_load_cert/_pubkey loaded; borrowed, NULL when it did not load. */
+struct cy_cert *creds_cert_by_file(const struct creds *c, const char *file);
+struct cy_pubkey *creds_pubkey_by_text(const struct creds *c, const char *text);
 /* The only or first private key, for "leftid" without a certificate (raw keys); NULL when none. */
 struct cy_privkey *creds_first_privkey(const struct creds *c, enum cy_key_type type);
 /* Certificate of ours that carries this identity (subject or SAN) and has a private key. */
