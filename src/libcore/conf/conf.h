@@ -46,9 +46,14 @@ struct conf {
 	struct conf_ca *cas;
 	size_t n_cas;
 	uint32_t n_errors, n_warnings;
+	uint64_t steps; /* taken to load it, for tests of how that grows */
 };
 
-/* root: prefix for relative includes = the directory of path. A conn with errors is left out; others load. */
+/*
+ * A relative include starts at the folder of the file it is in. A conn with errors is left out; others load. Fails, with the
+ * reason reported, only when nothing can be said of the whole: path cannot be read, or its dialect cannot be told.
+ * Connections with auto=ignore, or without auto, are only there for others to take from; they are not in the result.
+ */
 enum cy_err conf_load(const char *path, conf_problem_fn cb, void *user, struct conf **out) CY_MUST_USE;
 /* From memory, for tests and fuzzing; includes are refused. */
 enum cy_err conf_load_text(const char *text, size_t n, const char *name, conf_problem_fn cb, void *user,

@@ -42,12 +42,12 @@ struct host_spec {
 
 struct conn_auth_round {
 	enum conn_auth method;
-	bool rsa_only, ecdsa_only, ed_only; /* pubkey restricted to a key type */
-	uint32_t hashes;                    /* bit per enum cy_hash, 0 = any */
-	struct ident id;                    /* ID_ANY: not set */
-	struct str_list certs;              /* leftcert */
-	char *pubkey;                       /* leftsigkey / leftrsasigkey as written, or NULL */
-	struct ident ca;                    /* leftca; ID_ANY none */
+	uint32_t key_types;    /* pubkey: bit per enum cy_key_type, 0 = any */
+	uint32_t hashes;       /* of the IKE signature: bit per enum cy_hash, 0 = any */
+	struct ident id;       /* ID_ANY: not set */
+	struct str_list certs; /* leftcert */
+	char *pubkey;          /* leftsigkey / leftrsasigkey as written, or NULL */
+	struct ident ca;       /* leftca; ID_ANY none */
 	char *eap_method;
 };
 
@@ -62,9 +62,10 @@ struct conn_end {
 	bool ts_per_child;               /* libreswan leftsubnets: every pair a CHILD_SA of its own */
 	uint8_t ts_proto;                /* protoport applied to dynamic selectors */
 	uint16_t ts_port_lo, ts_port_hi; /* 0..65535 when any */
-	struct str_list
-	    pools; /* remote side of a responder: named pools or ranges ("10.3.0.0/24", "%dhcp") */
-	bool request_vip4, request_vip6; /* local side: leftsourceip=%config, %config4, %config6 */
+	/* What leftsourceip says means pools on the remote side and requests on the local one; which side is which may turn
+	   round (conn_swap_ends), so both are filled in: look at remote.pools and local.request_* only. */
+	struct str_list pools;           /* named pools ("%name"), ranges ("10.3.0.0/24"), "%config" */
+	bool request_vip4, request_vip6; /* leftsourceip=%config, %config4, %config6 */
 	struct cy_addr *request_addrs;   /* ask for this very address */
 	size_t n_request_addrs;
 	struct cy_addr source_ip; /* libreswan leftsourceip: local source address */
@@ -118,7 +119,11 @@ struct conn *conn_ref(struct conn *c); /* any thread */
 void conn_unref(struct conn *c);
 /* Defaults of the dialect; name copied. */
 enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **out) CY_MUST_USE;
-/* One paragraph in plain words: who may connect how (ipsec check). */
+/* Exchanges local and remote, before the conn is shared: when only `remote` is one of our addresses. */
+void conn_swap_ends(struct conn *c);
+/* Sets digest from everything else. The reader and conn_swap_ends() have done it. */
+void conn_seal(struct conn *c);
+/* One paragraph in plain words: who may connect how (ipsec check). malloc'd; NULL without memory. */
 char *conn_describe(const struct conn *c);
 
 #endif
