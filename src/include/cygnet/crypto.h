@@ -225,6 +225,8 @@ struct cy_san {
 #define CY_CERT_EKU_CLIENT_AUTH      (1u << 7)
 #define CY_CERT_EKU_IKE_INTERMEDIATE (1u << 8)
 #define CY_CERT_EKU_ANY              (1u << 9)
+#define CY_CERT_KU_NON_REPUDIATION   (1u << 10)
+#define CY_CERT_EKU_IPSEC_IKE        (1u << 11) /* id-kp-ipsecIKE, RFC 4945, 5.1.3.12 */
 struct cy_cert_info {
 	struct cy_slice der;
 	struct cy_slice subject_der, issuer_der; /* Name, DER */

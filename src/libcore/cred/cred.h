@@ -90,9 +90,16 @@ struct cy_cert *creds_find_own_cert(const struct creds *c, const struct ident *i
 /* Is identity id confirmed by the certificate: its subject DN or one of its SANs (RFC 4945, 5.1)? */
 bool cred_cert_has_ident(const struct cy_cert_info *info, const struct ident *id);
 
+/*
+ * The identity to use with an own certificate: wanted if the certificate confirms it, else the subject's DN, as charon has it
+ * (the caller says so when wanted was set and is not equal to out). CY_E_NOTFOUND: the certificate names nobody.
+ */
+enum cy_err cred_default_ident(
+    const struct cy_cert_info *info, const struct ident *wanted, struct ident *out) CY_MUST_USE;
+
 /* SHA-1s of trusted CAs' SubjectPublicKeyInfo, 20 bytes each, for CERTREQ (RFC 7296, 3.7). Borrowed. */
 struct cy_slice creds_ca_hashes(const struct creds *c);
-/* Chain to send with our certificate: intermediates we know up to but without a self-signed root. */
+/* What to send after our certificate: intermediates we know, from its issuer up, without a self-signed root. out is borrowed. */
 size_t creds_own_chain(const struct creds *c, struct cy_cert *leaf, struct cy_cert **out, size_t cap);
 
 struct cred_trust {
