@@ -1,5 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The kernel-tun plugin is not written yet. It exports no plugin symbol, so a loader refuses it. */
+#include "config.h"
+#include "kernel.h"
+#include "ops.h"
 
-typedef int cygnet_kernel_tun_is_empty;
+#include <stdlib.h>
+
+static enum cy_err init(const struct cy_host *host, void *self, void **out_plugin)
+{
+	struct plugin *p = calloc(1, sizeof(*p));
+	enum cy_err err;
+
+	if (!p)
+		return CY_E_NOMEM;
+	p->host = host;
+	p->self = self;
+	err = host->provide(self, CY_KIND_KERNEL, &kernel_ops, p);
+	if (err != CY_OK) {
+		free(p);
+		return err;
+	}
+	*out_plugin = p;
+	return CY_OK;
+}
+
+static void fini(void *plugin)
+{
+	free(plugin);
+}
+
+static const struct cy_feature features[] = {
+    {CY_PROVIDES, "kernel"},
+    {CY_SOFT_NEEDS, "socket"},
+    {CY_FEATURE_END, NULL},
+};
+
+CYGNET_PLUGIN_EXPORT extern const struct cy_plugin cygnet_plugin;
+const struct cy_plugin cygnet_plugin = {
+    .size = sizeof(cygnet_plugin),
+    .abi_major = CYGNET_ABI_MAJOR,
+    .abi_minor = CYGNET_ABI_MINOR,
+    .name = "kernel-tun",
+    .version = PACKAGE_VERSION,
+    .features = features,
+    .init = init,
+    .fini = fini,
+};

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "queue.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void flush_batch(struct queue *q)
+{
+	struct kernel *k = q->k;
+	size_t sent;
+
+	if (q->n_batch == 0)
+		return;
+	sent = k->host->udp_send(k->self, q->batch, q->n_batch);
+	if (sent < q->n_batch)
+		counter_add(&q->counters, CNT_OUT_SEND, q->n_batch - sent);
+	q->n_batch = 0;
+}
+
+/* ---- policies that have no SA yet */
+
+static struct cy_ts ts_of(const struct flow *f, const uint8_t *ip, uint16_t port)
+{
+	struct cy_ts ts = {.family_ip6 = f->ip6, .proto = f->proto, .port_lo = 0, .port_hi = 65535};
+
+	memcpy(ts.lo, ip, 16);
+	memcpy(ts.hi, ip, 16);
+	if (f->has_ports)
+		ts.port_lo = ts.port_hi = port;
+	return ts;
+}
+
+static void acquire(struct queue *q, struct policy *p, const struct flow *f)
+{
+	struct kernel *k = q->k;
+	uint64_t last = atomic_load_explicit(&p->acquired_at, memory_order_relaxed);
+	struct cy_ts src, dst;
+
+	if (last && q->esp.now - last < k->cfg.acquire_ns)
+		return;
+	/* one of the ESP threads asks */
+	if (!atomic_compare_exchange_strong_explicit(
+	        &p->acquired_at, &last, q->esp.now, memory_order_relaxed, memory_order_relaxed))
+		return;
+	src = ts_of(f, f->src, f->sport);
+	dst = ts_of(f, f->dst, f->dport);
+	if (k->ev.acquire)
+		k->ev.acquire(k->ev.user, p->reqid->reqid, p->cookie, &src, &dst, -1);
+}
+
+void queue_hand_over(struct kernel *k, struct held *held)
+{
+	for (struct held *h = held; h; h = h->next) {
+		struct cy_dgram d = {.data = h->data, .len = (uint32_t)h->len};
+
+		queue_put(k->queues[0], RING_PLAIN, &d, 1);
+	}
+	held_free(held);
+}
+
+static void hold(struct queue *q, struct policy *p, const struct flow *f, const uint8_t *inner, size_t len)
+{
+	bool kept = policy_hold(p, inner, len, q->k->cfg.acquire_packets);
+
+	counter_add(&q->counters, kept ? CNT_OUT_QUEUED : CNT_OUT_NO_SA, 1);
+	acquire(q, p, f);
+	/* an SA that came in between did not see this packet */
+	if (kept && atomic_load_explicit(&p->reqid->out, memory_order_acquire))
+		queue_hand_over(q->k, policy_release(p));
+}
+
+/* ---- one packet */
+
+/* The TOS byte of the datagram (RFC 4301, 5.1.2.1; ECN as RFC 6040, 4.1). */
+static uint8_t outer_tos(const struct sa *sa, uint8_t inner)
+{
+	uint8_t tos = 0;
+
+	if (sa->copy_dscp == CY_DSCP_OUT || sa->copy_dscp == CY_DSCP_YES)
+		tos = inner & 0xfc;
+	return sa->no_ecn ? tos : tos | (inner & 3);
+}
+
+/* True: too long for the path, and the sender was told. */
+static bool answer_too_big(struct queue *q, const struct sa *sa, const uint8_t *inner, size_t len)
+{
+	size_t max = esp_max_inner(sa, q->k->cfg.outer_mtu), n;
+	uint8_t icmp[ICMP_MAX];
+
+	if (q->k->cfg.outer_mtu == 0 || sa->no_pmtu_disc || len <= max || packet_may_fragment(inner))
+		return false;
+	n = icmp_too_big(inner, len, max, icmp);
+	if (n == 0)
+		return false;
+	counter_add(&q->counters, CNT_OUT_TOO_BIG, 1);
+	if (write(q->tun_fd, icmp, n) < 0)
+		counter_add(&q->counters, CNT_IN_WRITE, 1);
+	return true;
+}
+
+static struct policy *policy_for(struct queue *q, const struct flow *f)
+{
+	struct policy *p = spd_lookup_cached(q->k->spd, CY_DIR_OUT, f, &q->out_cache, q->generation);
+
+	if (!p)
+		counter_add(&q->counters, CNT_OUT_NO_POLICY, 1);
+	else if (p->action != CY_POLICY_PROTECT)
+		counter_add(&q->counters, CNT_OUT_POLICY, 1);
+	else
+		return p;
+	return NULL;
+}
+
+/* inner has ESP_HEADROOM before it and tail bytes after its n. What is to be sent joins the batch. */
+static void wrap(struct queue *q, uint8_t *inner, size_t n, size_t tail)
+{
+	const struct sa_path *path;
+	struct policy *p;
+	struct cy_buf esp;
+	struct flow f;
+	struct sa *sa;
+	uint8_t tos;
+	size_t len;
+
+	/* the device gives whole packets: if this one claims to be longer, it was cut */
+	if (packet_check(inner, n, &len) != CY_OK) {
+		counter_add(&q->counters, CNT_OUT_BAD_INNER, 1);
+		return;
+	}
+	packet_flow(inner, len, &f);
+	p = policy_for(q, &f);
+	if (!p)
+		return;
+	sa = atomic_load_explicit(&p->reqid->out, memory_order_acquire);
+	if (!sa) {
+		hold(q, p, &f, inner, len);
+		return;
+	}
+	if (answer_too_big(q, sa, inner, len))
+		return;
+	tos = outer_tos(sa, packet_tos(inner));
+	if (esp_encode(&q->esp, sa, inner, len, tail + (n - len), &esp) != CY_OK)
+		return;
+	path = sa_path(sa);
+	q->batch[q->n_batch++] = (struct cy_dgram){
+	    .src = path->src,
+	    .dst = path->dst,
+	    .data = esp.p,
+	    .len = (uint32_t)esp.n,
+	    .tos = tos,
+	    .natt = 1,
+	};
+}
+
+size_t queue_outbound(struct queue *q)
+{
+	size_t n = 0;
+
+	for (; n < QUEUE_BATCH; n++) {
+		uint8_t *inner = q->buffers + n * q->stride + ESP_HEADROOM;
+		ssize_t len = read(q->tun_fd, inner, q->buffer_len);
+
+		if (len <= 0)
+			break;
+		wrap(q, inner, (size_t)len, q->stride - ESP_HEADROOM - (size_t)len);
+	}
+	flush_batch(q);
+	return n;
+}
+
+void queue_send_plain(struct queue *q, struct cy_dgram *plain)
+{
+	wrap(q, plain->data, plain->len, ESP_TAILROOM);
+	/* its memory goes back to the ring */
+	flush_batch(q);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "queue.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* Somebody may raise the MTU of the device; what is longer than a buffer is seen to be cut and dropped. */
+#define SPARE_MTU 512
+
+enum cy_err queue_new(struct kernel *k, unsigned index, int tun_fd, struct queue **out)
+{
+	struct queue *q = aligned_alloc(64, (sizeof(*q) + 63) & ~(size_t)63);
+	enum cy_err err;
+
+	if (!q)
+		return CY_E_NOMEM;
+	memset(q, 0, sizeof(*q));
+	q->k = k;
+	q->index = index;
+	q->tun_fd = -1;
+	q->buffer_len = (size_t)k->cfg.mtu + SPARE_MTU;
+	q->stride = (ESP_HEADROOM + q->buffer_len + ESP_TAILROOM + 63) & ~(size_t)63;
+	esp_init(&q->esp, k, index, &q->counters);
+	q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	q->buffers = aligned_alloc(64, q->stride * QUEUE_BATCH);
+	err = q->wake_fd >= 0 && q->buffers ? ring_init(&q->ring, k->cfg.ring_slots) : CY_E_NOMEM;
+	if (err != CY_OK) {
+		queue_free(q);
+		return err;
+	}
+	q->tun_fd = tun_fd;
+	*out = q;
+	return CY_OK;
+}
+
+void queue_free(struct queue *q)
+{
+	if (!q)
+		return;
+	if (q->started) {
+		uint64_t one = 1;
+
+		atomic_store(&q->stop, true);
+		while (write(q->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+			;
+		pthread_join(q->thread, NULL);
+	}
+	if (q->tun_fd >= 0)
+		close(q->tun_fd);
+	if (q->wake_fd >= 0)
+		close(q->wake_fd);
+	ring_fini(&q->ring);
+	esp_fini(&q->esp);
+	free(q->buffers);
+	free(q);
+}
+
+static void wake(struct queue *q)
+{
+	uint64_t one = 1;
+
+	/* pairs with the fence in doze(): either it sees the packet, or this sees it asleep */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_exchange_explicit(&q->asleep, false, memory_order_relaxed))
+		while (write(q->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+			;
+}
+
+void queue_put(struct queue *q, enum ring_kind kind, const struct cy_dgram *d, size_t n)
+{
+	size_t lost = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (ring_put(&q->ring, kind, &d[i]) != CY_OK)
+			lost++;
+	if (lost)
+		counter_add(&q->k->counters, kind == RING_ESP ? CNT_IN_RING_FULL : CNT_OUT_NO_SA, lost);
+	if (lost < n)
+		wake(q);
+}
+
+struct queue *queue_for(struct kernel *k, const struct cy_dgram *d)
+{
+	uint32_t spi = get_be32(d->data);
+
+	return k->queues[hash_mix(k->hash_key, k->hash_key, spi) % k->n_queues];
+}
+
+static size_t drain_ring(struct queue *q)
+{
+	struct ring_slot *s;
+	size_t n = 0;
+
+	while (n < QUEUE_BATCH && (s = ring_peek(&q->ring))) {
+		if (s->kind == RING_ESP)
+			queue_inbound(q, &s->dgram);
+		else
+			queue_send_plain(q, &s->dgram);
+		ring_done(&q->ring, s);
+		n++;
+	}
+	return n;
+}
+
+/* Until there is something to do. */
+static void doze(struct queue *q)
+{
+	struct pollfd p[2] = {{.fd = q->tun_fd, .events = POLLIN}, {.fd = q->wake_fd, .events = POLLIN}};
+	uint64_t count;
+
+	rcu_offline(&q->k->rcu, q->index);
+	atomic_store_explicit(&q->asleep, true, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!ring_peek(&q->ring) && !atomic_load(&q->stop))
+		poll(p, 2, -1);
+	atomic_store_explicit(&q->asleep, false, memory_order_relaxed);
+	if (p[1].revents & POLLIN)
+		while (read(q->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+			;
+	/* a device that somebody deleted polls as an error for ever */
+	if (p[0].revents & (POLLERR | POLLHUP | POLLNVAL) && !(p[0].revents & POLLIN))
+		poll(&p[1], 1, 100);
+}
+
+static void *run(void *user)
+{
+	struct queue *q = user;
+	struct kernel *k = q->k;
+
+	while (!atomic_load_explicit(&q->stop, memory_order_relaxed)) {
+		size_t done;
+
+		rcu_online(&k->rcu, q->index);
+		q->generation = atomic_load_explicit(&k->spd->generation, memory_order_acquire);
+		q->esp.now = k->host->now_ns(k->self);
+		q->esp.wall = k->host->wall(k->self);
+		done = drain_ring(q);
+		done += queue_outbound(q);
+		if (done == 0)
+			doze(q);
+	}
+	rcu_offline(&k->rcu, q->index);
+	return NULL;
+}
+
+enum cy_err queue_start(struct queue *q)
+{
+	char name[16];
+	sigset_t all, old;
+	int e;
+
+	/* signals are for the daemon's threads */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	e = pthread_create(&q->thread, NULL, run, q);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (e)
+		return CY_E_LIMIT;
+	q->started = true;
+	snprintf(name, sizeof(name), "cygnet-esp%u", q->index % 1000);
+	pthread_setname_np(q->thread, name);
+	return CY_OK;
+}

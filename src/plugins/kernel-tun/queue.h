@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One queue of the TUN device and the ESP thread that owns it: packets of that queue are wrapped and sent, datagrams
+ * from its ring are unwrapped and written. It sleeps in poll() only, offline (rcu.h).
+ */
+#ifndef KERNEL_TUN_QUEUE_H
+#define KERNEL_TUN_QUEUE_H
+
+#include "esp.h"
+#include "ring.h"
+#include "spd.h"
+
+#define QUEUE_BATCH 32
+
+struct queue {
+	struct kernel *k;
+	unsigned index; /* RCU reader, and place in sa.crypt */
+	int tun_fd, wake_fd;
+	pthread_t thread;
+	bool started;
+	atomic_bool stop, asleep;
+
+	struct esp esp;
+	struct counters counters;
+	struct ring ring;
+	struct flow_cache out_cache, in_cache;
+	uint64_t generation; /* of the SPD, as of this batch */
+
+	/* packets from the TUN device, with head and tail room */
+	uint8_t *buffers;
+	size_t buffer_len, stride;
+	struct cy_dgram batch[QUEUE_BATCH];
+	size_t n_batch;
+};
+
+/* Takes over tun_fd on success. */
+enum cy_err queue_new(struct kernel *k, unsigned index, int tun_fd, struct queue **out) CY_MUST_USE;
+enum cy_err queue_start(struct queue *q) CY_MUST_USE;
+void queue_free(struct queue *q); /* stops the thread */
+
+/* Any thread: hands over n packets and wakes the ESP thread. Those that do not fit are counted. */
+void queue_put(struct queue *q, enum ring_kind kind, const struct cy_dgram *d, size_t n);
+/* The queue of a datagram with ESP: one SA always goes to the same, which keeps its packets in order. */
+struct queue *queue_for(struct kernel *k, const struct cy_dgram *d);
+
+/* outbound.c, inbound.c: the ESP thread */
+size_t queue_outbound(struct queue *q);                         /* reads a batch; how many there were */
+void queue_send_plain(struct queue *q, struct cy_dgram *plain); /* one packet from the ring */
+void queue_inbound(struct queue *q, struct cy_dgram *d);        /* one datagram from the ring */
+void queue_hand_over(struct kernel *k, struct held *held); /* packets that waited for an SA; frees them */
+
+/* icmp.c: writes an answer to `inner`, which did not fit, to buf (at least ICMP_MAX bytes); its length, 0: none. */
+#define ICMP_MAX 1280
+size_t icmp_too_big(const uint8_t *inner, size_t len, size_t mtu, uint8_t *buf);
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "ring.h"
+
+#include <stdlib.h>
+
+/*
+ * Each slot knows whose turn it is: `n` when it is free for packet n, `n + 1` when that packet is in it. A producer
+ * claims a number by moving head, fills the slot, and passes the turn on.
+ */
+
+enum cy_err ring_init(struct ring *r, size_t slots)
+{
+	size_t n = 2;
+
+	while (n < slots)
+		n *= 2;
+	memset(r, 0, sizeof(*r));
+	r->slots = aligned_alloc(64, n * ((sizeof(r->slots[0]) + 63) & ~(size_t)63));
+	if (!r->slots)
+		return CY_E_NOMEM;
+	for (size_t i = 0; i < n; i++) {
+		r->slots[i].own = NULL;
+		atomic_init(&r->slots[i].turn, i);
+	}
+	r->mask = n - 1;
+	return CY_OK;
+}
+
+void ring_fini(struct ring *r)
+{
+	struct ring_slot *s;
+
+	if (!r->slots)
+		return;
+	while ((s = ring_peek(r)))
+		ring_done(r, s);
+	free(r->slots);
+	r->slots = NULL;
+}
+
+enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram *d)
+{
+	size_t n = atomic_load_explicit(&r->head, memory_order_relaxed);
+	struct ring_slot *s;
+	uint8_t *own = NULL, *room;
+
+	if (d->len > RING_SLOT_LEN) {
+		own = malloc(ESP_HEADROOM + (size_t)d->len + ESP_TAILROOM);
+		if (!own)
+			return CY_E_NOMEM;
+	}
+	for (;;) {
+		size_t turn;
+
+		s = &r->slots[n & r->mask];
+		turn = atomic_load_explicit(&s->turn, memory_order_acquire);
+		if (turn == n) {
+			if (atomic_compare_exchange_weak_explicit(
+			        &r->head, &n, n + 1, memory_order_relaxed, memory_order_relaxed))
+				break;
+		} else if ((intptr_t)(turn - n) < 0) {
+			free(own);
+			return CY_E_LIMIT;
+		} else {
+			n = atomic_load_explicit(&r->head, memory_order_relaxed);
+		}
+	}
+	s->kind = kind;
+	s->own = own;
+	s->dgram = *d;
+	room = own ? own : s->room;
+	s->dgram.data = room + ESP_HEADROOM;
+	memcpy(s->dgram.data, d->data, d->len);
+	atomic_store_explicit(&s->turn, n + 1, memory_order_release);
+	return CY_OK;
+}
+
+struct ring_slot *ring_peek(struct ring *r)
+{
+	struct ring_slot *s = &r->slots[r->tail & r->mask];
+
+	return atomic_load_explicit(&s->turn, memory_order_acquire) == r->tail + 1 ? s : NULL;
+}
+
+void ring_done(struct ring *r, struct ring_slot *s)
+{
+	free(s->own);
+	s->own = NULL;
+	atomic_store_explicit(&s->turn, r->tail + r->mask + 1, memory_order_release);
+	r->tail++;
+}
