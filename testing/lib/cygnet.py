@@ -10,17 +10,15 @@ from .proc import Background, Failure, require, run_status
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 # Retransmission as lively as the other peers' in these tests: first repeat after 1 s, given up after about 10 s.
-SETTINGS = """charon {{
-	retransmit_base = 1.4
-	retransmit_timeout = 1
-	retransmit_tries = 5
-	plugins {{
-		kernel-tun {{
-			enabled = {tun}
-		}}
-		kernel-netlink {{
-			ipsec = {netlink}
-		}}
+SETTINGS = """retransmit_base = 1.4
+retransmit_timeout = 1s
+retransmit_tries = 5
+plugins {{
+	kernel-tun {{
+		load = {tun}
+	}}
+	kernel-netlink {{
+		load = {netlink}
 	}}
 }}
 """
