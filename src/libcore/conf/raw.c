@@ -3,20 +3,16 @@
 #include "libcore/conf/raw.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "libcore/base/err.h"
 #include "libcore/base/names.h"
+#include "libcore/conf/textfile.h"
 
-#define INCLUDE_DEPTH 16
-#define BYTES_MAX     (256u << 20) /* of all files together */
-#define NAME_MAX_LEN  128
+#define NAME_MAX_LEN 128
 
 /* Where the reader is. One an open file, chained to the file that includes it. */
 struct reading {
@@ -333,119 +329,62 @@ static enum cy_err file_add(struct raw *r, const char *path, struct raw_file **o
 	return CY_OK;
 }
 
-/* Reads fd to a buffer with a NUL at its end. The size that fstat() told is only where to begin. */
-static enum cy_err slurp(int fd, size_t expected, size_t max, char **out, size_t *out_n)
-{
-	size_t cap = expected + 2, n = 0;
-	char *buf = malloc(cap);
-
-	while (buf) {
-		ssize_t got = read(fd, buf + n, cap - n - 1);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0) {
-			free(buf);
-			return CY_E_IO;
-		}
-		if (got == 0) {
-			buf[n] = 0;
-			*out = buf;
-			*out_n = n;
-			return CY_OK;
-		}
-		n += (size_t)got;
-		if (n > max) {
-			free(buf);
-			return CY_E_LIMIT;
-		}
-		if (n == cap - 1) {
-			char *bigger = realloc(buf, cap *= 2);
-
-			if (!bigger)
-				free(buf);
-			buf = bigger;
-		}
-	}
-	return CY_E_NOMEM;
-}
-
-/* from: the file that includes it, NULL for the first. at: whom to blame. */
+/* from: the file that includes it, NULL for the first. line: of the include. */
 static enum cy_err read_path(struct raw *r, const char *path, const struct reading *from, uint32_t line)
 {
-	const char *blame = from ? from->file->path : path, *why = NULL, *hint = "";
-	/* a FIFO in its place must not hold us up, nor may a terminal become ours */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct reading rd = {.raw = r, .from = from, .depth = from ? from->depth + 1 : 0, .section = -1};
-	struct stat st;
-	size_t n = 0;
-	enum cy_err err = CY_OK;
+	const char *why = NULL, *hint = "";
+	struct textfile t = {0};
+	enum cy_err err;
 
-	if (fd < 0 || fstat(fd, &st) < 0) {
-		err = errno == ENOENT ? CY_E_NOTFOUND : errno == EACCES ? CY_E_DENIED : CY_E_IO;
-		why = strerror(errno);
-	} else if (!S_ISREG(st.st_mode)) {
-		err = CY_E_INVAL;
-		why = "it is no regular file";
-	} else if (rd.depth > INCLUDE_DEPTH) {
+	if (rd.depth > INCLUDE_DEPTH) {
 		err = CY_E_LIMIT;
 		why = "16 files include one another already";
 		hint = "include fewer levels";
-	}
+	} else
+		err = textfile_load(path, TEXT_BYTES_MAX - r->bytes, &t, &why);
 	for (const struct reading *up = from; !err && up; up = up->from)
-		if (up->file->dev == (uint64_t)st.st_dev && up->file->ino == (uint64_t)st.st_ino) {
+		if (up->file->dev == t.dev && up->file->ino == t.ino) {
 			err = CY_E_EXISTS;
 			why = "it includes itself";
 			hint = "remove this include";
 		}
 	if (!err)
 		err = file_add(r, path, &rd.file);
-	if (!err) {
-		rd.file->dev = (uint64_t)st.st_dev;
-		rd.file->ino = (uint64_t)st.st_ino;
-		err = slurp(fd, (size_t)st.st_size, BYTES_MAX - r->bytes, &rd.file->text, &n);
-		if (err == CY_E_IO)
-			why = strerror(errno);
-		else if (err == CY_E_LIMIT)
-			why = "the files together are larger than 256 MiB";
-	}
-	if (fd >= 0)
-		close(fd);
-	if (why)
-		report_add(
-		    r->report, CY_LOG_ERROR, blame, line, "", hint, "cannot read %.300s: %s", path, why);
-	if (err)
+	if (err) {
+		if (why)
+			report_add(r->report, CY_LOG_ERROR, from ? from->file->path : path, line, "", hint,
+			    "cannot read %.300s: %s", path, why);
+		free(t.text);
 		return err;
-	r->bytes += n;
-	return read_text(&rd, rd.file->text, n);
+	}
+	rd.file->text = t.text;
+	rd.file->dev = t.dev;
+	rd.file->ino = t.ino;
+	r->bytes += t.n;
+	return read_text(&rd, t.text, t.n);
 }
 
 static enum cy_err read_include(struct reading *rd, uint32_t line, char *pattern)
 {
-	const char *slash = strrchr(rd->file->path, '/');
 	char path[4096];
 	enum cy_err err = CY_OK;
 	glob_t g;
-	int n, rc;
+	int rc;
 
 	if (rd->no_include || !*pattern) {
 		fault(rd, line, rd->no_include ? "" : "write include FILE",
 		    rd->no_include ? "include works in files only" : "include without a file", NULL);
 		return CY_OK;
 	}
-	if (*pattern == '/' || !slash)
-		n = snprintf(path, sizeof(path), "%s", pattern);
-	else
-		n = snprintf(
-		    path, sizeof(path), "%.*s/%s", (int)(slash - rd->file->path), rd->file->path, pattern);
-	if (n < 0 || (size_t)n >= sizeof(path)) {
+	if (!textfile_include(rd->file->path, pattern, path, sizeof(path))) {
 		fault(rd, line, "", "a path that is too long", NULL);
 		return CY_OK;
 	}
 	rc = glob(path, GLOB_BRACE, NULL, &g);
 	if (rc == GLOB_NOSPACE)
 		return CY_E_NOMEM;
-	if (rc == GLOB_NOMATCH && !strpbrk(pattern, "*?[{")) {
+	if (rc == GLOB_NOMATCH && !textfile_is_glob(pattern)) {
 		report_add(rd->raw->report, CY_LOG_ERROR, rd->file->path, line, "",
 		    "create it or remove the include", "cannot read %.300s: %s", path, strerror(ENOENT));
 	} else if (rc == GLOB_ABORTED)
@@ -470,7 +409,7 @@ enum cy_err raw_read_file(struct raw *r, const char *path)
 enum cy_err raw_read_text(struct raw *r, const char *text, size_t n, const char *name)
 {
 	struct reading rd = {.raw = r, .no_include = true, .section = -1};
-	enum cy_err err = n <= BYTES_MAX ? file_add(r, name, &rd.file) : CY_E_LIMIT;
+	enum cy_err err = n <= TEXT_BYTES_MAX ? file_add(r, name, &rd.file) : CY_E_LIMIT;
 
 	if (err)
 		return err;
