@@ -5,6 +5,7 @@
 
 #include "daemon/auth/auth.h"
 #include "daemon/wire/message.h"
+#include "libcore/base/err.h"
 
 /* --- ours ------------------------------------------------------------------------------------------------------------ */
 
@@ -195,13 +196,7 @@ static enum cy_err scheme_of(struct auth_op *op, const struct cy_key_info *k, en
 
 static bool key_type_allowed(const struct conn_auth_round *r, enum cy_key_type t)
 {
-	if (r->rsa_only)
-		return t == CY_KEY_RSA;
-	if (r->ecdsa_only)
-		return t == CY_KEY_ECDSA;
-	if (r->ed_only)
-		return t == CY_KEY_ED25519 || t == CY_KEY_ED448;
-	return true;
+	return r->key_types == 0 || (r->key_types & 1u << t);
 }
 
 static enum cy_err check_signature(struct auth_op *op, const struct cy_pki_ops *pki, struct cy_pubkey *key)

@@ -148,9 +148,9 @@ static enum cy_err include(struct source *s, const char *pattern)
 
 static void open_section(struct source *s, const char *name, uint32_t line)
 {
-	size_t n = strlen(s->key);
+	size_t n = strlen(s->key), len = strlen(name);
 
-	if (s->depth == SECTION_DEPTH || s->skip || n + strlen(name) + 2 > sizeof(s->key)) {
+	if (s->depth == SECTION_DEPTH || s->skip || n + len + 2 > sizeof(s->key)) {
 		if (!s->skip)
 			fault(s, line, "", "sections nested too deep");
 		s->skip++;
@@ -158,7 +158,8 @@ static void open_section(struct source *s, const char *name, uint32_t line)
 	}
 	s->began[s->depth] = line;
 	s->ends[s->depth++] = n;
-	snprintf(s->key + n, sizeof(s->key) - n, "%s.", name);
+	memcpy(s->key + n, name, len);
+	memcpy(s->key + n + len, ".", 2);
 }
 
 static void close_section(struct source *s)
