@@ -132,7 +132,11 @@ class Cygnet(Peer):
         return lines
 
     def up(self, name="net-net", timeout=60):
-        self.ipsec("up", name, timeout=timeout)
+        """The last line that `ipsec up` prints is its verdict: the one sentence that says why it failed."""
+        status, out = self.ipsec_status("up", name, timeout=timeout)
+        if status != 0:
+            lines = out.strip().splitlines() or ["no reason given"]
+            raise Failure(f"{self.label}: {lines[-1]}")
 
     def down(self, name="net-net"):
         self.ipsec("down", name)

@@ -103,7 +103,7 @@ def refused(bed, conn, right_conn, *words):
 def wrong_psk(bed):
     """a wrong pre-shared key is refused, and the initiator says so"""
     conn = bed.conn()
-    refused(bed, conn, conn.but(psk="another secret"), "auth")
+    refused(bed, conn, conn.but(psk="another secret"), "authentication", "auth_failed")
 
 
 @scenario()
@@ -119,4 +119,4 @@ def wrong_id(bed):
     conn = bed.with_certs(bed.conn(), "ecdsa")
     other = conn.but()
     conn.right.id = "elsewhere.example.org"
-    refused(bed, conn, other, "auth", "identity", "constraint", "peer")
+    refused(bed, conn, other, "authentication", "identity", "constraint")
