@@ -49,6 +49,10 @@ static void child_fill(const struct child_sa *c, struct cy_event *e)
 	e->reqid = c->reqid;
 	e->if_id = c->conn->if_id_out;
 	e->mark = c->conn->mark_out;
+	e->if_id_in = c->conn->if_id_in;
+	e->mark_in = c->conn->mark_in;
+	e->proto = c->conn->child_ah ? CY_PROTO_AH : CY_PROTO_ESP;
+	e->encap = c->encap;
 	e->ts_local = c->ts_local;
 	e->n_ts_local = c->n_ts_local;
 	e->ts_remote = c->ts_remote;

@@ -47,6 +47,10 @@ struct cy_event {
 	const struct cy_addr *dns;                             /* given to us */
 	uint32_t n_dns;
 	uint8_t hostaccess, firewall;
+	uint8_t proto;     /* 50 ESP, 51 AH; CHILD_* */
+	uint8_t encap;     /* ESP in UDP, to and from remote.port */
+	uint32_t if_id_in; /* if_id and mark are those of the way out */
+	struct cy_mark mark_in;
 };
 
 #endif

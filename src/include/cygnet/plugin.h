@@ -133,7 +133,15 @@ struct cy_feature {
 	const char *what; /* "cipher:aes-gcm", "pki", "kernel", "socket", "leases", ... */
 };
 
-/* An option a plugin understands in its section of cygnet.conf. */
+/*
+ * An option a plugin understands in its section of cygnet.conf. A plugin's NAME.opt has one CY_OPTION(key, type, fallback, min, max,
+ * help) a row, with cy_option's members in order, and is included where the table is made:
+ *
+ *	#define CY_OPTION(...) {__VA_ARGS__},
+ *	static const struct cy_option options[] = {
+ *	#include "NAME.opt"
+ *	    {NULL}};
+ */
 struct cy_option {
 	const char *key;  /* NULL ends a table */
 	const char *type; /* "bool", "int", "string", "time", "size", "enum(a,b)" */
