@@ -28,7 +28,12 @@ const struct cy_cipher_alg *crypto_cipher(
 const struct cy_hash_alg *crypto_hash(const struct crypto *c, uint16_t hash);
 const struct cy_mac_alg *crypto_mac(const struct crypto *c, uint16_t mac);
 const struct cy_ke_alg *crypto_ke(const struct crypto *c, uint16_t ke);
+/*
+ * The provider of keys and certificates: the preferred or first one that decodes certificates. One that does not (its
+ * cert_* functions are NULL) is returned only when there is no other. Objects of two providers do not mix.
+ */
 const struct cy_pki_ops *crypto_pki(const struct crypto *c);
+const struct cy_pki_ops *crypto_pki_of(const struct crypto *c, const char *plugin); /* NULL: it has none */
 
 /* A PRF transform (RFC 7296, 2.13): its MAC, preferred key length and output length. */
 struct prf_info {

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The openssl plugin: algorithms and PKI from OpenSSL's libcrypto. Everything that OpenSSL has to look up by name is
+ * fetched once, when the plugin starts, and kept in `struct ossl`; the tables given to the daemon lie in there too, so that a
+ * callback finds what was fetched beside its table. `struct ossl` is written by init and fini only.
+ */
+#ifndef OSSL_H
+#define OSSL_H
+
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/evp.h>
+
+#include <cygnet/plugin.h>
+
+#define ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+enum ossl_mode {
+	OSSL_CBC,
+	OSSL_CTR,
+	OSSL_AEAD, /* GCM, ChaCha20-Poly1305 */
+	OSSL_CCM,
+	OSSL_GMAC,
+	OSSL_NULL,
+};
+
+struct ossl_cipher {
+	struct cy_cipher_alg alg;
+	enum ossl_mode mode;
+	EVP_CIPHER *evp[4]; /* one for each of alg.key_bits */
+};
+
+struct ossl_hash {
+	struct cy_hash_alg alg;
+	EVP_MD *md;
+};
+
+struct ossl_mac {
+	struct cy_mac_alg alg;
+	EVP_MD *md;          /* HMAC */
+	EVP_CIPHER *aes_cbc; /* XCBC, CMAC */
+};
+
+struct ossl;
+
+struct ossl_ke {
+	struct cy_ke_alg alg;
+	const struct ossl *ossl;
+	/* MODP */
+	BIGNUM *p, *g, *q; /* q: order of the subgroup, only where it is small (RFC 5114) */
+	BN_MONT_CTX *mont;
+	uint16_t private_bits;
+	/* ECP */
+	EC_GROUP *group;
+	/* X25519, X448 */
+	const char *name;
+};
+
+#define OSSL_MAX_CIPHERS 16
+#define OSSL_MAX_HASHES  8
+#define OSSL_MAX_MACS    8
+#define OSSL_MAX_KES     16
+
+struct ossl {
+	const struct cy_host *host;
+	void *self;
+	struct ossl_cipher ciphers[OSSL_MAX_CIPHERS];
+	struct ossl_hash hashes[OSSL_MAX_HASHES];
+	struct ossl_mac macs[OSSL_MAX_MACS];
+	struct ossl_ke kes[OSSL_MAX_KES];
+};
+
+/* Fill the tables from what OpenSSL has and give them to the host; what it lacks is left out. */
+void ossl_ciphers_init(struct ossl *o);
+void ossl_ciphers_fini(struct ossl *o);
+void ossl_hashes_init(struct ossl *o);
+void ossl_hashes_fini(struct ossl *o);
+void ossl_macs_init(struct ossl *o);
+void ossl_macs_fini(struct ossl *o);
+void ossl_modp_init(struct ossl *o, size_t *at);
+void ossl_ec_init(struct ossl *o, size_t *at);
+void ossl_x_init(struct ossl *o, size_t *at);
+void ossl_kes_fini(struct ossl *o);
+
+/* Give one table to the host; log what happened when it is refused. */
+void ossl_provide(struct ossl *o, enum cy_kind kind, const void *ops);
+
+static inline void ossl_random(const struct ossl *o, void *out, size_t n)
+{
+	o->host->random(o->self, out, n);
+}
+
+#endif
