@@ -3,9 +3,11 @@
 #include "libcore/base/thread.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "libcore/base/env.h"
 
@@ -48,4 +50,16 @@ bool thread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m, uint64_t due_ns)
 	if (due_ns == UINT64_MAX)
 		return pthread_cond_wait(c, m) == 0;
 	return pthread_cond_timedwait(c, m, &ts) == 0;
+}
+
+uint32_t thread_cpus(void)
+{
+	cpu_set_t set;
+	long n;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return (uint32_t)CPU_COUNT(&set);
+	/* more CPUs than the set has bits */
+	n = sysconf(_SC_NPROCESSORS_ONLN);
+	return n > 0 ? (uint32_t)n : 1;
 }

@@ -12,5 +12,7 @@ enum cy_err thread_start(const char *name, void *(*fn)(void *arg), void *arg, pt
 bool thread_cond_init(pthread_cond_t *c);
 /* Wait on it until the monotonic time due_ns (UINT64_MAX: for ever); false at the timeout. */
 bool thread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m, uint64_t due_ns);
+/* CPUs that this process may run on, at least 1. */
+uint32_t thread_cpus(void);
 
 #endif

@@ -3,7 +3,9 @@
  * The pool for what a worker may not do itself. Two classes: CPU (large-group DH, big RSA), as many threads as CPUs;
  * IO (libraries that block), bounded, with a quota per owner (plugin) so that one that hangs cannot take all threads.
  * The node is the submitter's, allocated before submission; done comes back as a CRITICAL..LOW job on the given worker.
- * A cancelled work's run may still be executing; its done is called with CY_E_CANCELLED exactly once in any case.
+ * done is called exactly once: CY_OK after run; without run CY_E_LIMIT (queue full), CY_E_TIMEOUT (queued too long),
+ * CY_E_CANCELLED. Cancelled while it runs, done comes with CY_E_CANCELLED when run returns, for until then the node is in
+ * use. The one exception: what still runs when pool_free gives up is left behind, node and all, without done.
  * Simulated env: run and done are executed as a job on the worker, no thread.
  */
 #ifndef LIBCORE_RUN_POOL_H
@@ -15,7 +17,8 @@ enum pool_class { POOL_CPU, POOL_IO };
 
 struct pool;
 struct work {
-	struct job job;              /* used to come back */
+	struct job job;              /* used to come back; its node links the queue before */
+	struct timer deadline;       /* the pool's own */
 	void (*run)(struct work *w); /* on a pool thread */
 	void (*done)(struct worker *worker, struct work *w,
 	    enum cy_err err); /* on `worker`; CY_OK, _CANCELLED, _LIMIT */
@@ -24,8 +27,10 @@ struct work {
 	enum prio prio;
 	enum pool_class class;
 	uint64_t queued_ns, deadline_ns; /* deadline: still queued then -> CY_E_TIMEOUT; 0 none */
+	/* the pool's own, from here */
 	enum cy_err err;
 	int state;
+	bool cancelled; /* atomic */
 };
 
 struct pool_config {
@@ -45,6 +50,12 @@ struct pool_owner_stats {
 enum cy_err pool_new(const struct pool_config *cfg, struct pool **out) CY_MUST_USE;
 void pool_free(struct pool *p); /* queued work is cancelled; running work is waited for 1 s, then abandoned */
 void pool_submit(struct pool *p, struct work *w); /* any thread */
+void pool_cancel(struct pool *p, struct work *w); /* any thread, before its done; done still comes */
+/* For a long run: has the submitter lost interest? */
+static inline bool work_cancelled(const struct work *w)
+{
+	return __atomic_load_n(&w->cancelled, __ATOMIC_RELAXED);
+}
 size_t pool_stats(struct pool *p, struct pool_owner_stats *out, size_t cap);
 
 #endif

@@ -20,6 +20,7 @@ struct timer {
 struct wheel {
 	struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 	uint64_t occupied[WHEEL_LEVELS]; /* bit per slot */
+	struct list due;                 /* taken out of the slots, waiting for its fn */
 	uint64_t tick;                   /* ms already processed */
 	size_t n;
 };
@@ -30,6 +31,9 @@ void wheel_set(struct wheel *w, struct timer *t, uint64_t due_ns);
 void wheel_cancel(struct wheel *w, struct timer *t); /* harmless when not set */
 /* Calls fn of every timer due at now; a timer is unset before its fn runs, and fn may set or cancel any timer. */
 size_t wheel_run(struct wheel *w, uint64_t now_ns);
+/* wheel_run in two halves, for who wants to do something between two timers: false when none is left. */
+void wheel_collect(struct wheel *w, uint64_t now_ns);
+bool wheel_fire_one(struct wheel *w);
 /* When must wheel_run be called next? UINT64_MAX when empty. May be early (a cascade), never late. */
 uint64_t wheel_next(const struct wheel *w);
 static inline bool timer_is_set(const struct timer *t)
