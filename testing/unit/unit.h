@@ -21,6 +21,8 @@
 #define UNIT_H
 
 #include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 struct unit_tests {
 	const char *name;
@@ -29,6 +31,18 @@ struct unit_tests {
 };
 
 void unit_register(struct unit_tests *tests);
+
+/*
+ * For inner loops and for threads: check's own assertions report each one that holds, and from one thread only.
+ * The test that fails is the one that ends by signal 6.
+ */
+#define EXPECT(cond)                                                                                         \
+	do {                                                                                                 \
+		if (!(cond)) {                                                                               \
+			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #cond);                 \
+			abort();                                                                             \
+		}                                                                                            \
+	} while (0)
 
 #define UNIT_TESTS(id)                                                                                       \
 	static void unit_add_##id(TCase *tc);                                                                \

@@ -28,7 +28,7 @@ static void trace_job(struct worker *w, struct job *j)
 {
 	struct trace *t = container_of(j, struct trace, job);
 
-	ck_assert_ptr_eq(worker_self(), w);
+	EXPECT(worker_self() == w);
 	t->out[(*t->n)++] = t->id;
 }
 
@@ -125,7 +125,7 @@ static void tick(struct timer *t)
 {
 	struct ticking *k = container_of(t, struct ticking, t);
 
-	ck_assert_ptr_eq(worker_self(), k->w);
+	EXPECT(worker_self() == k->w);
 	if (++k->n < 5)
 		worker_timer_set(k->w, t, worker_now(k->w) + 100 * NS_PER_MS);
 }
@@ -198,7 +198,7 @@ static void hop(struct worker *w, struct job *j)
 	struct counted *c = container_of(j, struct counted, job);
 	struct processor *p = worker_processor(w);
 
-	ck_assert_ptr_eq(worker_self(), w);
+	EXPECT(worker_self() == w);
 	if (c->hops-- > 0) {
 		worker_post(processor_worker(p, (worker_index(w) + 1) % processor_n(p)), j,
 		    (enum prio)(c->hops % PRIO_N), JOB_REKEY);
@@ -281,7 +281,7 @@ static void on_readable(struct worker *w, struct watch *watch, uint32_t events)
 	struct waited *x = container_of(watch, struct waited, watch);
 	char c;
 
-	ck_assert(events & EPOLLIN);
+	EXPECT(events & EPOLLIN);
 	if (read(watch->fd, &c, 1) == 1 && ++x->reads == 2) {
 		worker_watch_del(w, watch);
 		__atomic_store_n(&x->done, true, __ATOMIC_RELEASE);
@@ -300,7 +300,7 @@ static void prepare(struct worker *w, struct job *j)
 {
 	struct waited *x = container_of(j, struct waited, job);
 
-	ck_assert_int_eq(worker_watch_add(w, &x->watch), CY_OK);
+	EXPECT(worker_watch_add(w, &x->watch) == CY_OK);
 	x->start = worker_now(w);
 	worker_timer_set(w, &x->timer, x->start + 30 * NS_PER_MS);
 }
@@ -365,8 +365,8 @@ static void kill_other(struct worker *w, struct watch *watch, uint32_t events)
 
 static void add_pair(struct worker *w, struct job *j)
 {
-	ck_assert_int_eq(worker_watch_add(w, pair.a), CY_OK);
-	ck_assert_int_eq(worker_watch_add(w, pair.b), CY_OK);
+	EXPECT(worker_watch_add(w, pair.a) == CY_OK);
+	EXPECT(worker_watch_add(w, pair.b) == CY_OK);
 }
 
 START_TEST(deleted_while_ready)
