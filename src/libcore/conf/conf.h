@@ -6,6 +6,8 @@
 #ifndef LIBCORE_CONF_CONF_H
 #define LIBCORE_CONF_CONF_H
 
+#include <stdio.h>
+
 #include "libcore/base/log.h"
 #include "libcore/conf/conn.h"
 
@@ -61,6 +63,12 @@ enum cy_err conf_load_text(const char *text, size_t n, const char *name, conf_pr
 struct conf *conf_ref(struct conf *c);
 void conf_unref(struct conf *c);
 struct conn *conf_find(const struct conf *c, const char *name); /* borrowed */
+
+/*
+ * `ipsec check` without a daemon: prints every problem as "FILE:LINE: error: ...", each connection in plain words, and a
+ * summary. *out: what was loaded (n_errors, n_warnings), the caller's reference. Fails as conf_load() does.
+ */
+enum cy_err conf_check(const char *path, FILE *to, struct conf **out) CY_MUST_USE;
 
 /* What a reload must do, by name and digest. */
 enum conf_change { CONF_ADDED = 1, CONF_REMOVED, CONF_CHANGED, CONF_SAME };

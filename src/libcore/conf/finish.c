@@ -132,6 +132,29 @@ static void finish_esn(struct conn *c)
 	c->require_esn = with && !without;
 }
 
+/* libreswan has a key for it instead: the transforms are made to fit. Longer sequence numbers are preferred. */
+static bool apply_esn(struct build *b)
+{
+	struct conn *c = b->c;
+
+	for (size_t i = 0; i < c->child.n; i++) {
+		struct proposal *p = &c->child.p[i];
+		uint8_t n = 0;
+
+		for (size_t j = 0; j < p->n; j++)
+			if (p->t[j].type != TRANSFORM_ESN)
+				p->t[n++] = p->t[j];
+		if (n + 2 > PROPOSAL_MAX_TRANSFORMS)
+			return build_bad_value(b, b->later.esp, "write fewer", "too many algorithms");
+		if (c->allow_esn)
+			p->t[n++] = (struct transform){.type = TRANSFORM_ESN, .id = 1};
+		if (!c->require_esn)
+			p->t[n++] = (struct transform){.type = TRANSFORM_ESN, .id = 0};
+		p->n = n;
+	}
+	return true;
+}
+
 /* The daemon multiplies the wait by 1.8 each time (cygnet.conf has it); tries until libreswan's total is reached. */
 static void finish_retransmit(struct build *b)
 {
@@ -186,6 +209,8 @@ static bool finish_child(struct build *b)
 		return false;
 	if (b->dialect == SS)
 		finish_esn(c);
+	else if (!apply_esn(b))
+		return false;
 	if (c->rekey_margin_s && c->rekey) {
 		uint32_t margin = c->rekey_margin_s;
 

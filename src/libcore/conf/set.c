@@ -415,5 +415,6 @@ SETTER(set_ah)
 	if (b->c->child.n)
 		return build_bad_value(b, e, "write one of them", "both esp= and ah=");
 	b->c->child_ah = true;
+	b->later.esp = e;
 	return build_proposals(b, e, PROTO_AH, &b->c->child, &b->c->child_strict);
 }
