@@ -74,6 +74,7 @@ SETTER(set_id)
 	const char *s = e->value;
 	enum cy_err err;
 
+	b->end[e->right].id_set = true;
 	if (*s == 0 || strcasecmp(s, "%any") == 0 || strcasecmp(s, "%fromcert") == 0 ||
 	    strcasecmp(s, "%none") == 0)
 		return true; /* not set: any, or what the certificate says */
@@ -299,6 +300,33 @@ static bool finish_ca(struct build *b, bool right)
 	return true;
 }
 
+/*
+ * Without leftid, a side is known by its address, as both daemons have it: not setting it must not mean that anybody will do.
+ * With a certificate that is what names it; with several addresses, or any, nothing does.
+ */
+static bool finish_id(struct build *b, bool right)
+{
+	struct conn_end *end = build_end(b, right);
+	struct host_spec *h = &end->host;
+	const struct raw_entry *e = b->end[right].host;
+	struct ident *id = &end->auth[0].id;
+	enum cy_err err = CY_OK;
+
+	if (b->end[right].id_set || end->auth[0].certs.n || h->any || h->any_ip6 || h->defaultroute ||
+	    h->n_ranges + h->dns.n != 1)
+		return true;
+	if (h->n_ranges && addr_cmp(&h->ranges[0].lo, &h->ranges[0].hi) == 0)
+		err = ident_from_addr(id, &h->ranges[0].lo);
+	else if (h->dns.n && b->dialect == SS)
+		err = ident_parse(h->dns.s[0], id);
+	else if (h->dns.n)
+		build_note(b, e, CY_LOG_WARN, right ? "write rightid=" : "write leftid=",
+		    "%s=%.200s says where it is, and nothing who: any identity is accepted if it is this "
+		    "side's peer",
+		    e->name, e->value);
+	return err ? build_nomem(b) : true;
+}
+
 bool finish_auth(struct build *b)
 {
 	bool good = true;
@@ -314,6 +342,7 @@ bool finish_auth(struct build *b)
 			good = read_words(b, b->later.authby, a) && good;
 		build_end(b, right)->n_auth = 1;
 		good = finish_ca(b, right) && good;
+		good = finish_id(b, right) && good;
 		if (e && a->method == AUTH_NEVER && !b->bad)
 			good = build_bad_value(b, e, "write psk or pubkey", "no way of authentication");
 	}

@@ -121,6 +121,7 @@ static void classify_entry(struct build *b, struct raw_entry *e, unsigned sectio
 {
 	static const char *const dialects[] = {"", "strongSwan", "libreswan"};
 	const struct key *k;
+	const char *other;
 	char name[48], near_buf[48], hint[200], text[200];
 	uint16_t row;
 
@@ -147,8 +148,12 @@ static void classify_entry(struct build *b, struct raw_entry *e, unsigned sectio
 	}
 	row = key_in_dialect(e->key, b->dialect);
 	if (row == KEY_NONE) {
-		build_fault(b, e, "use one dialect, and say which with dialect= in config setup",
-		    "%s is a key of %s's dialect, and this file is in %s's",
+		snprintf(hint, sizeof(hint), "use one dialect, and say which with dialect= in config setup");
+		other = key_counterpart(k->name);
+		if (other)
+			snprintf(hint, sizeof(hint), "here it is %s%s=", e->right ? "right" : "",
+			    e->right ? other + 4 : other);
+		build_fault(b, e, hint, "%s is a key of %s's dialect, and this file is in %s's",
 		    key_name(k, e->right, name, sizeof(name)), dialects[key_dialects(e->key) & BOTH],
 		    dialects[b->dialect]);
 		e->key = KEY_NONE;
@@ -222,6 +227,8 @@ static bool gather(struct build *b, struct raw_section *s, unsigned depth)
 	if (s->visited == b->round)
 		return true;
 	s->visited = b->round;
+	if (s->broken && !b->broken)
+		b->broken = s;
 	for (uint32_t i = s->n; i-- > 0;) {
 		uint32_t at = s->first + i;
 		struct raw_entry *e = &b->raw->entries[at];
@@ -338,6 +345,7 @@ enum cy_err build_conn(struct build *b, struct raw_section *s, struct conn **out
 	b->bad = b->nomem = false;
 	b->n_order = 0;
 	b->bad_entry = NULL;
+	b->broken = NULL;
 	memset(b->end, 0, sizeof(b->end));
 	memset(&b->later, 0, sizeof(b->later));
 	b->round++;
@@ -350,6 +358,12 @@ enum cy_err build_conn(struct build *b, struct raw_section *s, struct conn **out
 		return CY_OK;
 	if (b->bad_entry)
 		build_fault(b, b->bad_entry, "", " "); /* told when it was classified */
+	if (b->broken) {
+		b->bad = true;
+		if (b->broken != s)
+			report_add(b->report, CY_LOG_ERROR, s->file->path, s->line, s->name, "",
+			    "not loaded because of %s:%u", b->broken->file->path, b->broken->broken);
+	}
 	err = conn_new(s->name, b->dialect == LS ? DIALECT_LIBRESWAN : DIALECT_STRONGSWAN, &b->c);
 	if (err)
 		return err;

@@ -28,6 +28,7 @@ struct build_end {
 	const struct raw_entry *host, *auth, *subnet, *protoport, *sourceip, *ca;
 	const struct raw_entry *pool;
 	bool allowany, modecfgclient, modecfgserver;
+	bool id_set;
 	bool subnets; /* subnet is leftsubnets */
 };
 
@@ -50,12 +51,13 @@ struct build {
 	struct build_end end[2]; /* left, right */
 	struct {
 		const struct raw_entry *authby, *dns[3], *dpdaction, *dpddelay, *mark, *mark_in, *mark_out;
-		const struct raw_entry *hostfamily, *keyexchange, *ikev2, *start, *esp;
+		const struct raw_entry *hostfamily, *keyexchange, *ikev2, *start, *esp, *ah;
 		enum conn_version ikev2_version;
 		bool encap_dscp, decap_dscp, ignore_dns;
 		uint32_t interval_ms, timeout_ms;
 	} later;
 	const struct raw_entry *bad_entry; /* one it takes that has no meaning */
+	const struct raw_section *broken;  /* one it takes that has a line without a meaning */
 	bool bad, nomem;
 };
 

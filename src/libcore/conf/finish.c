@@ -145,7 +145,8 @@ static bool apply_esn(struct build *b)
 			if (p->t[j].type != TRANSFORM_ESN)
 				p->t[n++] = p->t[j];
 		if (n + 2 > PROPOSAL_MAX_TRANSFORMS)
-			return build_bad_value(b, b->later.esp, "write fewer", "too many algorithms");
+			return build_bad_value(b, b->later.ah ? b->later.ah : b->later.esp, "write fewer",
+			    "too many algorithms");
 		if (c->allow_esn)
 			p->t[n++] = (struct transform){.type = TRANSFORM_ESN, .id = 1};
 		if (!c->require_esn)
@@ -201,11 +202,17 @@ static bool finish_orientation(struct build *b)
 
 static bool finish_child(struct build *b)
 {
+	const struct raw_entry *e = b->later.esp;
 	struct conn *c = b->c;
 
-	/* libreswan's phase2=ah makes esp= the algorithms of AH */
-	if (c->child_ah && b->later.esp &&
-	    !build_proposals(b, b->later.esp, PROTO_AH, &c->child, &c->child_strict))
+	if (b->later.ah && e)
+		return build_bad_value(b, e, "write one of them", "both esp= and ah=");
+	if (b->later.ah) {
+		e = b->later.ah;
+		c->child_ah = true;
+	}
+	/* phase2=ah, or auth=ah, makes esp= the algorithms of AH */
+	if (e && !build_proposals(b, e, c->child_ah ? PROTO_AH : PROTO_ESP, &c->child, &c->child_strict))
 		return false;
 	if (b->dialect == SS)
 		finish_esn(c);

@@ -119,6 +119,26 @@ const char *key_nearest(const char *typed, unsigned sections, unsigned dialects,
 	return buf;
 }
 
+const char *key_counterpart(const char *name)
+{
+	static const char *const pairs[][2] = {{"leftaddresspool", "leftsourceip"},
+	    {"salifetime", "lifetime"}, {"ipsec-lifetime", "lifetime"}, {"phase2alg", "esp"},
+	    {"encapsulation", "forceencaps"}, {"forceencaps", "encapsulation"},
+	    {"replay-window", "replay_window"}, {"replay_window", "replay-window"}, {"mark-in", "mark_in"},
+	    {"mark_in", "mark-in"}, {"mark-out", "mark_out"}, {"mark_out", "mark-out"},
+	    {"sha2-truncbug", "sha256_96"}, {"sha256_96", "sha2-truncbug"}, {"leftsigkey", "leftrsasigkey"},
+	    {"leftpubkey", "leftsigkey"}, {"leftecdsakey", "leftsigkey"}, {"lefteddsakey", "leftsigkey"},
+	    {"aggrmode", "aggressive"}, {"ipsec-max-bytes", "lifebytes"}, {"lifebytes", "ipsec-max-bytes"},
+	    {"ipsec-max-packets", "lifepackets"}, {"lifepackets", "ipsec-max-packets"},
+	    {"margintime", "rekeymargin"}, {"ike-frag", "fragmentation"}, {"crl-strict", "strictcrlpolicy"},
+	    {"strictcrlpolicy", "crl-strict"}, {"ikev2", "keyexchange"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
+		if (strcmp(pairs[i][0], name) == 0)
+			return pairs[i][1];
+	return NULL;
+}
+
 void key_text(const struct key *k, char *buf, size_t cap)
 {
 	snprintf(buf, cap, "%.*s", (int)strcspn(k->text, "|"), k->text);

@@ -60,6 +60,8 @@ bool key_is_sided(const struct key *k);
 const char *key_name(const struct key *k, bool right, char *buf, size_t cap);
 /* The key that was probably meant, among those of the sections and dialects, or NULL. */
 const char *key_nearest(const char *typed, unsigned sections, unsigned dialects, char *buf, size_t cap);
+/* What the other dialect calls it, or NULL. */
+const char *key_counterpart(const char *name);
 /* The text without its harmless values, and whether a value is one of them. */
 void key_text(const struct key *k, char *buf, size_t cap);
 bool key_asks_nothing(const struct key *k, const char *value);

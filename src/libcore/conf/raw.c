@@ -51,8 +51,14 @@ static void fault(
 {
 	const char *conn = "";
 
-	if (rd->section >= 0 && rd->raw->sections[rd->section].kind == RAW_CONN)
-		conn = rd->raw->sections[rd->section].name;
+	if (rd->section >= 0) {
+		struct raw_section *s = &rd->raw->sections[rd->section];
+
+		if (s->kind == RAW_CONN)
+			conn = s->name;
+		if (!s->broken)
+			s->broken = line;
+	}
 	report_add(rd->raw->report, CY_LOG_ERROR, rd->file->path, line, conn, hint, "%s%s%.200s%s", what,
 	    arg ? " \"" : "", arg ? arg : "", arg ? "\"" : "");
 }
@@ -155,6 +161,12 @@ static enum cy_err read_heading(struct reading *rd, uint32_t line, char *s)
 	const char *near;
 	char hint[96];
 
+	if (strchr(s, '=') || rest[0] == '=') {
+		/* most likely of the section before, which must not count without it */
+		fault(rd, line, "indent the keys of a section", "a key in the first column:", s);
+		rd->section = -2;
+		return CY_OK;
+	}
 	rd->section = -2;
 	if (strcmp(s, "include") == 0) {
 		rd->section = -1;
@@ -178,10 +190,6 @@ static enum cy_err read_heading(struct reading *rd, uint32_t line, char *s)
 			return CY_OK;
 		}
 		return section_add(rd, s[1] == 'o' ? RAW_CONN : RAW_CA, rest, line);
-	}
-	if (strchr(s, '=') || rest[0] == '=') {
-		fault(rd, line, "indent the keys of a section", "a key in the first column:", s);
-		return CY_OK;
 	}
 	near = name_nearest(words, s);
 	hint[0] = 0;
@@ -459,8 +467,9 @@ enum cy_err raw_index(struct raw *r)
 			continue;
 		report_add(r->report, CY_LOG_ERROR, s->file->path, s->line,
 		    s->kind == RAW_CONN ? s->name : "", "give it another name",
-		    "%s %s is defined twice, the first time in %s:%u, which is used",
-		    s->kind == RAW_CONN ? "conn" : "ca", s->name, first->file->path, first->line);
+		    "%s%s%sdefined twice, the first time in %s:%u, which is used",
+		    s->kind == RAW_CONN ? "" : "ca ", s->kind == RAW_CONN ? "" : s->name,
+		    s->kind == RAW_CONN ? "" : " is ", first->file->path, first->line);
 	}
 	return CY_OK;
 }

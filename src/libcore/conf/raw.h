@@ -39,6 +39,7 @@ struct raw_section {
 	uint32_t first, n; /* entries */
 	uint32_t visited;  /* the connection that last took from it */
 	bool duplicate;    /* another section of its kind and name came before */
+	uint32_t broken; /* a line in it that has no meaning: without it, the rest may mean something else */
 };
 
 struct raw {

@@ -402,19 +402,15 @@ SETTER(set_ike)
 	return build_proposals(b, e, PROTO_IKE, &b->c->ike, &b->c->ike_strict);
 }
 
+/* build_finish() knows whether esp= are the algorithms of AH. */
 SETTER(set_esp)
 {
-	if (b->c->child.n)
-		return build_bad_value(b, e, "write one of them", "both esp= and ah=");
 	b->later.esp = e;
-	return build_proposals(b, e, PROTO_ESP, &b->c->child, &b->c->child_strict);
+	return true;
 }
 
 SETTER(set_ah)
 {
-	if (b->c->child.n)
-		return build_bad_value(b, e, "write one of them", "both esp= and ah=");
-	b->c->child_ah = true;
-	b->later.esp = e;
-	return build_proposals(b, e, PROTO_AH, &b->c->child, &b->c->child_strict);
+	b->later.ah = e;
+	return true;
 }
