@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #define TICK_MS 500
@@ -57,13 +58,29 @@ static void read_config(const struct plugin *p, struct config *cfg)
 
 static void tick(void *user)
 {
-	struct kernel *k = user;
+	struct plugin *p = user;
+	struct kernel *k;
 
-	lifetimes_run(k->lifetimes);
-	netwatch_tell(k->netwatch);
-	pthread_mutex_lock(&k->lock);
-	rcu_reclaim(&k->rcu);
-	pthread_mutex_unlock(&k->lock);
+	pthread_mutex_lock(&p->guard);
+	k = p->kernel;
+	if (k) {
+		lifetimes_run(k->lifetimes);
+		netwatch_tell(k->netwatch);
+		pthread_mutex_lock(&k->lock);
+		rcu_reclaim(&k->rcu);
+		pthread_mutex_unlock(&k->lock);
+	}
+	pthread_mutex_unlock(&p->guard);
+}
+
+static void network_news(void *user, uint32_t events)
+{
+	struct plugin *p = user;
+
+	pthread_mutex_lock(&p->guard);
+	if (p->kernel)
+		netwatch_read(p->kernel->netwatch);
+	pthread_mutex_unlock(&p->guard);
 }
 
 static enum cy_err open_queues(struct kernel *k)
@@ -106,7 +123,10 @@ static enum cy_err start(struct kernel *k)
 	for (size_t i = 0; i < k->n_queues && err == CY_OK; i++)
 		err = queue_start(k->queues[i]);
 	if (err == CY_OK)
-		err = k->host->timer(k->self, TICK_MS, TICK_MS, tick, k, &k->tick);
+		err = k->host->timer(k->self, TICK_MS, TICK_MS, tick, k->plugin, &k->tick);
+	if (err == CY_OK)
+		err = k->host->watch(
+		    k->self, netwatch_fd(k->netwatch), EPOLLIN, network_news, k->plugin, &k->watch);
 	return err;
 }
 
@@ -116,8 +136,14 @@ static void kernel_close(void *kp)
 
 	if (!k)
 		return;
+	pthread_mutex_lock(&k->plugin->guard);
+	if (k->plugin->kernel == k)
+		k->plugin->kernel = NULL;
+	pthread_mutex_unlock(&k->plugin->guard);
 	if (k->tick)
 		k->host->timer_cancel(k->self, k->tick);
+	if (k->watch)
+		k->host->watch_cancel(k->self, k->watch);
 	netwatch_free(k->netwatch);
 	routes_close(k->routes);
 	for (size_t i = 0; i < k->n_queues; i++)
@@ -135,13 +161,17 @@ static void kernel_close(void *kp)
 static enum cy_err kernel_open(
     void *plugin, const struct cy_kernel_events *ev, uint32_t *out_features, void **out_k)
 {
-	const struct plugin *p = plugin;
-	struct kernel *k = aligned_alloc(64, (sizeof(*k) + 63) & ~(size_t)63);
+	struct plugin *p = plugin;
+	struct kernel *k;
 	enum cy_err err;
 
+	if (p->kernel)
+		return CY_E_BUSY;
+	k = aligned_alloc(64, (sizeof(*k) + 63) & ~(size_t)63);
 	if (!k)
 		return CY_E_NOMEM;
 	memset(k, 0, sizeof(*k));
+	k->plugin = p;
 	k->host = p->host;
 	k->self = p->self;
 	memcpy(&k->ev, ev, ev->size < sizeof(k->ev) ? ev->size : sizeof(k->ev));
@@ -154,6 +184,9 @@ static enum cy_err kernel_open(
 		kernel_close(k);
 		return err;
 	}
+	pthread_mutex_lock(&p->guard);
+	p->kernel = k;
+	pthread_mutex_unlock(&p->guard);
 	LOG(k, CY_LOG_INFO, "ESP in userspace on %s, MTU %u, %zu thread%s", k->ifname, k->cfg.mtu,
 	    k->n_queues, k->n_queues == 1 ? "" : "s");
 	*out_features = FEATURES;

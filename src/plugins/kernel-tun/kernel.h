@@ -18,9 +18,17 @@
 
 #define NS_PER_S 1000000000ull
 
+struct kernel;
+
+/*
+ * Cancelling a timer or watch does not wait for a callback that is running. So callbacks are given the plugin, which
+ * outlives them, and reach the data plane under `guard`, which closing it takes.
+ */
 struct plugin {
 	const struct cy_host *host;
 	void *self;
+	pthread_mutex_t guard;
+	struct kernel *kernel; /* while it is open */
 };
 
 struct config {
@@ -43,6 +51,7 @@ struct netwatch;
 struct sa;
 
 struct kernel {
+	struct plugin *plugin;
 	const struct cy_host *host;
 	void *self;
 	struct cy_kernel_events ev;
@@ -65,6 +74,7 @@ struct kernel {
 	struct routes *routes;
 	struct netwatch *netwatch;
 	struct cy_timer *tick;
+	struct cy_watch *watch; /* of netwatch */
 };
 
 #define LOG(k, level, ...) ((k)->host->log((k)->self, (level), __VA_ARGS__))

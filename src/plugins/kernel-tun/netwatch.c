@@ -6,14 +6,12 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 struct netwatch {
 	struct kernel *k;
 	int fd;
-	struct cy_watch *watch;
-	atomic_bool news;
+	bool news; /* since the last tick */
 	_Alignas(struct nlmsghdr) uint8_t buf[16384];
 };
 
@@ -51,15 +49,15 @@ static bool is_news(const struct kernel *k, const struct nlmsghdr *nlh)
 
 void netwatch_tell(struct netwatch *w)
 {
-	if (atomic_exchange(&w->news, false) && w->k->ev.network_changed)
+	if (!w->news)
+		return;
+	w->news = false;
+	if (w->k->ev.network_changed)
 		w->k->ev.network_changed(w->k->ev.user);
 }
 
-static void readable(void *user, uint32_t events)
+void netwatch_read(struct netwatch *w)
 {
-	struct netwatch *w = user;
-	bool news = false;
-
 	for (;;) {
 		ssize_t n = recv(w->fd, w->buf, sizeof(w->buf), MSG_DONTWAIT);
 		size_t left;
@@ -67,7 +65,7 @@ static void readable(void *user, uint32_t events)
 		if (n < 0 && errno == EINTR)
 			continue;
 		/* what was lost may have been news */
-		news |= n < 0 && errno == ENOBUFS;
+		w->news |= n < 0 && errno == ENOBUFS;
 		if (n < 0 && errno == ENOBUFS)
 			continue;
 		if (n <= 0)
@@ -75,10 +73,8 @@ static void readable(void *user, uint32_t events)
 		left = (size_t)n;
 		for (const struct nlmsghdr *nlh = (const void *)w->buf; NLMSG_OK(nlh, left);
 		     nlh = NLMSG_NEXT(nlh, left))
-			news |= is_news(w->k, nlh);
+			w->news |= is_news(w->k, nlh);
 	}
-	if (news)
-		atomic_store(&w->news, true);
 }
 
 enum cy_err netwatch_new(struct kernel *k, struct netwatch **out)
@@ -94,7 +90,7 @@ enum cy_err netwatch_new(struct kernel *k, struct netwatch **out)
 	w->k = k;
 	w->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (w->fd >= 0 && bind(w->fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
-		err = k->host->watch(k->self, w->fd, EPOLLIN, readable, w, &w->watch);
+		err = CY_OK;
 	else
 		LOG(k, CY_LOG_ERROR, "cannot watch the network: %s", strerror(errno));
 	if (err != CY_OK) {
@@ -109,9 +105,12 @@ void netwatch_free(struct netwatch *w)
 {
 	if (!w)
 		return;
-	if (w->watch)
-		w->k->host->watch_cancel(w->k->self, w->watch);
 	if (w->fd >= 0)
 		close(w->fd);
 	free(w);
+}
+
+int netwatch_fd(const struct netwatch *w)
+{
+	return w->fd;
 }

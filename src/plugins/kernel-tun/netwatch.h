@@ -13,5 +13,8 @@ enum cy_err netwatch_new(struct kernel *k, struct netwatch **out) CY_MUST_USE;
 /* The plugin's timer: passes on what came since. */
 void netwatch_tell(struct netwatch *w);
 void netwatch_free(struct netwatch *w);
+int netwatch_fd(const struct netwatch *w);
+/* The descriptor is readable. */
+void netwatch_read(struct netwatch *w);
 
 #endif

@@ -100,10 +100,20 @@ static bool answer_too_big(struct queue *q, const struct sa *sa, const uint8_t *
 	return true;
 }
 
+/* What hosts say to their own link only: neighbours, routers and group members (RFC 4291, 2.7; RFC 5771, 4). */
+static bool is_link_talk(const struct flow *f)
+{
+	static const uint8_t local_group[3] = {224, 0, 0};
+
+	return f->ip6 ? f->dst[0] == 0xff && (f->dst[1] & 15) <= 2 : memcmp(f->dst, local_group, 3) == 0;
+}
+
 static struct policy *policy_for(struct queue *q, const struct flow *f)
 {
 	struct policy *p = spd_lookup_cached(q->k->spd, CY_DIR_OUT, f, &q->out_cache, q->generation);
 
+	if (!p && is_link_talk(f))
+		return NULL;
 	if (!p)
 		counter_add(&q->counters, CNT_OUT_NO_POLICY, 1);
 	else if (p->action != CY_POLICY_PROTECT)

@@ -6,6 +6,14 @@
 
 #include <stdlib.h>
 
+static void fini(void *plugin)
+{
+	struct plugin *p = plugin;
+
+	pthread_mutex_destroy(&p->guard);
+	free(p);
+}
+
 static enum cy_err init(const struct cy_host *host, void *self, void **out_plugin)
 {
 	struct plugin *p = calloc(1, sizeof(*p));
@@ -15,18 +23,14 @@ static enum cy_err init(const struct cy_host *host, void *self, void **out_plugi
 		return CY_E_NOMEM;
 	p->host = host;
 	p->self = self;
+	pthread_mutex_init(&p->guard, NULL);
 	err = host->provide(self, CY_KIND_KERNEL, &kernel_ops, p);
 	if (err != CY_OK) {
-		free(p);
+		fini(p);
 		return err;
 	}
 	*out_plugin = p;
 	return CY_OK;
-}
-
-static void fini(void *plugin)
-{
-	free(plugin);
 }
 
 static const struct cy_feature features[] = {
