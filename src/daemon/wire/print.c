@@ -57,6 +57,7 @@ const char *wire_print(const struct ike_header *h, const struct payload *first, 
 
 	if (!cap)
 		return out;
+	*out = '\0';
 	put(&t, "%s %s %u [ ", name_or_number(exchange_names, h->exchange),
 	    h->flags & IKE_FLAG_RESPONSE ? "response" : "request", h->msgid);
 	for (const struct payload *p = first; p; p = p->next)
