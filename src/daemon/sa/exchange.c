@@ -23,7 +23,7 @@ struct step *step_new(struct ike_sa *sa, struct net_packet *p)
 	return s;
 }
 
-static void step_free(struct step *s)
+void step_free(struct step *s)
 {
 	if (!s)
 		return;

@@ -232,8 +232,9 @@ static inline bool ike_busy(const struct ike_sa *sa)
 
 struct step *step_new(
     struct ike_sa *sa, struct net_packet *p) CY_MUST_USE; /* becomes sa->step; NULL: no memory (p is freed) */
-void step_discard(struct ike_sa *sa);                     /* frees sa->step and nothing else */
-void step_end(struct ike_sa *sa); /* frees sa->step; then runs what waits: inbox, tasks */
+void step_free(struct step *s);
+void step_discard(struct ike_sa *sa); /* frees sa->step and nothing else */
+void step_end(struct ike_sa *sa);     /* frees sa->step; then runs what waits: inbox, tasks */
 
 struct task *task_new(enum task_kind kind) CY_MUST_USE;
 void task_free(struct task *t);

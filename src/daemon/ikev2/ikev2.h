@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * IKEv2 (RFC 7296) for both roles, over the exchanges of daemon/sa. One file an exchange. Everything runs on the worker that
+ * owns the IKE_SA.
+ *
+ * A request handler fills sa->step->out and ends with v2_respond(); it may suspend with ike_run()/ike_kernel() in between.
+ * A response handler ends with v2_done(). Both may destroy the SA, and then return at once.
+ */
+#ifndef DAEMON_IKEV2_IKEV2_H
+#define DAEMON_IKEV2_IKEV2_H
+
+#include "daemon/auth/auth.h"
+#include "daemon/sa/manager.h"
+
+extern const struct ike_ops ikev2_ops;
+
+#define V2_NONCE_LEN 32
+#define V2_NONCE_MAX 256
+#define V2_TS_MAX    64
+#define V2_CANDS_MAX 64
+
+/* What the initial exchanges need until IKE_AUTH is done; sa->init. */
+struct v2_init {
+	uint8_t ni[V2_NONCE_MAX], nr[V2_NONCE_MAX];
+	size_t n_ni, n_nr;
+	struct cy_buf msg1, msg2; /* RealMessage1 and 2 (RFC 7296, 2.15) */
+	const struct cy_ke_alg *ke;
+	void *ke_key;
+	uint8_t ke_pub[CY_MAX_KE_PUBLIC];
+	uint8_t cookie[64];
+	size_t n_cookie;
+	uint32_t restarts; /* COOKIE and INVALID_KE_PAYLOAD rounds */
+	bool peer_natt, got_certreq;
+	struct cy_buf id_body;            /* our ID payload, body */
+	struct conn *cands[V2_CANDS_MAX]; /* responder: connections that fit so far, references */
+	size_t n_cands;
+	struct child_sa *child; /* made in IKE_AUTH; owned */
+	bool child_failed;
+	uint16_t child_notify;
+	char child_why[256];
+	bool vip_asked;
+	struct cp_attr *cp_reply;
+	size_t n_cp_reply;
+};
+static inline struct v2_init *v2_init(struct ike_sa *sa)
+{
+	return sa->init;
+}
+struct v2_init *v2_init_new(struct ike_sa *sa) CY_MUST_USE;
+void v2_init_end(struct ike_sa *sa); /* frees it */
+
+/* --- receive.c ------------------------------------------------------------------------------------------------------ */
+void v2_packet(struct ike_sa *sa, struct net_packet *p);
+void v2_out_header(struct ike_sa *sa, uint8_t exchange, bool response); /* starts step->out */
+void v2_respond(struct ike_sa *sa);                                     /* protected; ends the step */
+void v2_respond_notify(
+    struct ike_sa *sa, uint16_t notify, struct cy_slice data); /* only that; ends the step */
+void v2_done(struct ike_sa *sa); /* the response of the task in progress is handled; ends the step */
+void v2_fatal(struct ike_sa *sa, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); /* destroys the SA */
+
+/* --- stray.c, cookie.c ---------------------------------------------------------------------------------------------- */
+void v2_stray(struct sa_shard *s, struct net_packet *p);
+/* Is the COOKIE of this request one we gave this peer (RFC 7296, 2.6)? */
+bool v2_cookie_valid(
+    struct sa_manager *m, const struct net_packet *p, struct cy_slice ni, struct cy_slice cookie);
+size_t v2_cookie_make(struct sa_manager *m, const struct net_packet *p, struct cy_slice ni, uint8_t out[64]);
+
+/* --- keys.c --------------------------------------------------------------------------------------------------------- */
+/* SKEYSEED and the SK_* (RFC 7296, 2.14); old != NULL: a rekey (2.18). secret is g^ir. */
+enum cy_err v2_derive(struct ike_sa *sa, const struct ike_sa *old, struct cy_slice secret, struct cy_slice ni,
+    struct cy_slice nr) CY_MUST_USE;
+/* A key exchange run, perhaps on the pool. */
+struct v2_ke {
+	const struct cy_ke_alg *alg;
+	void *key; /* made when NULL */
+	uint8_t pub[CY_MAX_KE_PUBLIC];
+	uint8_t peer[CY_MAX_KE_PUBLIC];
+	size_t n_peer; /* 0: only make a key pair */
+	uint8_t secret[CY_MAX_KE_SECRET];
+	size_t n_secret;
+	void *user;
+};
+struct v2_ke *v2_ke_new(const struct cy_ke_alg *alg, void *take_key, struct cy_slice peer) CY_MUST_USE;
+void v2_ke_free(void *ke); /* wipes */
+enum cy_err v2_ke_run(void *ke);
+bool v2_ke_slow(const struct cy_ke_alg *alg);
+
+/* --- natd.c --------------------------------------------------------------------------------------------------------- */
+bool v2_natd_add(struct ike_sa *sa, struct message *m); /* both notifies */
+void v2_natd_check(struct ike_sa *sa, const struct payload *first, const struct net_packet *p);
+
+/* --- init.c, auth_i.c, auth_r.c ------------------------------------------------------------------------------------- */
+void v2_init_start(struct ike_sa *sa, struct task *t);
+void v2_init_response(struct ike_sa *sa);
+void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *first);
+bool v2_ike_proposals(
+    struct ike_sa *sa, const struct conn *c, struct arena *a, struct proposal **out, size_t *out_n);
+void v2_auth_start(struct ike_sa *sa, struct task *t);
+void v2_auth_response(struct ike_sa *sa);
+void v2_auth_request(struct ike_sa *sa);
+bool v2_add_certs(struct ike_sa *sa, struct message *m, const struct auth_op *op);
+bool v2_add_certreq(struct ike_sa *sa, struct message *m);
+void v2_take_certs(struct ike_sa *sa, const struct payload *first, struct auth_op *op);
+bool v2_add_hashes(struct ike_sa *sa, struct message *m);
+void v2_read_hashes(struct ike_sa *sa, const struct payload *first);
+struct cy_slice v2_id_body(struct arena *a, const struct ident *id);
+
+/* --- config.c: the Configuration payload ---------------------------------------------------------------------------- */
+bool v2_cp_request(struct ike_sa *sa, struct message *m);
+/* Responder: leases and attributes to give. *out_notify: INTERNAL_ADDRESS_FAILURE etc. */
+bool v2_cp_answer(struct ike_sa *sa, const struct payload *cp, uint16_t *out_notify);
+bool v2_cp_reply(struct ike_sa *sa, struct message *m);
+bool v2_cp_take(struct ike_sa *sa, const struct payload *cp); /* initiator: addresses given to us */
+/* Virtual addresses of the peer (responder). */
+size_t v2_peer_vips(const struct ike_sa *sa, struct cy_addr *out, size_t cap);
+
+/* --- child.c: what IKE_AUTH and CREATE_CHILD_SA share ---------------------------------------------------------------- */
+struct v2_child_offer {
+	struct proposal *props;
+	size_t n_props;
+	struct cy_ts tsi[V2_TS_MAX], tsr[V2_TS_MAX];
+	size_t n_tsi, n_tsr;
+	bool transport;
+};
+bool v2_child_proposals(struct ike_sa *sa, const struct child_sa *c, bool with_ke, struct arena *a,
+    struct proposal **out, size_t *out_n);
+/* Adds USE_TRANSPORT_MODE, SA, TSi, TSr; the offer is kept for the check of the answer. */
+bool v2_child_offer(struct ike_sa *sa, struct message *m, struct child_sa *c, const struct task *t,
+    bool with_ke, struct v2_child_offer *out);
+/* Initiator: does the answer fit the offer? Fills the CHILD_SA's suite, SPI and selectors. */
+bool v2_child_accept(struct ike_sa *sa, const struct payload *first, struct child_sa *c,
+    const struct v2_child_offer *o, char *why, size_t cap);
+/* Responder: choose connection, suite and selectors. NULL: *out_notify and why say what is wrong. rekeyed: must fit that one. */
+struct child_sa *v2_child_choose(struct ike_sa *sa, const struct payload *first, struct child_sa *rekeyed,
+    bool with_ke, uint16_t ke_sent, uint16_t *out_notify, char *why, size_t cap);
+/* Adds USE_TRANSPORT_MODE, SA, TSi, TSr of the chosen CHILD_SA. */
+bool v2_child_answer(struct ike_sa *sa, struct message *m, const struct child_sa *c, uint8_t proposal_number);
+
+/* --- create_child.c, rekey_ike.c, collide.c, info.c ------------------------------------------------------------------- */
+void v2_create_start(struct ike_sa *sa, struct task *t); /* CHILD_CREATE, CHILD_REKEY */
+void v2_create_response(struct ike_sa *sa);
+void v2_create_request(struct ike_sa *sa); /* dispatches: new child, rekey child, rekey IKE_SA */
+void v2_rekey_start(struct ike_sa *sa, struct task *t);
+void v2_rekey_response(struct ike_sa *sa);
+void v2_rekey_request(struct ike_sa *sa);
+void v2_info_start(struct ike_sa *sa, struct task *t); /* deletes, liveness */
+void v2_info_response(struct ike_sa *sa);
+void v2_info_request(struct ike_sa *sa);
+void v2_after_init_child(
+    struct ike_sa *sa); /* reauthentication: close the old IKE_SA when the new one is complete */
+/* A CHILD_SA was closed, or could not be kept, and nobody asked for that: apply dpd_action/close_action. */
+void v2_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action);
+
+#endif
