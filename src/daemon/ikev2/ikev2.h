@@ -38,6 +38,7 @@ struct v2_init {
 	bool child_failed;
 	uint16_t child_notify;
 	char child_why[256];
+	struct auth_op *auth_out; /* responder: our AUTH, until it is sent */
 	bool vip_asked;
 	struct cp_attr *cp_reply;
 	size_t n_cp_reply;

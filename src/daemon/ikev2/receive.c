@@ -21,6 +21,7 @@ static void init_free(void *arg)
 	free(in->msg1.p);
 	free(in->msg2.p);
 	free(in->id_body.p);
+	auth_op_free(in->auth_out);
 	for (size_t i = 0; i < in->n_cands; i++)
 		conn_unref(in->cands[i]);
 	if (in->child) {
