@@ -142,6 +142,8 @@ bool v2_child_answer(struct ike_sa *sa, struct message *m, const struct child_sa
 void v2_create_start(struct ike_sa *sa, struct task *t); /* CHILD_CREATE, CHILD_REKEY */
 void v2_create_response(struct ike_sa *sa);
 void v2_create_request(struct ike_sa *sa); /* dispatches: new child, rekey child, rekey IKE_SA */
+int v2_nonce_cmp(struct cy_slice a, struct cy_slice b);
+struct cy_slice v2_nonce_min(struct cy_slice a, struct cy_slice b);
 void v2_rekey_start(struct ike_sa *sa, struct task *t);
 void v2_rekey_response(struct ike_sa *sa);
 void v2_rekey_request(struct ike_sa *sa);

@@ -45,7 +45,10 @@ struct child_sa {
 	struct timer t_rekey, t_expire, t_out;
 	uint64_t installed_ns, rekey_due_ns, expire_due_ns;
 	uint64_t bytes_in, bytes_out, packets_in, packets_out, last_in_wall, last_out_wall; /* as last read */
-	bool rekey_queued;
+	bool rekey_queued, deleting_rekeyed;
+	uint64_t collision; /* id of the CHILD_SA the peer made while we were rekeying this one, 0 none */
+	uint8_t collision_nonce[256];
+	size_t n_collision_nonce;
 };
 
 struct child_sa *child_new(

@@ -240,6 +240,12 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	}
 	if (sa->step)
 		step_discard(sa);
+	if (sa->pending_child) {
+		if (sa->pending_child->in_installed)
+			child_remove(sa->pending_child, NULL);
+		else
+			child_free(sa->pending_child);
+	}
 	free_packets(&sa->inbox);
 	release_leases(sa);
 	remove_vips(sa);

@@ -89,7 +89,8 @@ struct step {
 	struct net_packet *pkt; /* NULL: building a request */
 	struct message in;
 	struct message out;
-	void *ctx; /* of the handler, in the arena */
+	void *ctx;     /* a value the handler's parts pass on */
+	void *handler; /* state of the handler, in the arena */
 };
 
 struct ike_keys {

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* INFORMATIONAL: deletes and liveness. RFC 7296, 1.4, 1.4.1, 2.4, 2.25. */
+#include <stdio.h>
+
+#include "daemon/ikev2/ikev2.h"
+#include "daemon/sa/traps.h"
+#include "libcore/base/addr.h"
+
+#define DELETE_MAX 64
+
+void v2_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action)
+{
+	char why[160];
+
+	if (s->m->stopping)
+		return;
+	if (action == DPD_RESTART)
+		sa_initiate(s->d, conn, NULL, 0, NULL, NULL);
+	else if (action == DPD_HOLD && traps_route(s->d->traps, conn, why, sizeof(why)) == CY_E_INVAL)
+		LOGF(s->d->log, LOG_CHD, CY_LOG_WARN, NULL, "%s", why);
+}
+
+void v2_after_init_child(struct ike_sa *sa)
+{
+	struct ike_sa *old;
+	struct list *n;
+
+	if (!sa->replaces || sa->state != IKE_ESTABLISHED)
+		return;
+	list_foreach (n, &sa->tasks)
+		if (list_entry(n, struct task, node)->kind == TASK_CHILD_CREATE)
+			return; /* not yet complete */
+	old = sa_by_id(sa->shard, sa->replaces);
+	sa->replaces = 0;
+	if (!old)
+		return;
+	/* An address that both have stays when the old one goes. */
+	for (uint32_t i = 0; i < old->n_vips; i++)
+		for (uint32_t j = 0; j < sa->n_vips; j++)
+			if (cy_addr_ip_eq(&old->vips[i], &sa->vips[j])) {
+				old->vips[i] = old->vips[--old->n_vips];
+				i--;
+				break;
+			}
+	ike_sa_close(old, "reauthenticated");
+}
+
+/* --- ours ------------------------------------------------------------------------------------------------------------------------------ */
+
+void v2_info_start(struct ike_sa *sa, struct task *t)
+{
+	struct step *st = sa->step;
+	struct child_sa *c = NULL;
+	bool ok = true;
+
+	v2_out_header(sa, EXCHANGE_INFORMATIONAL, false);
+	switch (t->kind) {
+	case TASK_CHILD_DELETE:
+		c = child_by_id(sa, t->child_id);
+		if (!c) {
+			v2_done(sa);
+			return;
+		}
+		if (c->state != CHILD_REKEYED)
+			c->state = CHILD_DELETING;
+		else
+			c->deleting_rekeyed = true;
+		ok = message_delete(&st->a, &st->out, PROTO_ESP, &c->spi_in, 1);
+		break;
+	case TASK_IKE_DELETE:
+		if (sa->state != IKE_REKEYED) {
+			sa->state = IKE_DELETING;
+			ike_note(sa, LOG_IKE, CY_LOG_INFO, "deleting IKE_SA %s[%llu]", sa->conn->name,
+			    (unsigned long long)sa->id);
+		}
+		ok = message_delete(&st->a, &st->out, PROTO_IKE, NULL, 0);
+		break;
+	default:
+		break;
+	}
+	if (!ok || exchange_send(sa, true)) {
+		v2_fatal(sa, "out of memory");
+		return;
+	}
+	step_end(sa);
+}
+
+void v2_info_response(struct ike_sa *sa)
+{
+	struct task *t = sa->task;
+	struct child_sa *c;
+
+	switch (t->kind) {
+	case TASK_CHILD_DELETE:
+		c = child_by_id(sa, t->child_id);
+		if (c)
+			child_remove(c, c->state == CHILD_REKEYED ? NULL : "closed");
+		ike_watch_done(sa, &t->watches, true, "");
+		break;
+	case TASK_IKE_DELETE:
+		ike_watch_done(sa, &t->watches, true, "");
+		ike_sa_destroy(sa, sa->state == IKE_REKEYED ? NULL : sa->why[0] ? sa->why : "closed");
+		return;
+	default:
+		break;
+	}
+	v2_done(sa);
+}
+
+/* --- theirs ---------------------------------------------------------------------------------------------------------------------------- */
+
+static void close_by_peer(struct ike_sa *sa)
+{
+	struct sa_shard *s = sa->shard;
+	bool rekeyed = sa->state == IKE_REKEYED;
+	struct conn *conns[DELETE_MAX];
+	enum conn_dpd action[DELETE_MAX];
+	size_t n_conns = 0;
+	struct list *n;
+
+	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);
+	(void)!exchange_respond(sa, true);
+	list_foreach (n, &sa->children) {
+		struct child_sa *c = list_entry(n, struct child_sa, node);
+
+		if (n_conns < DELETE_MAX && c->conn->close_action != DPD_NONE &&
+		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED) {
+			action[n_conns] = c->conn->close_action;
+			conns[n_conns++] = conn_ref(c->conn);
+		}
+	}
+	ike_sa_destroy(sa, rekeyed ? NULL : "closed by the peer");
+	for (size_t i = 0; i < n_conns; i++) {
+		v2_child_action(s, conns[i], action[i]);
+		conn_unref(conns[i]);
+	}
+}
+
+/* Close what the peer closes; our halves of those pairs go into the answer, unless we are deleting them as well (1.4.1). */
+static void delete_children(struct ike_sa *sa, const struct payload *del, uint32_t *answer, size_t *n_answer)
+{
+	struct reader r = reader_of(del->u.del.spis);
+
+	if (del->u.del.proto != PROTO_ESP || del->u.del.spi_len != 4)
+		return;
+	for (uint16_t i = 0; i < del->u.del.n; i++) {
+		uint32_t spi = read_u32(&r);
+		struct child_sa *c = r.bad ? NULL : child_by_spi_out(sa, spi), *next;
+		struct conn *conn = NULL;
+		enum conn_dpd action;
+
+		if (!c)
+			continue;
+		if (c->state != CHILD_DELETING && !c->deleting_rekeyed && *n_answer < DELETE_MAX)
+			answer[(*n_answer)++] = c->spi_in;
+		next = c->successor ? child_by_id(sa, c->successor)
+		    : c->collision  ? child_by_id(sa, c->collision)
+		                    : NULL;
+		if (next)
+			child_switch_out(next);
+		action = c->conn->close_action;
+		if (c->state == CHILD_INSTALLED && (action == DPD_RESTART || action == DPD_HOLD))
+			conn = conn_ref(c->conn);
+		child_remove(c, next || c->state == CHILD_REKEYED ? NULL : "closed by the peer");
+		if (conn)
+			v2_child_action(sa->shard, conn, action);
+		conn_unref(conn);
+	}
+}
+
+void v2_info_request(struct ike_sa *sa)
+{
+	const struct payload *first = sa->step->in.first, *p;
+	uint32_t answer[DELETE_MAX];
+	size_t n_answer = 0;
+
+	if (wire_find_notify(first, N_AUTHENTICATION_FAILED) && sa->established_ns) {
+		/* 2.21.2: the initiator did not accept us */
+		v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);
+		(void)!exchange_respond(sa, true);
+		v2_fatal(sa, "the peer did not accept our authentication");
+		return;
+	}
+	for (p = wire_find(first, PAYLOAD_DELETE); p; p = wire_find_after(p, PAYLOAD_DELETE))
+		if (p->u.del.proto == PROTO_IKE) {
+			close_by_peer(sa);
+			return;
+		}
+	for (p = wire_find(first, PAYLOAD_DELETE); p; p = wire_find_after(p, PAYLOAD_DELETE))
+		delete_children(sa, p, answer, &n_answer);
+	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);
+	if (n_answer && !message_delete(&sa->step->a, &sa->step->out, PROTO_ESP, answer, n_answer)) {
+		v2_fatal(sa, "out of memory");
+		return;
+	}
+	v2_respond(sa);
+}
