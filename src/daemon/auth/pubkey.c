@@ -123,8 +123,8 @@ enum cy_err auth_pubkey_sign(struct auth_op *op)
 	const struct cy_pki_ops *pki = crypto_pki(op->d->crypto);
 	struct cy_slice in = secret_slice(&op->octets);
 	const struct auth_algid *algid;
-	enum cy_sig_scheme scheme;
-	enum cy_hash hash;
+	enum cy_sig_scheme scheme = CY_SIG_EDDSA;
+	enum cy_hash hash = CY_HASH_IDENTITY;
 	size_t head = 0, n;
 	enum cy_err e;
 
@@ -203,8 +203,8 @@ static enum cy_err check_signature(struct auth_op *op, const struct cy_pki_ops *
 {
 	struct cy_slice sig, in = secret_slice(&op->octets);
 	const struct cy_key_info *info = pki->pubkey_info(key);
-	enum cy_sig_scheme scheme;
-	enum cy_hash hash;
+	enum cy_sig_scheme scheme = CY_SIG_EDDSA;
+	enum cy_hash hash = CY_HASH_IDENTITY;
 	char id[IDENT_STR_MAX];
 	enum cy_err e;
 

@@ -144,9 +144,9 @@ struct ike_sa {
 
 	struct list children; /* child_sa */
 	uint32_t n_children;
-	struct list watches; /* up_watch of the bring-up */
+	struct list watches;            /* up_watch of the bring-up */
 	struct child_sa *pending_child; /* being made for the peer's request; owned */
-	uint64_t collision; /* our SPI of the IKE_SA the peer made while we were rekeying, 0 none */
+	uint64_t collision;           /* our SPI of the IKE_SA the peer made while we were rekeying, 0 none */
 	uint8_t collision_nonce[256]; /* the smaller of its two */
 	size_t n_collision_nonce;
 
