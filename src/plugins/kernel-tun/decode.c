@@ -44,19 +44,19 @@ static enum cy_err open_body(struct sa *sa, struct sa_crypt *c, const struct esp
 	return esp_cipher(sa, c, l);
 }
 
-/* A copy of the datagram with the 4 bytes of room before it that open_body() may use. */
+/* A copy of the datagram: a failed attempt leaves nothing of it. */
 static uint8_t *copy_to_scratch(struct esp *e, const uint8_t *esp, size_t len)
 {
-	if (e->scratch_len < len + 4) {
-		uint8_t *p = realloc(e->scratch, len + 4);
+	if (e->scratch_len < len) {
+		uint8_t *p = realloc(e->scratch, len);
 
 		if (!p)
 			return NULL;
 		e->scratch = p;
-		e->scratch_len = len + 4;
+		e->scratch_len = len;
 	}
-	memcpy(e->scratch + 4, esp, len);
-	return e->scratch + 4;
+	memcpy(e->scratch, esp, len);
+	return e->scratch;
 }
 
 /* RFC 4303, A3.2: perhaps 2^32 packets were lost. original is the datagram before the failed attempt. */

@@ -11,7 +11,7 @@
 
 #define ESP_HEADER   8  /* SPI, sequence number */
 #define ESP_MAX_IV   16 /* of the block ciphers */
-#define ESP_HEADROOM 64 /* header, IV, 4 bytes for associated data; keeps packets aligned */
+#define ESP_HEADROOM 64 /* header and IV; keeps packets aligned */
 #define ESP_MAX_ICV  64
 /* up to 255 bytes of padding, pad length, next header, ICV; TFC padding comes on top */
 #define ESP_TAILROOM (256 + 2 + ESP_MAX_ICV)
@@ -40,7 +40,7 @@ enum cy_err esp_encode(struct esp *e, struct sa *sa, uint8_t *inner, size_t len,
     struct cy_buf *out_esp) CY_MUST_USE;
 
 /*
- * Unwraps the len bytes of ESP at esp, with at least 4 writable bytes before it. d: where it came from, for ECN
+ * Unwraps the len bytes of ESP at esp. d: where it came from, for ECN
  * and NAT mappings. out_inner is empty for a dummy. Failures are counted, in the SA as well.
  */
 enum cy_err esp_decode(struct esp *e, struct sa *sa, const struct cy_dgram *d, uint8_t *esp, size_t len,

@@ -39,6 +39,11 @@ static const struct cy_feature features[] = {
     {CY_FEATURE_END, NULL},
 };
 
+#define CY_OPTION(...) {__VA_ARGS__},
+static const struct cy_option options[] = {
+#include "kernel-tun.opt"
+    {NULL}};
+
 CYGNET_PLUGIN_EXPORT extern const struct cy_plugin cygnet_plugin;
 const struct cy_plugin cygnet_plugin = {
     .size = sizeof(cygnet_plugin),
@@ -49,4 +54,5 @@ const struct cy_plugin cygnet_plugin = {
     .features = features,
     .init = init,
     .fini = fini,
+    .options = options,
 };

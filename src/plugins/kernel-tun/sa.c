@@ -47,7 +47,6 @@ static enum cy_err set_cipher(struct kernel *k, const struct cy_kernel_sa *in, s
 	if (salt)
 		memcpy(sa->salt, in->encr_key.p + sa->key_len, salt);
 	sa->iv_len = alg->iv_len;
-	sa->gmac = in->encr == CY_ENCR_NULL_AES_GMAC;
 	/* The ciphertext ends on a 4-byte boundary, and block modes want whole blocks (RFC 4303, 2.4). */
 	block_mode = !alg->aead && in->encr != CY_ENCR_AES_CTR;
 	sa->align = block_mode && alg->block_len > 4 ? alg->block_len : 4;

@@ -52,7 +52,6 @@ struct sa {
 	const struct cy_cipher_alg *cipher;
 	const struct cy_mac_alg *mac; /* NULL: the cipher is AEAD */
 	uint8_t iv_len, icv_len, salt_len, align;
-	bool gmac; /* ENCR_NULL_AUTH_AES_GMAC (RFC 4543): everything is associated data */
 	uint8_t salt[4];
 	uint8_t key[CY_MAX_CIPHER_KEY];
 	uint8_t key_len;
