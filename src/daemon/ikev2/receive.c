@@ -276,9 +276,14 @@ static void drop(struct ike_sa *sa, struct net_packet *p)
 /* An authenticated message from elsewhere means that a NAT moved the peer (RFC 7296, 2.23): follow, if we are not behind one. */
 static void follow_peer(struct ike_sa *sa, const struct net_packet *p)
 {
-	if (sa->state == IKE_ESTABLISHED && sa->natt && !sa->nat_here && sa->nat_there &&
-	    !cy_addr_eq(&sa->remote, &p->src))
+	if (sa->state == IKE_CONNECTING && !sa->initiator) {
+		sa->local = p->dst; /* the initiator moves to the NAT-T port with IKE_AUTH */
+		sa->remote = p->src;
+		sa->natt = p->natt;
+	} else if (sa->state == IKE_ESTABLISHED && sa->natt && p->natt && !sa->nat_here && sa->nat_there &&
+	    !cy_addr_eq(&sa->remote, &p->src)) {
 		ike_sa_moved(sa, &p->dst, &p->src);
+	}
 }
 
 void v2_packet(struct ike_sa *sa, struct net_packet *p)

@@ -232,37 +232,42 @@ static size_t fragment_room(const struct ike_sa *sa)
 	return size > overhead + 200 ? size - overhead : 200;
 }
 
-static enum cy_err encode(struct ike_sa *sa, struct step *st, bool protect, struct sent *out)
+/* Most messages are small: begin with a little, and grow to the limit only when it does not fit. */
+static enum cy_err encode_whole(
+    struct ike_sa *sa, struct step *st, const struct protect_keys *k, struct sent *out)
 {
-	uint8_t *buf = arena_alloc(&st->a, MESSAGE_MAX);
-	struct writer w = writer_of(buf, MESSAGE_MAX);
-	struct protect_keys k;
-	enum cy_err e;
-	bool frag = sa->peer_frag && sa->conn && sa->conn->fragmentation != FRAG_NO;
+	enum cy_err e = CY_E_SHORT;
 
-	if (!buf)
-		return CY_E_NOMEM;
-	if (sa->shard->d->log && log_enabled(sa->shard->d->log, LOG_ENC, CY_LOG_INFO)) {
-		char text[512];
+	for (size_t cap = 2048; e == CY_E_SHORT && cap <= MESSAGE_MAX; cap *= 8) {
+		uint8_t *buf = malloc(cap);
+		struct writer w = writer_of(buf, cap);
 
-		ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
-		    wire_print(&st->out.h, st->out.first, text, sizeof(text)));
-	}
-	if (!protect) {
-		e = wire_message_encode(&st->out, &w);
+		if (!buf)
+			return CY_E_NOMEM;
+		e = k ? protect_seal(sa->shard->protect, k, &st->out, &w) : wire_message_encode(&st->out, &w);
 		if (!e && !sent_add(out, writer_slice(&w)))
 			e = CY_E_NOMEM;
-	} else {
-		ike_protect_keys(sa, true, &k);
-		if (frag) {
-			e = protect_seal_fragments(
-			    sa->shard->protect, &k, &st->out, fragment_room(sa), sent_add, out);
-		} else {
-			e = protect_seal(sa->shard->protect, &k, &st->out, &w);
-			if (!e && !sent_add(out, writer_slice(&w)))
-				e = CY_E_NOMEM;
-		}
+		free(buf);
 	}
+	return e;
+}
+
+static enum cy_err encode(struct ike_sa *sa, struct step *st, bool protect, struct sent *out)
+{
+	bool frag = sa->peer_frag && sa->conn && sa->conn->fragmentation != FRAG_NO;
+	struct protect_keys k;
+	char text[512];
+	enum cy_err e;
+
+	ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
+	    wire_print(&st->out.h, st->out.first, text, sizeof(text)));
+	if (protect)
+		ike_protect_keys(sa, true, &k);
+	if (protect && frag)
+		e = protect_seal_fragments(
+		    sa->shard->protect, &k, &st->out, fragment_room(sa), sent_add, out);
+	else
+		e = encode_whole(sa, st, protect ? &k : NULL, out);
 	if (e)
 		return e;
 	out->msgid = st->out.h.msgid;

@@ -112,7 +112,7 @@ struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi)
 
 uint64_t sa_init_hash(const struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote)
 {
-	return addr_hash(s->by_init.key, remote, true) ^ hmap_hash(&s->by_init, &spi_i, sizeof(spi_i));
+	return addr_hash(s->by_init.key, remote, false) ^ hmap_hash(&s->by_init, &spi_i, sizeof(spi_i));
 }
 
 struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote)
@@ -122,7 +122,8 @@ struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_
 	for (n = hmap_first(&s->by_init, sa_init_hash(s, spi_i, remote)); n; n = hmap_next(n)) {
 		struct ike_sa *sa = container_of(n, struct ike_sa, by_init);
 
-		if (sa->spi_i == spi_i && cy_addr_eq(&sa->remote, remote))
+		/* the port may have changed: the peer moves to the NAT-T port */
+		if (sa->spi_i == spi_i && cy_addr_ip_eq(&sa->remote, remote))
 			return sa;
 	}
 	return NULL;
