@@ -16,7 +16,7 @@ struct bus_listener;
 struct bus_record; /* counted copy */
 
 struct bus_listener_stats {
-	const char *name;
+	const char *name; /* until it unsubscribes */
 	uint64_t delivered, missed;
 	uint32_t queued;
 	uint64_t busy_ns, max_ns;
@@ -25,10 +25,17 @@ struct bus_listener_stats {
 
 enum cy_err bus_new(struct env *env, struct bus **out) CY_MUST_USE;
 void bus_free(struct bus *b);
-/* wake(user) is called (any thread) when the listener's queue becomes non-empty; then call bus_drain from there on. */
+/*
+ * wake(user) is called (any thread) when the listener's queue becomes non-empty; then call bus_drain from there on. It
+ * must not block and must not call the bus. mask: 1 << enum cy_event_kind. queue_max 0: 1024.
+ */
 enum cy_err bus_subscribe(struct bus *b, const char *name, uint64_t mask, uint32_t queue_max,
     void (*cb)(void *user, const struct cy_event *ev), void (*wake)(void *user), void *user,
     struct bus_listener **out);
+/*
+ * From any thread. wake is not called any more, cb not again; a cb that is running on another thread goes on, and its
+ * bus_drain then touches nothing but what it owns. The listener is gone.
+ */
 void bus_unsubscribe(struct bus *b, struct bus_listener *l);
 size_t bus_drain(
     struct bus_listener *l, size_t max); /* calls cb for up to max records, on the caller's thread */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Helper processes: anything that may hang and cannot be cancelled as a thread (scripts, PAM). A manager thread forks
- * (through a small pre-forked launcher, so that a big daemon is never copied), watches output and exit, and kills at
- * the deadline: SIGTERM, 2 s later SIGKILL. Queue and number running are bounded.
+ * Helper processes: anything that may hang and cannot be cancelled as a thread (scripts, PAM). A manager thread starts
+ * them as vfork does, so that a big daemon is never copied, watches output and exit, and kills the whole process group
+ * at the deadline: SIGTERM, 2 s later SIGKILL. Queue and number running are bounded.
+ * A process gets /dev/null as input, nothing but its three descriptors, default signals and a process group of its own.
+ * Simulated env: no thread, procs_spawn returns after the process has ended and done was called.
  */
 #ifndef LIBCORE_RUN_PROC_H
 #define LIBCORE_RUN_PROC_H
@@ -14,12 +16,19 @@ struct proc_spec {
 	const char *const *argv, *const *envp; /* NULL-terminated; copied */
 	uint32_t deadline_ms;                  /* 0: 60 s */
 	const char *owner;                     /* for statistics; long-lived */
-	/* On the manager thread; must not block. output: first 4 KiB of stdout and stderr. */
+	/*
+	 * On the manager thread; must not block. Exactly once for each accepted procs_spawn, also when the process could
+	 * not be started (status: exit code 127, output: why) or procs_free ended it (status: SIGKILL). output: first
+	 * 4 KiB of stdout and stderr.
+	 */
 	void (*done)(void *user, int status, bool timed_out, struct cy_slice output);
 	void *user;
 };
 struct procs_stats {
-	uint64_t started, finished, failed, killed, refused;
+	uint64_t started, finished; /* finished: whatever way it ended */
+	uint64_t failed;            /* of those: could not be started, exit code other than 0, or a signal */
+	uint64_t killed;            /* at the deadline */
+	uint64_t refused;           /* CY_E_LIMIT */
 	uint32_t running, queued;
 	uint64_t max_ms;
 };

@@ -4,16 +4,11 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "libcore/run/worker.h"
+#include "real_env.h"
 #include "sim_env.h"
-
-static void sleep_ms(long ms)
-{
-	(void)nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
-}
 
 /* --- without threads --- */
 
@@ -162,28 +157,6 @@ START_TEST(timers_in_virtual_time)
 END_TEST
 
 /* --- with threads --- */
-
-struct real {
-	struct env env;
-	struct log *log;
-	struct processor *p;
-};
-
-static void real_init(struct real *r, uint32_t n)
-{
-	env_real(&r->env);
-	ck_assert_int_eq(log_new(&r->env, &r->log), CY_OK);
-	ck_assert_int_eq(log_start(r->log), CY_OK);
-	ck_assert_int_eq(processor_new(&(struct processor_config){n, &r->env, r->log}, &r->p), CY_OK);
-	ck_assert_int_eq(processor_start(r->p), CY_OK);
-}
-
-static void real_fini(struct real *r)
-{
-	processor_stop(r->p);
-	processor_free(r->p);
-	log_free(r->log);
-}
 
 struct counted {
 	struct job job;
