@@ -244,6 +244,8 @@ enum cy_err creds_load_cert(
 		cred_say(&w, CY_LOG_ERROR, "%s: the first certificate cannot be read", path);
 		e = CY_E_PARSE;
 	}
+	if (!e)
+		e = creds_name(c, file, b.leaf->cert, NULL);
 	if (!e && out_cert)
 		*out_cert = b.leaf->cert;
 	free(path);
@@ -433,6 +435,8 @@ enum cy_err creds_load_pubkey(
 	}
 	if (!e)
 		e = take_pubkey(c, secret_slice(&data), out, &why);
+	if (!e && out)
+		e = creds_name(c, text, NULL, *out);
 	if (e)
 		cred_say(&w, CY_LOG_ERROR, "public key %.24s%s: %s", text, strlen(text) > 24 ? "..." : "",
 		    why ? why : err_text(e));

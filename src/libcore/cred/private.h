@@ -59,6 +59,7 @@ struct creds {
 	struct creds_cert **certs;
 	size_t n_certs, cap_certs;
 	struct hmap by_subject;
+	struct hmap named; /* what connections named, see named.c */
 
 	struct creds_key *keys;
 	size_t n_keys, cap_keys;
@@ -96,6 +97,10 @@ enum cy_err creds_store_cert(
     struct creds *c, struct cy_slice der, uint32_t flags, struct creds_cert **out, const char **out_why);
 /* The same certificate, or NULL. */
 struct creds_cert *creds_lookup_cert(const struct creds *c, const struct cy_cert_info *info);
+
+/* named.c */
+enum cy_err creds_name(struct creds *c, const char *name, struct cy_cert *cert, struct cy_pubkey *pubkey);
+void creds_named_fini(struct creds *c);
 
 /* load.c */
 /* The whole file, wiped when freed. strict: refuse one that others may read or write. */

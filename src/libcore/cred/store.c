@@ -69,7 +69,8 @@ enum cy_err creds_new(
 	c->paths.cacerts_dir = dup_path(paths->cacerts_dir, "/etc/ipsec.d/cacerts");
 	c->paths.aacerts_dir = dup_path(paths->aacerts_dir, "/etc/ipsec.d/aacerts");
 	if (!c->paths.private_dir || !c->paths.certs_dir || !c->paths.cacerts_dir || !c->paths.aacerts_dir ||
-	    hmap_init(&c->index, cred_hash_key) || hmap_init(&c->by_subject, cred_hash_key)) {
+	    hmap_init(&c->index, cred_hash_key) || hmap_init(&c->by_subject, cred_hash_key) ||
+	    hmap_init(&c->named, cred_hash_key)) {
 		creds_unref(c);
 		return CY_E_NOMEM;
 	}
@@ -111,6 +112,7 @@ void creds_unref(struct creds *c)
 	}
 	free(c->certs);
 	hmap_fini(&c->by_subject);
+	creds_named_fini(c);
 	for (size_t i = 0; i < c->n_keys; i++)
 		c->pki->privkey_unref(c->keys[i].key);
 	free(c->keys);
