@@ -27,6 +27,7 @@ struct sink {
 	char *name;
 	log_sink_fn fn;
 	void *user;
+	void (*user_free)(void *user); /* may be NULL */
 	bool slow;
 	/* slow only, guarded by m */
 	pthread_mutex_t m;
@@ -115,6 +116,8 @@ static void sink_unref(struct sink *s)
 	pthread_mutex_destroy(&s->m);
 	free(s->queue);
 	free(s->name);
+	if (s->user_free)
+		s->user_free(s->user);
 	free(s);
 }
 
@@ -282,6 +285,12 @@ static enum cy_err sink_start(struct sink *s)
 
 enum cy_err log_add_sink(struct log *l, const char *name, log_sink_fn fn, void *user, bool slow)
 {
+	return log_add_sink_owned(l, name, fn, user, slow, NULL);
+}
+
+enum cy_err log_add_sink_owned(
+    struct log *l, const char *name, log_sink_fn fn, void *user, bool slow, void (*user_free)(void *user))
+{
 	struct sink *s = calloc(1, sizeof(*s));
 	enum cy_err err = CY_E_NOMEM;
 	uint32_t n;
@@ -310,6 +319,7 @@ enum cy_err log_add_sink(struct log *l, const char *name, log_sink_fn fn, void *
 	err = n == MAX_SINKS ? CY_E_LIMIT : l->started ? sink_start(s) : CY_OK;
 	if (!err) {
 		l->sinks[n] = s;
+		s->user_free = user_free;
 		__atomic_store_n(&l->n_sinks, n + 1, __ATOMIC_RELEASE);
 	}
 	pthread_mutex_unlock(&l->m);

@@ -59,6 +59,9 @@ void log_level_all(struct log *l, enum cy_level level);
  * file on a network) is slow. A sink that is still blocked when log_free gives up keeps its thread and its `user`.
  */
 enum cy_err log_add_sink(struct log *l, const char *name, log_sink_fn fn, void *user, bool slow);
+/* The same; user_free(user) is called when nobody calls fn any more, which may be after log_free. */
+enum cy_err log_add_sink_owned(
+    struct log *l, const char *name, log_sink_fn fn, void *user, bool slow, void (*user_free)(void *user));
 void log_set_direct(struct log *l, log_sink_fn fn, void *user);
 enum cy_err log_start(struct log *l); /* starts the writer thread */
 bool log_enabled(const struct log *l, enum log_group g, enum cy_level level);

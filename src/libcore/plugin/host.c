@@ -162,6 +162,7 @@ static size_t least_size(enum cy_kind kind)
 }
 
 struct plugin_sink {
+	atomic_uint refs;
 	const struct cy_log_sink *sink;
 	void *instance;
 	pthread_mutex_t lock; /* held during line() */
@@ -189,7 +190,17 @@ static void sink_line(void *user, const struct log_line *l)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* The log has no way to take a sink back, so that this lives as long as the process: one per sink, at start. */
+/* The log's and the plugin's. */
+static void sink_unref(void *user)
+{
+	struct plugin_sink *s = user;
+
+	if (atomic_fetch_sub(&s->refs, 1) != 1)
+		return;
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
 static enum cy_err sink_open(struct plugin *p, const struct cy_log_sink *sink, void *instance)
 {
 	struct plugin_sink *s = calloc(1, sizeof(*s));
@@ -197,13 +208,14 @@ static enum cy_err sink_open(struct plugin *p, const struct cy_log_sink *sink, v
 
 	if (!s)
 		return CY_E_NOMEM;
+	atomic_init(&s->refs, 2);
 	s->sink = sink;
 	s->instance = instance;
 	pthread_mutex_init(&s->lock, NULL);
-	e = log_add_sink(p->all->cfg.log, sink->name, sink_line, s, true);
+	e = log_add_sink_owned(p->all->cfg.log, sink->name, sink_line, s, true, sink_unref);
 	if (e) {
-		pthread_mutex_destroy(&s->lock);
-		free(s);
+		sink_unref(s);
+		sink_unref(s);
 		return e;
 	}
 	p->sink = s;
@@ -224,6 +236,8 @@ bool plugin_sink_close(struct plugin *p)
 	}
 	p->sink->closed = true;
 	pthread_mutex_unlock(&p->sink->lock);
+	sink_unref(p->sink);
+	p->sink = NULL;
 	return true;
 }
 
