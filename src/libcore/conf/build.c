@@ -259,9 +259,14 @@ static bool gather(struct build *b, struct raw_section *s, unsigned depth)
 		if (!from)
 			return build_fault(b, e, "write the name of a conn of this configuration",
 			    "also=%.128s: no such conn", e->value);
-		if (depth == 0)
-			return build_fault(
-			    b, e, "take fewer levels", "also leads through more than 64 conns");
+		if (depth == 0) {
+			/* of this connection: to others it may be nearer */
+			b->bad = true;
+			report_add(b->report, CY_LOG_ERROR, b->section->file->path, b->section->line,
+			    conn_of(b), "take from fewer levels",
+			    "its also= leads through more than 64 conns");
+			return false;
+		}
 		if (!gather(b, from, depth - 1))
 			return false;
 	}
@@ -348,6 +353,7 @@ enum cy_err build_conn(struct build *b, struct raw_section *s, struct conn **out
 	b->broken = NULL;
 	memset(b->end, 0, sizeof(b->end));
 	memset(&b->later, 0, sizeof(b->later));
+	b->later.encap_dscp = true;
 	b->round++;
 	s->visited = b->round;
 	if (also_loops(b, s, NULL, ALSO_DEPTH + 1))

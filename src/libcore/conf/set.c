@@ -302,7 +302,8 @@ SETTER(set_retransmit)
 {
 	uint64_t ms;
 
-	if (!take_ms(b, e, &ms))
+	/* an interval without a unit is milliseconds, a timeout seconds */
+	if ((arg != 0 || !value_u64(e->value, &ms) || ms > YEAR_S) && !take_ms(b, e, &ms))
 		return false;
 	if (arg == 0)
 		b->later.interval_ms = ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;

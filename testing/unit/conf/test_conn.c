@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What ends up in a struct conn, above all where the dialects mean different things by the same word. */
+
+#include <stdio.h>
+
+#include "conf_util.h"
+#include "unit.h"
+
+static struct told told;
+
+#define ENDS "left=192.0.2.1;right=192.0.2.2;"
+
+static struct conn *ss(const char *keys)
+{
+	struct conn *c = ss_conn(keys, &told);
+
+	ck_assert_msg(c != NULL, "%s", told.text);
+	return c;
+}
+
+static struct conn *ls(const char *keys)
+{
+	struct conn *c = ls_conn(keys, &told);
+
+	ck_assert_msg(c != NULL, "%s", told.text);
+	return c;
+}
+
+static bool addr_is(const struct cy_addr *a, const char *text)
+{
+	struct cy_addr want;
+
+	ck_assert_int_eq(addr_parse(text, &want), CY_OK);
+	return cy_addr_ip_eq(a, &want);
+}
+
+static bool ts_is(const struct cy_ts *ts, const char *text)
+{
+	struct cy_ts want;
+
+	ck_assert_int_eq(ts_parse(text, &want), CY_OK);
+	return ts_eq(ts, &want);
+}
+
+static bool id_is(const struct ident *id, uint16_t type, const char *text)
+{
+	return id->type == type && id->n == strlen(text) && memcmp(id->p, text, id->n) == 0;
+}
+
+START_TEST(defaults_differ)
+{
+	struct conn *s = ss(ENDS), *l = ls(ENDS);
+
+	ck_assert_int_eq(s->version, CONN_IKE_ANY);
+	ck_assert_int_eq(l->version, CONN_IKEV2);
+	ck_assert_uint_eq(s->ike_lifetime_s, 3 * 3600);
+	ck_assert_uint_eq(l->ike_lifetime_s, 8 * 3600);
+	ck_assert_uint_eq(s->child_lifetime_s, 3600);
+	ck_assert_uint_eq(l->child_lifetime_s, 8 * 3600);
+	ck_assert_uint_eq(s->keyingtries, 3);
+	ck_assert_uint_eq(l->keyingtries, 0);
+	ck_assert(s->mobike && !l->mobike);
+	ck_assert(!s->pfs && l->pfs);
+	ck_assert_int_eq(s->local.sendcert, SENDCERT_IFASKED);
+	ck_assert_int_eq(l->local.sendcert, SENDCERT_ALWAYS);
+	ck_assert_int_eq(s->fragmentation, FRAG_YES);
+	ck_assert_int_eq(s->dialect, DIALECT_STRONGSWAN);
+	ck_assert_int_eq(l->dialect, DIALECT_LIBRESWAN);
+	for (int i = 0; i < 2; i++) {
+		const struct conn *c = i ? s : l;
+
+		ck_assert_uint_eq(c->rekey_margin_s, 540);
+		ck_assert_uint_eq(c->rekey_fuzz_pct, 100);
+		ck_assert_uint_eq(c->dpd_delay_s, 0); /* strongSwan: no dpdaction; libreswan: no dpddelay */
+		ck_assert_uint_eq(c->replay_window, UINT32_MAX);
+		ck_assert_int_eq(c->copy_dscp, CY_DSCP_OUT);
+		ck_assert(c->rekey && c->install_policy && !c->force_encap);
+		ck_assert(c->local.ts_dynamic && c->remote.ts_dynamic);
+		ck_assert_int_eq(c->local.auth[0].method, AUTH_PUBKEY);
+	}
+	conn_unref(s);
+	conn_unref(l);
+}
+END_TEST
+
+START_TEST(dpd_of_each_dialect)
+{
+	struct conn *c = ss(ENDS "dpddelay=10s");
+
+	ck_assert_uint_eq(c->dpd_delay_s, 0);
+	ck_assert_ptr_nonnull(strstr(told.text, "no effect without dpdaction"));
+	conn_unref(c);
+	c = ss(ENDS "dpdaction=clear");
+	ck_assert_uint_eq(c->dpd_delay_s, 30);
+	ck_assert_int_eq(c->dpd_action, DPD_CLEAR);
+	conn_unref(c);
+	c = ls(ENDS "dpddelay=10;dpdaction=restart");
+	ck_assert_uint_eq(c->dpd_delay_s, 10);
+	ck_assert_int_eq(c->dpd_action, DPD_CLEAR); /* auto=add */
+	conn_unref(c);
+	c = ls(ENDS "dpddelay=1m;auto=start");
+	ck_assert_uint_eq(c->dpd_delay_s, 60);
+	ck_assert_int_eq(c->dpd_action, DPD_RESTART);
+	conn_unref(c);
+}
+END_TEST
+
+START_TEST(sourceip_of_each_dialect)
+{
+	struct conn *c = ss("left=192.0.2.1;right=%any;rightsourceip=10.3.0.0/24,fd00::/112,%pool1");
+
+	ck_assert_uint_eq(c->remote.pools.n, 3);
+	ck_assert_str_eq(c->remote.pools.s[0], "10.3.0.0/24");
+	ck_assert_str_eq(c->remote.pools.s[2], "%pool1");
+	ck_assert(!c->local.request_vip4 && !c->local.request_vip6);
+	conn_unref(c);
+	c = ss("left=%any;leftsourceip=%config4,%config6,10.1.2.3;right=192.0.2.1");
+	ck_assert(c->local.request_vip4 && c->local.request_vip6);
+	ck_assert_uint_eq(c->local.n_request_addrs, 1);
+	ck_assert(addr_is(&c->local.request_addrs[0], "10.1.2.3"));
+	conn_unref(c);
+	c = ls(ENDS "leftsourceip=10.1.0.1");
+	ck_assert(addr_is(&c->local.source_ip, "10.1.0.1"));
+	ck_assert_uint_eq(c->local.pools.n, 0);
+	conn_unref(c);
+	ck_assert_ptr_null(ls_conn(ENDS "rightsourceip=10.3.0.0/24", &told));
+	ck_assert_ptr_nonnull(strstr(told.text, "rightaddresspool="));
+	c = ls("left=192.0.2.1;right=%any;rightaddresspool=10.3.0.5-10.3.0.9;modecfgdns=10.0.0.1 10.0.0.2;"
+	       "leftmodecfgserver=yes");
+	ck_assert_str_eq(c->remote.pools.s[0], "10.3.0.5-10.3.0.9");
+	ck_assert_uint_eq(c->remote.n_dns, 2);
+	ck_assert_uint_eq(c->local.n_dns, 0);
+	conn_unref(c);
+	c = ls("left=%defaultroute;leftmodecfgclient=yes;right=192.0.2.1;rightsubnet=::/0,0.0.0.0/0");
+	ck_assert(c->local.request_vip4 && c->local.request_vip6 && c->local.request_dns);
+	conn_unref(c);
+	c = ls("left=%defaultroute;leftmodecfgclient=yes;right=192.0.2.1;ignore-peer-dns=yes");
+	ck_assert(c->local.request_vip4 && !c->local.request_vip6 && !c->local.request_dns);
+	conn_unref(c);
+}
+END_TEST
+
+START_TEST(authentication)
+{
+	struct conn *c = ss(ENDS "authby=psk");
+
+	ck_assert_int_eq(c->local.auth[0].method, AUTH_PSK);
+	ck_assert_int_eq(c->remote.auth[0].method, AUTH_PSK);
+	conn_unref(c);
+	c = ss(ENDS "authby=secret;rightauth=pubkey");
+	ck_assert_int_eq(c->local.auth[0].method, AUTH_PSK);
+	ck_assert_int_eq(c->remote.auth[0].method, AUTH_PUBKEY);
+	conn_unref(c);
+	c = ss(ENDS "rightauth=ike:ecdsa-sha384-sha512;leftauth=rsa");
+	ck_assert_uint_eq(c->remote.auth[0].key_types, 1u << CY_KEY_ECDSA);
+	ck_assert_uint_eq(c->remote.auth[0].hashes, 1u << CY_HASH_SHA2_384 | 1u << CY_HASH_SHA2_512);
+	ck_assert_uint_eq(c->local.auth[0].key_types, 1u << CY_KEY_RSA);
+	ck_assert_uint_eq(c->local.auth[0].hashes, 0);
+	ck_assert_uint_eq(told.count, 0);
+	conn_unref(c);
+	c = ls(ENDS "authby=rsa-sha2_384,eddsa");
+	ck_assert_uint_eq(
+	    c->remote.auth[0].key_types, 1u << CY_KEY_RSA | 1u << CY_KEY_ED25519 | 1u << CY_KEY_ED448);
+	ck_assert_uint_eq(c->remote.auth[0].hashes, 1u << CY_HASH_SHA2_384 | 1u << CY_HASH_IDENTITY);
+	conn_unref(c);
+	c = ls(ENDS "leftauth=secret;rightauth=rsasig");
+	ck_assert_int_eq(c->local.auth[0].method, AUTH_PSK);
+	ck_assert_uint_eq(c->remote.auth[0].key_types, 1u << CY_KEY_RSA);
+	conn_unref(c);
+	ck_assert_ptr_null(ls_conn(ENDS "authby=pubkey", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "authby=secret,rsasig", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "authby=rsa-sha2", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftauth=psk-sha256", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "authby=xauthrsasig", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftauth=eap", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftauth=", &told));
+}
+END_TEST
+
+START_TEST(identities)
+{
+	struct conn *c = ss(ENDS);
+
+	/* nobody else may come when nobody is named */
+	ck_assert_int_eq(c->remote.auth[0].id.type, ID_IPV4_ADDR);
+	ck_assert_int_eq(c->remote.auth[0].id.p[3], 2);
+	conn_unref(c);
+	c = ss(ENDS "rightid=%any;leftid=@moon");
+	ck_assert_int_eq(c->remote.auth[0].id.type, ID_ANY);
+	ck_assert(id_is(&c->local.auth[0].id, ID_FQDN, "moon"));
+	conn_unref(c);
+	c = ss("left=192.0.2.1;right=gw.example.org");
+	ck_assert(id_is(&c->remote.auth[0].id, ID_FQDN, "gw.example.org"));
+	conn_unref(c);
+	c = ls("left=192.0.2.1;right=gw.example.org");
+	ck_assert_int_eq(c->remote.auth[0].id.type, ID_ANY);
+	ck_assert_ptr_nonnull(strstr(told.text, "any identity is accepted"));
+	conn_unref(c);
+	c = ss("left=192.0.2.1;right=192.0.2.0/24");
+	ck_assert_int_eq(c->remote.auth[0].id.type, ID_ANY);
+	conn_unref(c);
+	c = ss(ENDS "rightcert=peer.pem");
+	ck_assert_int_eq(c->remote.auth[0].id.type, ID_ANY);
+	ck_assert_str_eq(c->remote.auth[0].certs.s[0], "peer.pem");
+	conn_unref(c);
+	c = ss(ENDS "leftid=\"C=CH, O=x\";rightca=\"C=CH, CN=ca\";leftca=%any");
+	ck_assert_int_eq(c->local.auth[0].id.type, ID_DN_TEXT);
+	ck_assert_int_eq(c->remote.auth[0].ca.type, ID_DN_TEXT);
+	ck_assert_int_eq(c->local.auth[0].ca.type, ID_ANY);
+	conn_unref(c);
+	c = ss(ENDS "leftca=\"C=CH, CN=ca\";rightca=%same");
+	ck_assert_int_eq(c->remote.auth[0].ca.type, ID_DN_TEXT);
+	conn_unref(c);
+}
+END_TEST
+
+START_TEST(which_side_is_ours)
+{
+	struct conn *c = ss("left=192.0.2.1;leftid=@l;right=%defaultroute;rightid=@r;authby=psk");
+	uint64_t digest[2];
+
+	ck_assert(c->local.host.defaultroute && id_is(&c->local.auth[0].id, ID_FQDN, "r"));
+	memcpy(digest, c->digest, sizeof(digest));
+	conn_swap_ends(c);
+	ck_assert(id_is(&c->local.auth[0].id, ID_FQDN, "l"));
+	ck_assert(memcmp(digest, c->digest, sizeof(digest)) != 0);
+	conn_swap_ends(c);
+	ck_assert(memcmp(digest, c->digest, sizeof(digest)) == 0);
+	conn_unref(c);
+	/* strongSwan's %any may be this host, libreswan's is the peer */
+	c = ss("left=%any;right=192.0.2.1");
+	ck_assert(c->local.host.any && c->remote.host.n_ranges == 1);
+	conn_unref(c);
+	c = ls("left=%any;right=192.0.2.1");
+	ck_assert(c->remote.host.any && c->local.host.n_ranges == 1);
+	conn_unref(c);
+	c = ss("");
+	ck_assert(c->remote.host.any && c->local.host.any);
+	conn_unref(c);
+}
+END_TEST
+
+START_TEST(hosts)
+{
+	struct conn *c = ss(
+	    "left=192.0.2.1,10.0.0.0/8,gw.example.org;right=2001:db8::1-2001:db8::9,%any6;leftikeport=4510");
+
+	ck_assert_uint_eq(c->local.host.names.n, 3);
+	ck_assert_uint_eq(c->local.host.n_ranges, 2);
+	ck_assert(addr_is(&c->local.host.ranges[1].hi, "10.255.255.255"));
+	ck_assert_str_eq(c->local.host.dns.s[0], "gw.example.org");
+	ck_assert(!c->local.host.any && c->remote.host.any_ip6 && !c->remote.host.any);
+	ck_assert_uint_eq(c->local.host.port, 4510);
+	conn_unref(c);
+	c = ss("left=192.0.2.1;right=%gw.example.org");
+	ck_assert(c->remote.host.any && c->remote.host.dns.n == 1);
+	conn_unref(c);
+	c = ss("left=192.0.2.1;right=192.0.2.2;rightallowany=yes");
+	ck_assert(c->remote.host.any && c->remote.host.n_ranges == 1);
+	conn_unref(c);
+	ck_assert_ptr_null(ls_conn("left=%eth0;right=192.0.2.1", &told));
+	ck_assert_ptr_null(ls_conn("left=192.0.2.1;right=192.0.2.2;hostaddrfamily=ipv6", &told));
+	c = ls("left=192.0.2.1;right=192.0.2.2;hostaddrfamily=ipv4");
+	conn_unref(c);
+}
+END_TEST
+
+START_TEST(selectors)
+{
+	struct conn *c =
+	    ss(ENDS "leftsubnet=10.1.0.0/16,10.2.0.0/16[tcp/80],%dynamic;leftprotoport=udp/1701");
+
+	ck_assert_uint_eq(c->local.n_ts, 2);
+	ck_assert(ts_is(&c->local.ts[0], "10.1.0.0/16[17/1701]"));
+	ck_assert(ts_is(&c->local.ts[1], "10.2.0.0/16[6/80]"));
+	ck_assert(c->local.ts_dynamic && !c->local.ts_per_child);
+	ck_assert_uint_eq(c->local.ts_proto, 17);
+	ck_assert_uint_eq(c->local.ts_port_lo, 1701);
+	ck_assert_uint_eq(c->local.ts_port_hi, 1701);
+	conn_unref(c);
+	c = ss(ENDS "leftprotoport=tcp/%opaque;rightprotoport=17/1000-2000");
+	ck_assert(c->local.ts_port_lo == 65535 && c->local.ts_port_hi == 0);
+	ck_assert(c->remote.ts_port_lo == 1000 && c->remote.ts_port_hi == 2000);
+	conn_unref(c);
+	c = ss(ENDS "leftprotoport=47;rightprotoport=%any");
+	ck_assert(c->local.ts_proto == 47 && c->local.ts_port_lo == 0 && c->local.ts_port_hi == 65535);
+	ck_assert(c->remote.ts_proto == 0);
+	conn_unref(c);
+	c = ls(ENDS "leftsubnets={10.1.0.0/16 10.2.0.0/16};rightsubnet=10.9.0.0/16,10.8.0.0/16");
+	ck_assert(c->local.n_ts == 2 && c->local.ts_per_child);
+	ck_assert(c->remote.n_ts == 2 && !c->remote.ts_per_child);
+	conn_unref(c);
+	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=tcp/9-1", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=%any/80", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=tcp/70000", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftsubnet=%dynamic[tcp", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftsubnet=,", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "leftsubnet=10.0.0.0/8;leftsubnets=10.0.0.0/8", &told));
+}
+END_TEST
+
+START_TEST(proposals)
+{
+	struct conn *c = ss(ENDS "ike=aes128-sha256-x25519!;esp=aes256gcm16-esn,aes128gcm16-esn-noesn");
+
+	ck_assert(c->ike.n == 1 && c->ike_strict && c->child.n == 2 && !c->child_strict);
+	ck_assert_int_eq(c->child.p[0].proto, PROTO_ESP);
+	ck_assert(c->allow_esn && !c->require_esn);
+	conn_unref(c);
+	c = ss(ENDS "esp=aes256gcm16-esn!");
+	ck_assert(c->allow_esn && c->require_esn);
+	conn_unref(c);
+	c = ss(ENDS "ah=sha256");
+	ck_assert(c->child_ah && c->child.p[0].proto == PROTO_AH);
+	conn_unref(c);
+	c = ls(ENDS "ike=aes256-sha2;phase2=ah;phase2alg=sha2_256");
+	ck_assert(c->ike_strict && c->child_ah && c->child_strict && c->child.p[0].proto == PROTO_AH);
+	conn_unref(c);
+	c = ls(ENDS "esp=aes_gcm256;esn=no");
+	ck_assert(!c->allow_esn);
+	for (size_t i = 0; i < c->child.p[0].n; i++)
+		ck_assert(c->child.p[0].t[i].type != TRANSFORM_ESN || c->child.p[0].t[i].id == 0);
+	conn_unref(c);
+	ck_assert_ptr_null(ss_conn(ENDS "esp=aes128;ah=sha256", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "ike=aes128-foo", &told));
+	ck_assert_ptr_nonnull(strstr(told.text, "foo"));
+}
+END_TEST
+
+START_TEST(marks_and_numbers)
+{
+	struct conn *c = ss(ENDS "mark=20/0xff;mark_in=7");
+
+	ck_assert(c->mark_in.value == 7 && c->mark_in.mask == UINT32_MAX);
+	ck_assert(c->mark_out.value == 20 && c->mark_out.mask == 0xff);
+	conn_unref(c);
+	c = ss(ENDS "mark=%unique-dir");
+	ck_assert(c->mark_unique && c->mark_unique_dir);
+	conn_unref(c);
+	c = ls(ENDS "mark=-1/0xffffffff");
+	ck_assert(c->mark_unique && !c->mark_unique_dir);
+	conn_unref(c);
+	ck_assert_ptr_null(ss_conn(ENDS "mark=-1", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=%unique", &told));
+	c = ss(ENDS "ikelifetime=90m;lifetime=2h;margintime=1m;rekeyfuzz=0%;lifebytes=10M;ikedscp=101110;"
+	            "replay_window=0;inactivity=1d");
+	ck_assert_uint_eq(c->ike_lifetime_s, 5400);
+	ck_assert_uint_eq(c->child_lifetime_s, 7200);
+	ck_assert_uint_eq(c->rekey_margin_s, 60);
+	ck_assert_uint_eq(c->rekey_fuzz_pct, 0);
+	ck_assert_uint_eq(c->life_bytes, 10u << 20);
+	ck_assert_uint_eq(c->ike_dscp, 46);
+	ck_assert_uint_eq(c->replay_window, 0);
+	ck_assert_uint_eq(c->inactivity_s, 86400);
+	conn_unref(c);
+	c = ls(ENDS "retransmit-interval=500;retransmit-timeout=60s");
+	ck_assert_uint_eq(c->retransmit_timeout_ms, 500); /* plain numbers are milliseconds here */
+	ck_assert_uint_eq(c->retransmit_tries, 7); /* 0.5 s and 7 waits, each 1.8 times as long, pass 60 s */
+	conn_unref(c);
+}
+END_TEST
+
+START_TEST(versions)
+{
+	struct conn *c = ss(ENDS "keyexchange=ike");
+
+	ck_assert_int_eq(c->version, CONN_IKE_ANY);
+	conn_unref(c);
+	c = ls(ENDS "keyexchange=ike;ikev2=insist");
+	ck_assert_int_eq(c->version, CONN_IKEV2);
+	conn_unref(c);
+	ck_assert_ptr_null(ss_conn(ENDS "keyexchange=ikev1", &told));
+	ck_assert_ptr_nonnull(strstr(told.text, "IKEv1 is not built yet"));
+	ck_assert_ptr_null(ls_conn(ENDS "ikev2=never", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ike;ikev2=no", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "ikev2=no;keyexchange=ike", &told));
+}
+END_TEST
+
+/* Every key that means something must change the digest: a reload compares nothing else. */
+START_TEST(digest_covers)
+{
+	static const char *const strongswan[] = {"ikelifetime=2h", "lifetime=2h", "margintime=1m",
+	    "rekeyfuzz=50%", "keyingtries=7", "keyexchange=ikev2", "leftid=@x", "rightid=@x",
+	    "left=192.0.2.9", "right=192.0.2.9", "leftsubnet=10.0.0.0/8", "rightsubnet=10.0.0.0/8",
+	    "leftprotoport=tcp/80", "rightprotoport=tcp", "rightsourceip=10.0.0.0/24", "leftsourceip=%config",
+	    "leftsourceip=%config6", "leftsourceip=10.1.1.1", "rightdns=10.0.0.1", "leftdns=%config",
+	    "leftcert=a.pem", "rightcert=a.pem", "leftsigkey=a.key", "leftca=\"C=CH\"", "rightca=\"C=CH\"",
+	    "authby=psk", "leftauth=ecdsa", "rightauth=ike:pubkey-sha256", "leftsendcert=never",
+	    "leftupdown=/bin/x", "lefthostaccess=yes", "leftfirewall=yes", "leftikeport=4500",
+	    "rightikeport=4500", "leftallowany=yes", "rightallowany=yes", "type=transport", "type=drop",
+	    "auto=route", "auto=start", "ike=aes128-sha256-x25519", "ike=aes128-sha256-x25519!",
+	    "esp=aes128gcm16", "ah=sha256", "aggressive=yes", "mobike=no", "rekey=no", "reauth=no",
+	    "forceencaps=yes", "installpolicy=no", "sha256_96=yes", "fragmentation=force",
+	    "closeaction=restart", "dpdaction=hold", "inactivity=1m", "ikedscp=000001", "lifebytes=1000",
+	    "lifepackets=1000", "marginbytes=10", "marginpackets=10", "mark=7", "mark_in=7", "mark_out=7",
+	    "mark=%unique", "mark=%unique-dir", "reqid=9", "replay_window=64", "dpdtimeout=9s"};
+	static const char *const libreswan[] = {"pfs=no", "esn=no", "esn=yes", "encapsulation=yes",
+	    "encap-dscp=no", "decap-dscp=yes", "nopmtudisc=yes", "mtu=1400", "metric=5", "priority=77",
+	    "dpddelay=10", "leftsourceip=10.1.1.1", "leftmodecfgclient=yes", "rightaddresspool=10.0.0.0/24",
+	    "auto=keep", "leftsubnets={10.0.0.0/8,11.0.0.0/8}", "retransmit-interval=500ms",
+	    "retransmit-timeout=10s", "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never",
+	    "leftrsasigkey=0sAQ"};
+	char keys[512];
+
+	for (int round = 0; round < 2; round++) {
+		const char *const *list = round ? libreswan : strongswan;
+		size_t n =
+		    round ? sizeof(libreswan) / sizeof(*libreswan) : sizeof(strongswan) / sizeof(*strongswan);
+		uint64_t seen[128][2];
+		struct conn *c = round ? ls(ENDS) : ss(ENDS);
+
+		memcpy(seen[n], c->digest, sizeof(seen[n]));
+		conn_unref(c);
+		c = round ? ls(ENDS) : ss(ENDS);
+		ck_assert(memcmp(seen[n], c->digest, sizeof(seen[n])) == 0);
+		conn_unref(c);
+		for (size_t i = 0; i < n; i++) {
+			snprintf(keys, sizeof(keys), ENDS "%s", list[i]);
+			c = round ? ls(keys) : ss(keys);
+			memcpy(seen[i], c->digest, sizeof(seen[i]));
+			conn_unref(c);
+			for (size_t j = 0; j < i; j++)
+				ck_assert_msg(memcmp(seen[i], seen[j], sizeof(seen[i])) != 0, "%s is like %s",
+				    list[i], list[j]);
+			ck_assert_msg(
+			    memcmp(seen[i], seen[n], sizeof(seen[i])) != 0, "%s changes nothing", list[i]);
+		}
+	}
+}
+END_TEST
+
+static void note_change(void *user, enum conf_change what, struct conn *before, struct conn *after)
+{
+	static const char letters[] = {
+	    [CONF_ADDED] = 'A', [CONF_REMOVED] = 'R', [CONF_CHANGED] = 'C', [CONF_SAME] = 'S'};
+	char *out = user;
+	size_t n = strlen(out);
+
+	snprintf(out + n, 64 - n, "%c%s ", letters[what], (after ? after : before)->name);
+}
+
+START_TEST(reload_touches_what_changed)
+{
+	static const char head[] = "config setup\n\tdialect=strongswan\n";
+	char text[512], out[64] = "";
+	struct conf *before, *after;
+
+	snprintf(text, sizeof(text), "%sconn c\n\tauto=add\nconn a\n\tauto=add\nconn b\n\tauto=add\n", head);
+	before = load_text(text, &told);
+	snprintf(text, sizeof(text),
+	    "%sconn d\n\tauto=add\nconn b\n\tauto=add\n\trekey=no\nconn a\n\tauto=add\n", head);
+	after = load_text(text, &told);
+	ck_assert_uint_eq(before->n_conns, 3);
+	ck_assert_str_eq(before->conns[0]->name, "a");
+	ck_assert_ptr_eq(conf_find(before, "b"), before->conns[1]);
+	ck_assert_ptr_null(conf_find(before, "x"));
+	conf_diff(before, after, note_change, out);
+	ck_assert_str_eq(out, "Sa Cb Rc Ad ");
+	out[0] = 0;
+	conf_diff(NULL, after, note_change, out);
+	ck_assert_str_eq(out, "Aa Ab Ad ");
+	conf_unref(before);
+	conf_unref(after);
+}
+END_TEST
+
+START_TEST(setup_is_read)
+{
+	struct conf *c =
+	    load_text("config setup\n\tdialect=strongswan\n\tuniqueids=keep\n\tcharondebug=\"ike 2\"\n"
+	              "config setup\n\tuniqueids=never\nconn a\n\tauto=add\n",
+	        &told);
+
+	ck_assert_int_eq(c->setup.unique, UNIQUE_NEVER);
+	ck_assert(c->setup.unique_set);
+	ck_assert_str_eq(c->setup.charondebug, "ike 2");
+	ck_assert_int_eq(c->conns[0]->unique, UNIQUE_NEVER);
+	conf_unref(c);
+	c = load_text("config setup\n\tdialect=libreswan\n\tuniqueids=keep\n\tnhelpers=4\n", &told);
+	ck_assert_uint_eq(c->n_errors, 1);
+	ck_assert_uint_eq(c->setup.nhelpers, 4);
+	conf_unref(c);
+	c = load_text("ca x\n\tcacert=x.pem\n\tcrluri=http://a\n\tcrluri2=http://b\n\tauto=add\nca "
+	              "%default\n\tocspuri=http://o\n"
+	              "ca y\n\tcacert=y.pem\n",
+	    &told);
+	ck_assert_uint_eq(c->n_cas, 1);
+	ck_assert_str_eq(c->cas[0].cacert, "x.pem");
+	ck_assert_uint_eq(c->cas[0].crl_uris.n, 2);
+	ck_assert_str_eq(c->cas[0].ocsp_uris.s[0], "http://o");
+	conf_unref(c);
+}
+END_TEST
+
+UNIT_TESTS(conn)
+{
+	tcase_add_test(tc, defaults_differ);
+	tcase_add_test(tc, dpd_of_each_dialect);
+	tcase_add_test(tc, sourceip_of_each_dialect);
+	tcase_add_test(tc, authentication);
+	tcase_add_test(tc, identities);
+	tcase_add_test(tc, which_side_is_ours);
+	tcase_add_test(tc, hosts);
+	tcase_add_test(tc, selectors);
+	tcase_add_test(tc, proposals);
+	tcase_add_test(tc, marks_and_numbers);
+	tcase_add_test(tc, versions);
+	tcase_add_test(tc, digest_covers);
+	tcase_add_test(tc, reload_touches_what_changed);
+	tcase_add_test(tc, setup_is_read);
+}
