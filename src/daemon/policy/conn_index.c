@@ -13,7 +13,7 @@ struct entry {
 	struct addr_range range; /* remote; not for %any */
 	struct conn *conn;
 	uint64_t width;        /* addresses in the range, fewer are better */
-	uint64_t local_width;  /* the narrowest of the local end; UINT64_MAX: %any */
+	uint64_t local_width;  /* the narrowest of the local end; WIDTH_ANY: %any */
 	struct cy_addr max_hi; /* biggest hi in the subtree */
 };
 
@@ -33,10 +33,26 @@ static bool spec_any(const struct host_spec *h)
 	return h->any || h->any_ip6 || h->defaultroute || h->dns.n || h->n_ranges == 0;
 }
 
-/* Is a allowed? *out_width: addresses in the narrowest range of h that has it, UINT64_MAX when only %any lets it in. */
+#define WIDTH_ANY UINT64_MAX
+
+/* Addresses in a range; of those with 2^64 and more, which only IPv6 has, the one with the longer common prefix is smaller. */
+static uint64_t width_of(const struct addr_range *r)
+{
+	const uint64_t huge = WIDTH_ANY - 129;
+	uint64_t n = range_count(r);
+	unsigned same = 0;
+
+	if (n < huge)
+		return n;
+	while (same < 128 && !((r->lo.ip[same / 8] ^ r->hi.ip[same / 8]) & 0x80 >> same % 8))
+		same++;
+	return huge + 128 - same;
+}
+
+/* Is a allowed? *out_width: addresses in the narrowest range of h that has it, WIDTH_ANY when only %any lets it in. */
 static bool spec_match(const struct host_spec *h, const struct cy_addr *a, uint64_t *out_width)
 {
-	uint64_t best = UINT64_MAX;
+	uint64_t best = WIDTH_ANY;
 	bool found = false;
 
 	for (size_t i = 0; i < h->n_ranges; i++) {
@@ -44,7 +60,7 @@ static bool spec_match(const struct host_spec *h, const struct cy_addr *a, uint6
 
 		if (!range_has(&h->ranges[i], a))
 			continue;
-		width = range_count(&h->ranges[i]);
+		width = width_of(&h->ranges[i]);
 		if (!found || width < best)
 			best = width;
 		found = true;
@@ -54,7 +70,7 @@ static bool spec_match(const struct host_spec *h, const struct cy_addr *a, uint6
 	/* %any6 alone is not for IPv4 */
 	if (!found && h->any_ip6 && !h->any && !h->defaultroute && !h->dns.n && a->family == AF_INET)
 		return false;
-	*out_width = found ? best : UINT64_MAX;
+	*out_width = found ? best : WIDTH_ANY;
 	return true;
 }
 
@@ -76,13 +92,13 @@ static bool add(struct entries *es, const struct entry *e)
 static bool add_conn(struct conn_index *ix, struct conn *c)
 {
 	const struct host_spec *r = &c->remote.host, *l = &c->local.host;
-	struct entry e = {.conn = c, .width = UINT64_MAX, .local_width = UINT64_MAX};
+	struct entry e = {.conn = c, .width = WIDTH_ANY, .local_width = WIDTH_ANY};
 
 	/* nothing is negotiated for these */
 	if (c->type == TYPE_PASS || c->type == TYPE_DROP || c->start == AUTO_IGNORE)
 		return true;
 	for (size_t i = 0; i < l->n_ranges; i++) {
-		uint64_t width = range_count(&l->ranges[i]);
+		uint64_t width = width_of(&l->ranges[i]);
 
 		if (width < e.local_width)
 			e.local_width = width;
@@ -91,7 +107,7 @@ static bool add_conn(struct conn_index *ix, struct conn *c)
 		return false;
 	for (size_t i = 0; i < r->n_ranges; i++) {
 		e.range = r->ranges[i];
-		e.width = range_count(&e.range);
+		e.width = width_of(&e.range);
 		if (!add(e.width == 1 ? &ix->hosts : &ix->ranges, &e))
 			return false;
 	}
@@ -215,7 +231,7 @@ static void insert(struct found *f, const struct entry *e, uint64_t local)
 		return;
 	while (at > 0) {
 		const struct conn *c = f->out[at - 1];
-		uint64_t width = UINT64_MAX, c_local = UINT64_MAX;
+		uint64_t width = WIDTH_ANY, c_local = WIDTH_ANY;
 
 		if (!spec_match(&c->remote.host, f->remote, &width) ||
 		    !spec_match(&c->local.host, f->local, &c_local))
