@@ -281,7 +281,7 @@ struct cy_pki_ops {
 	/* Name constraints and the like, which need the whole path: leaf first, anchor last. now: Unix seconds. */
 	enum cy_err (*path_check)(struct cy_cert *const *path, size_t n, int64_t now, const char **out_why);
 
-	/* A file that holds several things (PEM bundle, PKCS#12, DER): calls back for each in order. */
+	/* A file that holds several things (PEM bundle, PKCS#12, DER): calls back for each in order. user goes to all three. */
 	enum cy_err (*bundle_load)(struct cy_slice data, cy_passphrase_fn pass, void *user,
 	    void (*on_cert)(void *user, struct cy_slice der),
 	    void (*on_key)(void *user, struct cy_privkey *take), const char **out_why);

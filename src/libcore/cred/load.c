@@ -144,7 +144,7 @@ enum cy_err cred_load_privkey_file(
 struct bundle {
 	struct creds *c;
 	const struct cred_where *w;
-	const char *path;
+	const char *path, *pass;
 	bool keys;      /* take private keys too */
 	uint32_t first; /* flags of the first certificate */
 	uint32_t self_signed_ca;
@@ -153,6 +153,13 @@ struct bundle {
 	struct creds_cert *leaf;
 	enum cy_err err;
 };
+
+static int bundle_pass(void *user, char *buf, size_t cap)
+{
+	const struct bundle *b = user;
+
+	return give_pass((void *)b->pass, buf, cap);
+}
 
 static void bundle_cert(void *user, struct cy_slice der)
 {
@@ -207,8 +214,8 @@ static enum cy_err load_bundle(struct bundle *b, const char *path, const char *p
 	e = cred_read_file(path, strict, b->w, &data);
 	if (e)
 		return e;
-	e = b->c->pki->bundle_load(
-	    secret_slice(&data), give_pass, (void *)pass, bundle_cert, bundle_key, &why);
+	b->pass = pass;
+	e = b->c->pki->bundle_load(secret_slice(&data), bundle_pass, b, bundle_cert, bundle_key, &why);
 	secret_fini(&data);
 	if (!e && b->n_certs + b->n_keys == 0)
 		e = CY_E_PARSE;
@@ -293,7 +300,7 @@ static enum cy_err load_ca_file(struct creds *c, const char *path, const struct 
 
 	if (e)
 		return e;
-	e = c->pki->bundle_load(secret_slice(&data), give_pass, NULL, ca_cert, ca_key, &why);
+	e = c->pki->bundle_load(secret_slice(&data), bundle_pass, &b, ca_cert, ca_key, &why);
 	secret_fini(&data);
 	if (!e && b.n_certs == b.n_left_out) {
 		e = CY_E_PARSE;

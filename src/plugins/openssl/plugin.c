@@ -7,6 +7,7 @@
 #include <openssl/opensslv.h>
 
 #include "ossl.h"
+#include "pki.h"
 
 void ossl_provide(struct ossl *o, enum cy_kind kind, const void *ops)
 {
@@ -45,6 +46,7 @@ static enum cy_err init(const struct cy_host *host, void *self, void **out_plugi
 	ossl_x_init(o, &at);
 	ossl_ec_init(o, &at);
 	ossl_modp_init(o, &at);
+	ossl_provide(o, CY_KIND_PKI, &ossl_pki);
 	ERR_clear_error();
 	*out_plugin = o;
 	return CY_OK;
@@ -70,6 +72,7 @@ static const struct cy_feature features[] = {
     {CY_PROVIDES, "ke:ecp"},
     {CY_PROVIDES, "ke:x25519"},
     {CY_PROVIDES, "ke:x448"},
+    {CY_PROVIDES, "pki"},
     {CY_FEATURE_END, NULL},
 };
 

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* X.509 certificates (RFC 5280), decoded once into struct cy_cert_info. */
+
+#include <limits.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "ossl.h"
+#include "pki.h"
+
+#define MAX_SANS 256
+#define MAX_URIS 32
+
+struct cy_cert {
+	atomic_uint refs;
+	X509 *x;
+	struct cy_pubkey *key;
+	struct cy_cert_info info;
+	uint8_t *der;
+	char *subject, *issuer;
+	GENERAL_NAMES *names; /* what sans point into */
+	struct cy_san *sans;
+	char *crl_uris[MAX_URIS], *ocsp_uris[MAX_URIS];
+};
+
+static void cert_free(struct cy_cert *c)
+{
+	ossl_pubkey_unref(c->key);
+	X509_free(c->x);
+	GENERAL_NAMES_free(c->names);
+	free(c->sans);
+	free(c->subject);
+	free(c->issuer);
+	free(c->der);
+	for (size_t i = 0; i < MAX_URIS; i++) {
+		free(c->crl_uris[i]);
+		free(c->ocsp_uris[i]);
+	}
+	free(c);
+}
+
+static struct cy_slice string_slice(const ASN1_STRING *s)
+{
+	return s ? cy_slice(ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s)) : cy_slice(NULL, 0);
+}
+
+static bool name_slice(const X509_NAME *name, struct cy_slice *out)
+{
+	const uint8_t *p;
+	size_t n;
+
+	if (X509_NAME_get0_der(name, &p, &n) != 1)
+		return false;
+	*out = cy_slice(p, n);
+	return true;
+}
+
+/* Text of a GeneralName. With a NUL in it, it would be another name for those who stop there: not a name at all. */
+static bool is_text(const ASN1_STRING *s)
+{
+	struct cy_slice t = string_slice(s);
+
+	for (size_t i = 0; i < t.n; i++)
+		if (t.p[i] < 0x20 || t.p[i] >= 0x7f)
+			return false;
+	return t.n > 0;
+}
+
+static bool san_of(const GENERAL_NAME *g, struct cy_san *out)
+{
+	switch (g->type) {
+	case GEN_DNS:
+		*out = (struct cy_san){CY_SAN_DNS, string_slice(g->d.dNSName)};
+		return is_text(g->d.dNSName);
+	case GEN_EMAIL:
+		*out = (struct cy_san){CY_SAN_EMAIL, string_slice(g->d.rfc822Name)};
+		return is_text(g->d.rfc822Name);
+	case GEN_URI:
+		*out = (struct cy_san){CY_SAN_URI, string_slice(g->d.uniformResourceIdentifier)};
+		return is_text(g->d.uniformResourceIdentifier);
+	case GEN_IPADD:
+		*out = (struct cy_san){CY_SAN_IP, string_slice(g->d.iPAddress)};
+		return out->value.n == 4 || out->value.n == 16;
+	case GEN_DIRNAME:
+		out->type = CY_SAN_DN;
+		return name_slice(g->d.directoryName, &out->value);
+	default:
+		return false;
+	}
+}
+
+/* *out NULL: no such extension. False: it is there, but malformed or twice (RFC 5280, 4.2). */
+static bool get_ext(const X509 *x, int nid, void **out)
+{
+	int critical;
+
+	*out = X509_get_ext_d2i(x, nid, &critical, NULL);
+	return *out || critical == -1;
+}
+
+static bool read_sans(struct cy_cert *c)
+{
+	void *names;
+	int n;
+
+	if (!get_ext(c->x, NID_subject_alt_name, &names))
+		return false;
+	c->names = names;
+	n = c->names ? sk_GENERAL_NAME_num(c->names) : 0;
+	if (n <= 0)
+		return true;
+	if (n > MAX_SANS)
+		return false;
+	c->sans = calloc((size_t)n, sizeof(*c->sans));
+	if (!c->sans)
+		return false;
+	for (int i = 0; i < n; i++)
+		if (san_of(sk_GENERAL_NAME_value(c->names, i), &c->sans[c->info.n_sans]))
+			c->info.n_sans++;
+	c->info.sans = c->sans;
+	return true;
+}
+
+static bool add_uri(char **uris, size_t *n, const GENERAL_NAME *g)
+{
+	struct cy_slice t;
+
+	if (g->type != GEN_URI || !is_text(g->d.uniformResourceIdentifier) || *n == MAX_URIS)
+		return true;
+	t = string_slice(g->d.uniformResourceIdentifier);
+	uris[*n] = strndup((const char *)t.p, t.n);
+	return uris[*n] && ++*n;
+}
+
+static bool read_crl_uris(struct cy_cert *c)
+{
+	CRL_DIST_POINTS *points;
+	void *ext;
+	bool ok = get_ext(c->x, NID_crl_distribution_points, &ext);
+
+	points = ext;
+	for (int i = 0; points && ok && i < sk_DIST_POINT_num(points); i++) {
+		const DIST_POINT *p = sk_DIST_POINT_value(points, i);
+
+		if (!p->distpoint || p->distpoint->type != 0)
+			continue;
+		for (int k = 0; ok && k < sk_GENERAL_NAME_num(p->distpoint->name.fullname); k++)
+			ok = add_uri(c->crl_uris, &c->info.n_crl_uris,
+			    sk_GENERAL_NAME_value(p->distpoint->name.fullname, k));
+	}
+	CRL_DIST_POINTS_free(points);
+	c->info.crl_uris = (const char *const *)c->crl_uris;
+	return ok;
+}
+
+static bool read_ocsp_uris(struct cy_cert *c)
+{
+	AUTHORITY_INFO_ACCESS *access;
+	void *ext;
+	bool ok = get_ext(c->x, NID_info_access, &ext);
+
+	access = ext;
+	for (int i = 0; access && ok && i < sk_ACCESS_DESCRIPTION_num(access); i++) {
+		const ACCESS_DESCRIPTION *a = sk_ACCESS_DESCRIPTION_value(access, i);
+
+		if (OBJ_obj2nid(a->method) == NID_ad_OCSP)
+			ok = add_uri(c->ocsp_uris, &c->info.n_ocsp_uris, a->location);
+	}
+	AUTHORITY_INFO_ACCESS_free(access);
+	c->info.ocsp_uris = (const char *const *)c->ocsp_uris;
+	return ok;
+}
+
+static bool read_eku(struct cy_cert *c)
+{
+	static const struct {
+		const char *oid;
+		uint32_t flag;
+	} purposes[] = {
+	    {"1.3.6.1.5.5.7.3.1", CY_CERT_EKU_SERVER_AUTH},
+	    {"1.3.6.1.5.5.7.3.2", CY_CERT_EKU_CLIENT_AUTH},
+	    {"1.3.6.1.5.5.7.3.17", CY_CERT_EKU_IPSEC_IKE},
+	    {"1.3.6.1.5.5.8.2.2", CY_CERT_EKU_IKE_INTERMEDIATE},
+	    {"2.5.29.37.0", CY_CERT_EKU_ANY},
+	};
+	EXTENDED_KEY_USAGE *eku;
+	void *ext;
+
+	if (!get_ext(c->x, NID_ext_key_usage, &ext))
+		return false;
+	eku = ext;
+	if (!eku)
+		return true;
+	c->info.flags |= CY_CERT_EKU_PRESENT;
+	for (int i = 0; i < sk_ASN1_OBJECT_num(eku); i++) {
+		char oid[64];
+
+		(void)OBJ_obj2txt(oid, sizeof(oid), sk_ASN1_OBJECT_value(eku, i), 1);
+		for (size_t k = 0; k < ARRAY_LEN(purposes); k++)
+			if (strcmp(oid, purposes[k].oid) == 0)
+				c->info.flags |= purposes[k].flag;
+	}
+	EXTENDED_KEY_USAGE_free(eku);
+	return true;
+}
+
+static bool read_flags(struct cy_cert *c)
+{
+	uint32_t has = X509_get_extension_flags(c->x);
+	uint32_t usage = X509_get_key_usage(c->x);
+
+	/* EXFLAG_INVALID: some extension could not be decoded, or contradicts another */
+	if (has & EXFLAG_INVALID)
+		return false;
+	if (has & EXFLAG_CA)
+		c->info.flags |= CY_CERT_CA;
+	if (has & EXFLAG_KUSAGE) {
+		c->info.flags |= CY_CERT_KU_PRESENT;
+		if (usage & KU_DIGITAL_SIGNATURE)
+			c->info.flags |= CY_CERT_KU_DIGITAL_SIG;
+		if (usage & KU_NON_REPUDIATION)
+			c->info.flags |= CY_CERT_KU_NON_REPUDIATION;
+		if (usage & KU_KEY_CERT_SIGN)
+			c->info.flags |= CY_CERT_KU_CERT_SIGN;
+	}
+	if (X509_self_signed(c->x, 1) == 1)
+		c->info.flags |= CY_CERT_SELF_SIGNED;
+	c->info.path_len = has & EXFLAG_CA ? (int)X509_get_pathlen(c->x) : -1;
+	return read_eku(c);
+}
+
+static bool read_time(const ASN1_TIME *t, int64_t *out)
+{
+	struct tm tm;
+
+	if (ASN1_TIME_to_tm(t, &tm) != 1)
+		return false;
+	*out = timegm(&tm);
+	return true;
+}
+
+static enum cy_err read_key(struct cy_cert *c, const char **out_why)
+{
+	uint8_t *spki = NULL;
+	int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c->x), &spki);
+	enum cy_err err;
+
+	if (n <= 0)
+		return ossl_fail(CY_E_PARSE, out_why, "its public key is malformed");
+	err = ossl_pubkey_of_spki(cy_slice(spki, (size_t)n), &c->key, out_why);
+	OPENSSL_free(spki);
+	if (err != CY_OK)
+		return err;
+	c->info.spki = ossl_pubkey_spki(c->key);
+	c->info.key = *ossl_pubkey_info(c->key);
+	return CY_OK;
+}
+
+static enum cy_err read_all(struct cy_cert *c, const char **out_why)
+{
+	enum cy_err err = read_key(c, out_why);
+
+	if (err != CY_OK)
+		return err;
+	if (!read_time(X509_get0_notBefore(c->x), &c->info.not_before) ||
+	    !read_time(X509_get0_notAfter(c->x), &c->info.not_after))
+		return ossl_fail(CY_E_PARSE, out_why, "its validity is malformed");
+	if (!read_flags(c) || !read_sans(c) || !read_crl_uris(c) || !read_ocsp_uris(c))
+		return ossl_fail(CY_E_PARSE, out_why, "one of its extensions is malformed");
+	if (!name_slice(X509_get_subject_name(c->x), &c->info.subject_der) ||
+	    !name_slice(X509_get_issuer_name(c->x), &c->info.issuer_der))
+		return ossl_fail(CY_E_PARSE, out_why, "its names are malformed");
+	c->info.serial = string_slice(X509_get0_serialNumber(c->x));
+	c->info.subject_keyid = string_slice(X509_get0_subject_key_id(c->x));
+	c->info.authority_keyid = string_slice(X509_get0_authority_key_id(c->x));
+	c->subject = ossl_name_text(X509_get_subject_name(c->x));
+	c->issuer = ossl_name_text(X509_get_issuer_name(c->x));
+	if (!c->subject || !c->issuer)
+		return CY_E_NOMEM;
+	c->info.subject = c->subject;
+	c->info.issuer = c->issuer;
+	return CY_OK;
+}
+
+enum cy_err ossl_cert_load(struct cy_slice der, struct cy_cert **out, const char **out_why)
+{
+	struct cy_cert *c;
+	const uint8_t *p = der.p;
+	enum cy_err err;
+
+	if (der.n == 0 || der.n > INT_MAX)
+		return ossl_fail(CY_E_PARSE, out_why, "it is empty");
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return CY_E_NOMEM;
+	atomic_init(&c->refs, 1);
+	c->x = d2i_X509(NULL, &p, (long)der.n);
+	c->der = malloc(der.n);
+	if (!c->x || p != der.p + der.n) {
+		err = ossl_fail(CY_E_PARSE, out_why, "it is not an X.509 certificate in DER");
+	} else if (!c->der) {
+		err = CY_E_NOMEM;
+	} else {
+		memcpy(c->der, der.p, der.n);
+		c->info.der = cy_slice(c->der, der.n);
+		err = read_all(c, out_why);
+	}
+	if (err == CY_OK)
+		*out = c;
+	else
+		cert_free(c);
+	ERR_clear_error();
+	return err;
+}
+
+struct cy_cert *ossl_cert_ref(struct cy_cert *cert)
+{
+	atomic_fetch_add_explicit(&cert->refs, 1, memory_order_relaxed);
+	return cert;
+}
+
+void ossl_cert_unref(struct cy_cert *cert)
+{
+	if (cert && atomic_fetch_sub_explicit(&cert->refs, 1, memory_order_acq_rel) == 1)
+		cert_free(cert);
+}
+
+const struct cy_cert_info *ossl_cert_info(const struct cy_cert *cert)
+{
+	return &cert->info;
+}
+
+struct cy_pubkey *ossl_cert_pubkey(struct cy_cert *cert)
+{
+	return cert->key;
+}
+
+enum cy_err ossl_cert_signed_by(struct cy_cert *cert, struct cy_cert *issuer)
+{
+	int hash = NID_undef, bits;
+	bool ok;
+
+	/* whoever finds two contents with one MD5 can have his own CA: such a signature says nothing */
+	ok = X509_get_signature_info(cert->x, &hash, NULL, &bits, NULL) == 1 && hash != NID_md5 &&
+	    hash != NID_md4 && hash != NID_md2 && X509_verify(cert->x, issuer->key->pkey) == 1;
+	ERR_clear_error();
+	return ok ? CY_OK : CY_E_AUTH;
+}
+
+/*
+ * All of RFC 5280, 6.1 over the given path and nothing else: name constraints, policies, critical extensions that are not
+ * known. The last certificate is trusted whether it is self-signed or not.
+ */
+enum cy_err ossl_path_check(struct cy_cert *const *path, size_t n, int64_t now, const char **out_why)
+{
+	X509_STORE *store = X509_STORE_new();
+	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	STACK_OF(X509) *between = sk_X509_new_null();
+	enum cy_err err = CY_E_NOMEM;
+
+	if (n == 0) {
+		err = ossl_fail(CY_E_INVAL, out_why, "there is no certificate");
+		goto out;
+	}
+	if (!store || !ctx || !between || X509_STORE_add_cert(store, path[n - 1]->x) != 1)
+		goto out;
+	for (size_t i = 1; i + 1 < n; i++)
+		if (sk_X509_push(between, path[i]->x) == 0)
+			goto out;
+	if (X509_STORE_CTX_init(ctx, store, path[0]->x, between) != 1)
+		goto out;
+	X509_STORE_CTX_set_time(ctx, 0, (time_t)now);
+	X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_POLICY_CHECK);
+	if (X509_verify_cert(ctx) == 1)
+		err = CY_OK;
+	else
+		err = ossl_fail(
+		    CY_E_AUTH, out_why, X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+out:
+	sk_X509_free(between);
+	X509_STORE_CTX_free(ctx);
+	X509_STORE_free(store);
+	ERR_clear_error();
+	return err;
+}
