@@ -143,7 +143,8 @@ static void client_line(struct client *cl, const char *line, size_t n)
 	} else if (!cmd) {
 		const char *near = command_nearest(name);
 
-		snprintf(text, sizeof(text), "unknown command%s%s", near ? ": did you mean " : "", near ? near : "");
+		snprintf(text, sizeof(text), "unknown command%s%s", near ? ": did you mean " : "",
+		    near ? near : "");
 		client_complain(cl, id_text, "unknown-command", text);
 	} else {
 		request_start(cl, args, id_text, cmd);

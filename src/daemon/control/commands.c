@@ -67,8 +67,8 @@ struct conn *request_conn(struct request *r, struct config **out_config)
 			names[i] = c->conf->conns[i]->name;
 		if (names)
 			near = name_nearest(names, name);
-		request_fail(r, "not-found", "there is no connection %s%s%s%s", name, near ? " (did you mean " : "",
-		    near ? near : "", near ? "?)" : "");
+		request_fail(r, "not-found", "there is no connection %s%s%s%s", name,
+		    near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 		free(names);
 		config_unref(c);
 		return NULL;

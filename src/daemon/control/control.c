@@ -384,8 +384,7 @@ void control_free(struct control *c)
 
 void control_read_stats(struct control *c, struct control_stats *out)
 {
-	*out = (struct control_stats){
-	    .accepted = __atomic_load_n(&c->stats.accepted, __ATOMIC_RELAXED),
+	*out = (struct control_stats){.accepted = __atomic_load_n(&c->stats.accepted, __ATOMIC_RELAXED),
 	    .refused = __atomic_load_n(&c->stats.refused, __ATOMIC_RELAXED),
 	    .closed = __atomic_load_n(&c->stats.closed, __ATOMIC_RELAXED),
 	    .dropped_unread = __atomic_load_n(&c->stats.dropped_unread, __ATOMIC_RELAXED),

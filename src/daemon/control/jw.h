@@ -26,6 +26,6 @@ void jw_u64(struct jw *w, const char *key, uint64_t v);
 void jw_i64(struct jw *w, const char *key, int64_t v);
 void jw_bool(struct jw *w, const char *key, bool v);
 void jw_raw(struct jw *w, const char *key, const char *json); /* JSON text as it is */
-void jw_end_line(struct jw *w);                                /* a newline: the next value starts afresh */
+void jw_end_line(struct jw *w);                               /* a newline: the next value starts afresh */
 
 #endif

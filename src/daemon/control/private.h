@@ -16,13 +16,13 @@
 #include "libcore/base/err.h"
 #include "libcore/base/list.h"
 
-#define CONTROL_PROTOCOL   1
-#define LINE_MAX_BYTES     65536u /* of a request */
-#define REQUESTS_MAX       16     /* under way for one client */
-#define OUT_LOW            65536u /* a listing goes on when less is waiting */
-#define OUT_DEFAULT        (4u << 20)
-#define CLIENTS_DEFAULT    64
-#define STALL_DEFAULT      (10 * NS_PER_S)
+#define CONTROL_PROTOCOL 1
+#define LINE_MAX_BYTES   65536u /* of a request */
+#define REQUESTS_MAX     16     /* under way for one client */
+#define OUT_LOW          65536u /* a listing goes on when less is waiting */
+#define OUT_DEFAULT      (4u << 20)
+#define CLIENTS_DEFAULT  64
+#define STALL_DEFAULT    (10 * NS_PER_S)
 
 /* Something for the control thread to do; embedded, owned by the poster until fn is called, which may free it. */
 struct post {
@@ -31,18 +31,19 @@ struct post {
 };
 
 struct command;
+struct conn;
 
 struct client {
 	struct list node;
 	struct control *control;
 	int fd;
-	bool closing;          /* to be freed at the end of the round */
-	bool eof;              /* it sends nothing more; closed when it has all its answers */
-	bool skip_line;        /* the rest of an oversized line is thrown away */
-	uint32_t events;       /* what epoll watches */
-	char *in;              /* LINE_MAX_BYTES + 1 */
+	bool closing;    /* to be freed at the end of the round */
+	bool eof;        /* it sends nothing more; closed when it has all its answers */
+	bool skip_line;  /* the rest of an oversized line is thrown away */
+	uint32_t events; /* what epoll watches */
+	char *in;        /* LINE_MAX_BYTES + 1 */
 	size_t n_in;
-	char *out;             /* waiting bytes are [out_at, n_out) */
+	char *out; /* waiting bytes are [out_at, n_out) */
 	size_t out_at, n_out, out_cap;
 	uint64_t out_since_ns; /* when the client last took something, or the first byte began to wait */
 	struct list requests;
@@ -104,7 +105,7 @@ void request_progress(struct request *r, const char *text);
 void request_done(struct request *r);
 void request_fail(struct request *r, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-const char *request_code(enum cy_err e); /* the protocol's word for it */
+const char *request_code(enum cy_err e);                           /* the protocol's word for it */
 const char *request_arg(const struct request *r, const char *key); /* a string argument, NULL none */
 bool request_flag(const struct request *r, const char *key);
 int64_t request_int(const struct request *r, const char *key, int64_t fallback);
@@ -157,9 +158,12 @@ void cmd_stats(struct request *r);
 void cmd_stop(struct request *r);
 void cmd_version(struct request *r);
 
-/* daemon.c: what does not belong to one SA */
+/* The connection that "name" says, with the config that holds it; NULL: the request has failed. */
+struct conn *request_conn(struct request *r, struct config **out_config);
+/* daemon.c: what does not belong to one SA, members of an open object */
 void write_daemon(struct control *c, struct jw *w, bool all);
-/* sas.c: IKE_SAs and CHILD_SAs in chunks; done(r) when all shards have been visited */
-enum cy_err list_sas(struct request *r, bool all, const char *name, void (*done)(struct request *r));
+void write_conn(struct jw *w, const struct conn *conn);
+/* sas.c: IKE_SAs and CHILD_SAs in chunks; done(r) when all shards have been visited. name NULL: all. */
+enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r));
 
 #endif

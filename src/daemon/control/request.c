@@ -178,12 +178,11 @@ void request_start(struct client *cl, json_t *args, char *id, const struct comma
 	r->args = args;
 	list_push(&cl->requests, &r->node);
 	cl->n_requests++;
-	client_client_set_events(cl);
+	client_set_events(cl);
 	request_ref(r); /* the command may finish it */
 	cmd->run(r);
 	request_unref(r);
 }
-
 
 /* --- an answer that is there as a whole -------------------------------------------------------------------------------- */
 

@@ -101,7 +101,7 @@ void cmd_up(struct request *r)
 
 /* --- down ------------------------------------------------------------------------------------------------------------------ */
 
-#define DOWN_TICKS 100 /* 10 s */
+#define DOWN_TICKS 100 /* of TICK_NS: 10 s */
 
 /* The request counts what still is there until nothing is, or it has waited long enough. */
 struct down {
@@ -109,6 +109,7 @@ struct down {
 	struct request *r;
 	struct control *c;
 	char what[160];
+	uint64_t max_ike_id, max_child_id; /* what comes up again meanwhile does not count */
 	uint32_t found, left;
 	unsigned int ticks;
 	bool told, asking;
@@ -154,7 +155,7 @@ static void ask(struct request *r)
 	d->asking = true;
 	request_ref(r);
 	d->post.fn = count_back;
-	sa_count_matching(d->c->d, d->what, counted, d);
+	sa_count_named(d->c->d, d->what, d->max_ike_id, d->max_child_id, counted, d);
 }
 
 static void down_tick(struct request *r)
@@ -194,6 +195,7 @@ static void terminated(void *user, uint32_t n)
 void cmd_down(struct request *r)
 {
 	const char *name = request_arg(r, "name");
+	struct sa_manager *sas = r->control->d->sas;
 	struct down *d;
 
 	if (!name || !*name) {
@@ -210,10 +212,13 @@ void cmd_down(struct request *r)
 		return;
 	}
 	snprintf(d->what, sizeof(d->what), "%s", name);
-	d->r = request_ref(r); /* the one the first post gives back; also kept as the address of the state's owner */
+	d->r = request_ref(
+	    r); /* the one the first post gives back; also kept as the address of the state's owner */
 	d->c = r->control;
 	d->post.fn = terminated_back;
 	r->state = d;
 	r->state_free = down_free;
+	d->max_ike_id = __atomic_load_n(&sas->next_ike_id, __ATOMIC_RELAXED);
+	d->max_child_id = __atomic_load_n(&sas->next_child_id, __ATOMIC_RELAXED);
 	sa_terminate(r->control->d, d->what, terminated, d);
 }

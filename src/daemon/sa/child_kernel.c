@@ -17,6 +17,11 @@ static struct cy_kernel_sa_id sa_id(
 	    .if_id = in ? c->conn->if_id_in : c->conn->if_id_out};
 }
 
+struct cy_kernel_sa_id child_kernel_id(const struct child_sa *c, bool in)
+{
+	return sa_id(c, in, &c->sa->local, &c->sa->remote);
+}
+
 static void add_sa(struct knl_req *r, const struct child_sa *c, bool in)
 {
 	struct knl_step *s = knl_req_add(r, KNL_SA_ADD);

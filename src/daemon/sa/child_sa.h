@@ -82,6 +82,8 @@ struct child_sa *child_by_spi_out(struct ike_sa *sa, uint32_t spi);
 void child_expire(struct child_sa *c, bool hard); /* from the kernel or a timer */
 void child_moved(struct child_sa *c, struct cy_addr old_local,
     struct cy_addr old_remote); /* the IKE_SA has new addresses */
+/* How the data plane calls it: for KNL_SA_QUERY. */
+struct cy_kernel_sa_id child_kernel_id(const struct child_sa *c, bool in);
 const char *child_describe(
     const struct child_sa *c, char *out, size_t cap); /* "10.1.0.0/16 === 10.2.0.0/16" */
 

@@ -356,6 +356,9 @@ struct termination {
 	struct daemon *d;
 	char name[128];
 	uint64_t ike_id, child_id;
+	bool children_only;                /* "NAME{}" */
+	bool count_only;                   /* close nothing */
+	uint64_t max_ike_id, max_child_id; /* what is younger came later and is not meant */
 	uint32_t found;
 	void (*done)(void *user, uint32_t n);
 	void *user;
@@ -382,9 +385,11 @@ static bool terminate_children(struct ike_sa *sa, struct termination *t)
 	list_foreach_safe (n, tmp, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
-		if (t->child_id ? c->id == t->child_id : strcmp(c->conn->name, t->name) == 0) {
+		if (c->id <= t->max_child_id &&
+		    (t->child_id ? c->id == t->child_id : strcmp(c->conn->name, t->name) == 0)) {
 			hits++;
-			delete_child(sa, c);
+			if (!t->count_only)
+				delete_child(sa, c);
 		}
 	}
 	__atomic_fetch_add(&t->found, hits, __ATOMIC_RELAXED);
@@ -399,13 +404,16 @@ static void terminate_shard(struct sa_shard *s, void *user)
 	struct ike_sa *sa;
 
 	while ((sa = slab_next(&s->slab, &pos, &h))) {
-		if (t->child_id) {
+		if (t->child_id || t->children_only) {
 			terminate_children(sa, t);
 			continue;
 		}
+		if (sa->id > t->max_ike_id)
+			continue;
 		if (t->ike_id ? sa->id == t->ike_id : sa->conn && strcmp(sa->conn->name, t->name) == 0) {
 			__atomic_fetch_add(&t->found, 1, __ATOMIC_RELAXED);
-			ike_sa_close(sa, "closed by the administrator");
+			if (!t->count_only)
+				ike_sa_close(sa, "closed by the administrator");
 		} else if (!t->ike_id) {
 			terminate_children(sa, t);
 		}
@@ -421,7 +429,8 @@ static void terminate_done(void *user)
 	free(t);
 }
 
-void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, uint32_t n), void *user)
+static void for_each_named(struct daemon *d, const char *what, bool count_only, uint64_t max_ike_id,
+    uint64_t max_child_id, void (*done)(void *user, uint32_t n), void *user)
 {
 	struct termination *t = calloc(1, sizeof(*t));
 	size_t n = strcspn(what, "[{");
@@ -437,9 +446,24 @@ void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, u
 		t->ike_id = strtoull(what + n + 1, NULL, 10);
 	else if (what[n] == '{')
 		t->child_id = strtoull(what + n + 1, NULL, 10);
+	t->children_only = what[n] == '{';
+	t->count_only = count_only;
+	t->max_ike_id = max_ike_id;
+	t->max_child_id = max_child_id;
 	t->d = d;
 	t->done = done;
 	t->user = user;
 	if (sa_each_shard(d->sas, PRIO_CRITICAL, terminate_shard, terminate_done, t))
 		terminate_done(t);
+}
+
+void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, uint32_t n), void *user)
+{
+	for_each_named(d, what, false, UINT64_MAX, UINT64_MAX, done, user);
+}
+
+void sa_count_named(struct daemon *d, const char *what, uint64_t max_ike_id, uint64_t max_child_id,
+    void (*done)(void *user, uint32_t n), void *user)
+{
+	for_each_named(d, what, true, max_ike_id, max_child_id, done, user);
 }

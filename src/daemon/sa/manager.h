@@ -81,8 +81,11 @@ void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, ui
     const struct cy_ts *acq_src, const struct cy_ts *acq_dst);
 /* The same on the SA's worker, to replace `old` by reauthentication (make before break). */
 void sa_reauthenticate(struct ike_sa *old);
-/* Close by connection name ("NAME", "NAME[ike id]", "NAME{child id}"); done gets how many were found. */
+/* Close by connection name ("NAME", "NAME[ike id]", "NAME{child id}", "NAME{}": its CHILD_SAs); done gets how many were found. */
 void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, uint32_t n), void *user);
+/* How many of them are there, among those with numbers up to these? */
+void sa_count_named(struct daemon *d, const char *what, uint64_t max_ike_id, uint64_t max_child_id,
+    void (*done)(void *user, uint32_t n), void *user);
 /* Delete it with a message when it is established, at once when not. */
 void ike_sa_close(struct ike_sa *sa, const char *why);
 
