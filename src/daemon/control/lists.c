@@ -90,11 +90,28 @@ static void write_sans(struct jw *w, const struct cy_cert_info *i)
 
 	jw_arr(w, "sans");
 	for (size_t k = 0; k < i->n_sans; k++) {
-		struct ident id = {.type = i->sans[k].type,
-		    .n = (uint16_t)i->sans[k].value.n,
-		    .p = (uint8_t *)i->sans[k].value.p};
+		struct cy_slice v = i->sans[k].value;
+		/* borrows, only read */
+		struct ident id = {.n = (uint16_t)v.n, .p = (uint8_t *)v.p};
 
-		jw_str(w, NULL, ident_str(&id, text)); /* borrows, only read */
+		switch (i->sans[k].type) {
+		case CY_SAN_DNS:
+		case CY_SAN_URI:
+			id.type = ID_FQDN;
+			break;
+		case CY_SAN_EMAIL:
+			id.type = ID_RFC822_ADDR;
+			break;
+		case CY_SAN_IP:
+			id.type = v.n == 4 ? ID_IPV4_ADDR : ID_IPV6_ADDR;
+			break;
+		case CY_SAN_DN:
+			id.type = ID_DER_ASN1_DN;
+			break;
+		default:
+			continue;
+		}
+		jw_str(w, NULL, ident_str(&id, text));
 	}
 	jw_arr_end(w);
 }

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status and statusall for people, in the manner of charon's. */
+#include <string.h>
+#include <time.h>
+
+#include "ipsec/ipsec.h"
+
+static char last_list[32];
+static int64_t n_sas, n_half_open;
+
+static json_t *member(json_t *o, const char *key)
+{
+	return json_object_get(o, key);
+}
+
+static int64_t nth(const json_t *array, size_t i)
+{
+	return json_integer_value(json_array_get(array, i));
+}
+
+/* Counters that are not zero, "name=1 other=2"; skip names what is printed elsewhere. */
+static void print_counters(const char *title, json_t *o)
+{
+	const char *name;
+	json_t *v;
+	int n = 0;
+
+	json_object_foreach(o, name, v)
+	{
+		if (!json_is_integer(v) || !json_integer_value(v))
+			continue;
+		if (!n++)
+			printf("  %s:", title);
+		printf("%s %s %lld", n > 1 ? "," : "", name, (long long)json_integer_value(v));
+	}
+	if (n)
+		putchar('\n');
+}
+
+/* --- the daemon ------------------------------------------------------------------------------------------------------------- */
+
+static void print_workers(json_t *w)
+{
+	json_t *working = member(w, "working"), *queued = member(w, "queued"), *p;
+	size_t i;
+
+	printf("  worker threads: %lld of %lld idle, %lld/%lld/%lld/%lld working, job queue: "
+	       "%lld/%lld/%lld/%lld, "
+	       "scheduled: %lld\n",
+	    (long long)get_int(w, "idle"), (long long)get_int(w, "total"), (long long)nth(working, 0),
+	    (long long)nth(working, 1), (long long)nth(working, 2), (long long)nth(working, 3),
+	    (long long)nth(queued, 0), (long long)nth(queued, 1), (long long)nth(queued, 2),
+	    (long long)nth(queued, 3), (long long)get_int(w, "scheduled"));
+	if (get_int(w, "stuck_ms") > 100)
+		printf("  a worker has been in one step for %lld ms\n", (long long)get_int(w, "stuck_ms"));
+	json_array_foreach(member(w, "latency"), i, p) if (get_int(p, "jobs"))
+	    printf("  job latency %s: p50 %lld us, p99 %lld us, max %lld us, %lld jobs\n",
+	        get_str(p, "priority"), (long long)get_int(p, "p50_us"), (long long)get_int(p, "p99_us"),
+	        (long long)get_int(p, "max_us"), (long long)get_int(p, "jobs"));
+	if (has(w, "max_step_us"))
+		printf("  longest step of a worker: %lld us (%s), steps over 10 ms: %lld\n",
+		    (long long)get_int(w, "max_step_us"), get_str(w, "max_step_kind"),
+		    (long long)get_int(w, "slow_steps"));
+}
+
+static void print_plugins(json_t *plugins)
+{
+	json_t *p;
+	size_t i;
+
+	printf("  loaded plugins:");
+	json_array_foreach(plugins, i, p) if (strcmp(get_str(p, "state"), "loaded") == 0)
+	    printf(" %s", get_str(p, "name"));
+	putchar('\n');
+	json_array_foreach(plugins, i, p)
+	{
+		json_t *l = member(p, "listener");
+
+		if (strcmp(get_str(p, "state"), "loaded") != 0)
+			printf("  plugin %s: %s\n", get_str(p, "name"), get_str(p, "state"));
+		if (has(p, "running_ms"))
+			printf("  plugin %s: a callback has been running for %lld ms\n", get_str(p, "name"),
+			    (long long)get_int(p, "running_ms"));
+		if (l)
+			printf("  listener %s: %lld delivered, %lld missed, %lld queued, longest %lld us\n",
+			    get_str(p, "name"), (long long)get_int(l, "delivered"),
+			    (long long)get_int(l, "missed"), (long long)get_int(l, "queued"),
+			    (long long)get_int(l, "max_us"));
+	}
+}
+
+static void print_pool(json_t *pool)
+{
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(pool, i, p)
+	    printf("  pool %s: %lld runs, %lld running, %lld queued, p50 %lld us, p99 %lld us, max %lld us\n",
+	        get_str(p, "owner"), (long long)get_int(p, "runs"), (long long)get_int(p, "running"),
+	        (long long)get_int(p, "queued"), (long long)get_int(p, "p50_us"),
+	        (long long)get_int(p, "p99_us"), (long long)get_int(p, "max_us"));
+}
+
+static void print_sockets(json_t *sockets)
+{
+	char in[64], out[64];
+	json_t *s;
+	size_t i;
+
+	json_array_foreach(sockets, i, s)
+	    printf("  socket %s port %lld: %lld in (%s), %lld out (%s), receive queue %lld of %lld bytes, "
+	           "dropped by the kernel: %lld\n",
+	        get_str(s, "family"), (long long)get_int(s, "port"), (long long)get_int(s, "rx_datagrams"),
+	        text_bytes((uint64_t)get_int(s, "rx_bytes"), in), (long long)get_int(s, "tx_datagrams"),
+	        text_bytes((uint64_t)get_int(s, "tx_bytes"), out), (long long)get_int(s, "rx_queue"),
+	        (long long)get_int(s, "rx_buffer"), (long long)get_int(s, "kernel_drops"));
+}
+
+static void print_kernel(json_t *k)
+{
+	printf("  data plane: %s", get_str(k, "name"));
+	if (has(k, "requests"))
+		printf(", %lld requests, %lld failed, %lld queued, longest %lld us, %lld policies",
+		    (long long)get_int(k, "requests"), (long long)get_int(k, "failures"),
+		    (long long)get_int(k, "queued"), (long long)get_int(k, "max_us"),
+		    (long long)get_int(k, "policies"));
+	if (get_int(k, "running_ms") > 1000)
+		printf(", in one request for %lld ms", (long long)get_int(k, "running_ms"));
+	putchar('\n');
+	print_counters("data plane errors", member(k, "errors"));
+}
+
+static void print_all(json_t *d)
+{
+	char up[64], since[32] = "", a[64], b[64];
+	time_t t = (time_t)get_int(d, "started");
+	json_t *m = member(d, "memory"), *v;
+	struct tm tm;
+	size_t i;
+
+	if (localtime_r(&t, &tm))
+		strftime(since, sizeof(since), "%b %d %T %Y", &tm);
+	printf("Status of IKE daemon (cygnet %s):\n", get_str(d, "version"));
+	printf("  uptime: %s, since %s, process %lld\n", text_duration(get_int(d, "uptime"), up), since,
+	    (long long)get_int(d, "pid"));
+	printf("  memory: %s resident, heap %s used", text_bytes((uint64_t)get_int(m, "resident"), a),
+	    text_bytes((uint64_t)get_int(m, "heap_used"), b));
+	printf(" of %s\n", text_bytes((uint64_t)get_int(m, "heap"), a));
+	print_workers(member(d, "workers"));
+	print_plugins(member(d, "plugins"));
+	print_kernel(member(d, "kernel"));
+	print_pool(member(d, "pool"));
+	print_counters("helper processes", member(d, "helpers"));
+	print_counters("IKE_SAs", member(d, "sas"));
+	print_counters("network", member(d, "net"));
+	print_sockets(member(d, "sockets"));
+	print_counters("control", member(d, "control"));
+	if (get_int(d, "log_dropped"))
+		printf("  log: %lld lines lost\n", (long long)get_int(d, "log_dropped"));
+	puts("Listening IP addresses:");
+	json_array_foreach(member(d, "listening"), i, v) printf("  %s\n", json_string_value(v));
+}
+
+void status_print_data(void *user, json_t *d)
+{
+	json_t *sas = member(d, "sas");
+
+	(void)user;
+	n_half_open = get_int(sas, "half_open");
+	n_sas = get_int(sas, "ike_sas");
+	if (has(d, "memory"))
+		print_all(d);
+}
+
+/* --- connections --------------------------------------------------------------------------------------------------------------- */
+
+static void join(const json_t *array, char *out, size_t cap)
+{
+	json_t *v;
+	size_t i, at = 0;
+
+	out[0] = '\0';
+	json_array_foreach(array, i, v)
+	{
+		int n = snprintf(out + at, cap - at, "%s%s", i ? " " : "", json_string_value(v));
+
+		if (n < 0 || (size_t)n >= cap - at)
+			return;
+		at += (size_t)n;
+	}
+}
+
+static void print_end(const char *name, const char *side, json_t *end)
+{
+	json_t *a;
+	size_t i;
+
+	json_array_foreach(member(end, "auth"), i, a) printf(
+	    "%12s:   %s: [%s] uses %s authentication\n", name, side, get_str(a, "id"), get_str(a, "method"));
+}
+
+static void print_conn(json_t *c)
+{
+	char l[512], r[512];
+	json_t *local = member(c, "local"), *remote = member(c, "remote");
+
+	join(member(local, "hosts"), l, sizeof(l));
+	join(member(remote, "hosts"), r, sizeof(r));
+	printf("%12s:  %s...%s  %s, auto=%s", get_str(c, "name"), l, r, get_str(c, "version"),
+	    get_str(c, "auto"));
+	if (get_int(c, "dpd_delay"))
+		printf(", dpddelay=%llds", (long long)get_int(c, "dpd_delay"));
+	putchar('\n');
+	print_end(get_str(c, "name"), "local ", local);
+	print_end(get_str(c, "name"), "remote", remote);
+	join(member(local, "ts"), l, sizeof(l));
+	join(member(remote, "ts"), r, sizeof(r));
+	printf("%12s:   child:  %s === %s %s\n", get_str(c, "name"), l, r, get_str(c, "type"));
+}
+
+/* --- SAs -------------------------------------------------------------------------------------------------------------------------- */
+
+static void print_in(const json_t *o, const char *key, const char *what)
+{
+	char text[64];
+	int64_t v = get_int(o, key);
+
+	if (!has(o, key))
+		return;
+	if (v < 0)
+		printf(", %s now", what);
+	else
+		printf(", %s in %s", what, text_duration(v, text));
+}
+
+static void print_ike(json_t *sa)
+{
+	char text[64], name[128];
+	json_t *waiting = member(sa, "tasks_waiting");
+
+	snprintf(name, sizeof(name), "%s[%lld]", get_str(sa, "name"), (long long)get_int(sa, "id"));
+	printf("%12s: %s", name, get_str(sa, "state"));
+	if (has(sa, "established"))
+		printf(" %s ago", text_duration(get_int(sa, "established"), text));
+	printf(", %s[%s]...%s[%s]\n", get_str(sa, "local"), get_str(sa, "local_id"), get_str(sa, "remote"),
+	    get_str(sa, "remote_id"));
+	printf("%12s: IKEv%lld SPIs: %s_i%s %s_r%s", name, (long long)get_int(sa, "version"),
+	    get_str(sa, "spi_i"), get_bool(sa, "initiator") ? "*" : "", get_str(sa, "spi_r"),
+	    get_bool(sa, "initiator") ? "" : "*");
+	print_in(sa, "rekey_in", "rekeying");
+	print_in(sa, "reauth_in", "reauthentication");
+	print_in(sa, "expires_in", "expires");
+	putchar('\n');
+	if (*get_str(sa, "algorithms"))
+		printf("%12s: IKE proposal: %s\n", name, get_str(sa, "algorithms"));
+	if (get_bool(sa, "nat_local") || get_bool(sa, "nat_remote"))
+		printf("%12s: NAT in front of %s\n", name,
+		    !get_bool(sa, "nat_remote")     ? "us"
+		        : get_bool(sa, "nat_local") ? "both"
+		                                    : "the peer");
+	if (has(sa, "task"))
+		printf("%12s: active task: %s, sent %lld times\n", name, get_str(sa, "task"),
+		    (long long)get_int(sa, "tries") + 1);
+	if (json_array_size(waiting)) {
+		printf("%12s: ", name);
+		print_list("", "waiting tasks", waiting);
+	}
+	if (json_array_size(member(sa, "vips"))) {
+		printf("%12s: ", name);
+		print_list("", "virtual addresses", member(sa, "vips"));
+	}
+	if (get_int(sa, "inbox") || get_int(sa, "inbox_dropped"))
+		printf("%12s: inbox: %lld datagrams, %lld dropped\n", name, (long long)get_int(sa, "inbox"),
+		    (long long)get_int(sa, "inbox_dropped"));
+}
+
+static void print_child(json_t *c)
+{
+	char name[128], text[64], l[1024], r[1024];
+
+	snprintf(name, sizeof(name), "%s{%lld}", get_str(c, "name"), (long long)get_int(c, "id"));
+	printf("%12s:  %s, %s, reqid %lld, %s%s SPIs: %s_i %s_o\n", name, get_str(c, "state"),
+	    get_str(c, "mode"), (long long)get_int(c, "reqid"), get_str(c, "protocol"),
+	    get_bool(c, "encap") ? " in UDP" : "", get_str(c, "spi_in"), get_str(c, "spi_out"));
+	printf("%12s:  %s%s, %lld bytes_i (%lld pkts", name, get_str(c, "algorithms"),
+	    get_bool(c, "esn") ? "/ESN" : "", (long long)get_int(c, "bytes_in"),
+	    (long long)get_int(c, "packets_in"));
+	if (has(c, "last_in"))
+		printf(", %s ago", text_duration((int64_t)time(NULL) - get_int(c, "last_in"), text));
+	printf("), %lld bytes_o (%lld pkts", (long long)get_int(c, "bytes_out"),
+	    (long long)get_int(c, "packets_out"));
+	if (has(c, "last_out"))
+		printf(", %s ago", text_duration((int64_t)time(NULL) - get_int(c, "last_out"), text));
+	putchar(')');
+	if (has(c, "installed"))
+		printf(", installed %s ago", text_duration(get_int(c, "installed"), text));
+	print_in(c, "rekey_in", "rekeying");
+	print_in(c, "expires_in", "expires");
+	putchar('\n');
+	join(member(c, "local_ts"), l, sizeof(l));
+	join(member(c, "remote_ts"), r, sizeof(r));
+	printf("%12s:   %s === %s\n", name, l, r);
+}
+
+static void heading(const char *list)
+{
+	if (strcmp(list, "children") == 0 || strcmp(list, last_list) == 0)
+		return;
+	snprintf(last_list, sizeof(last_list), "%s", list);
+	if (strcmp(list, "connections") == 0)
+		puts("Connections:");
+	else if (strcmp(list, "routed") == 0)
+		puts("Routed connections:");
+	else
+		printf("Security Associations (%lld up, %lld connecting):\n",
+		    (long long)(n_sas - n_half_open), (long long)n_half_open);
+}
+
+void status_print_item(void *user, const char *list, json_t *data)
+{
+	(void)user;
+	heading(list);
+	if (strcmp(list, "connections") == 0)
+		print_conn(data);
+	else if (strcmp(list, "routed") == 0)
+		printf("%12s: reqid %lld, %lld acquires\n", get_str(data, "name"),
+		    (long long)get_int(data, "reqid"), (long long)get_int(data, "acquires"));
+	else if (strcmp(list, "ike_sas") == 0)
+		print_ike(data);
+	else if (strcmp(list, "children") == 0)
+		print_child(data);
+}
+
+void status_print_end(void)
+{
+	if (strcmp(last_list, "ike_sas") == 0)
+		return;
+	heading("ike_sas");
+	puts("  none");
+}
