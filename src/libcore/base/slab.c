@@ -73,7 +73,7 @@ void slab_fini(struct slab *s)
 	}
 	free(s->chunks);
 	s->chunks = NULL;
-	s->roomy = NULL;
+	s->roomy = s->spare = NULL;
 	s->n_chunks = s->n_used = s->first_hole = 0;
 }
 
@@ -115,6 +115,8 @@ void *slab_alloc(struct slab *s, slab_handle *out_handle)
 	c = s->roomy ? s->roomy : add_chunk(s);
 	if (!c)
 		return NULL;
+	if (c == s->spare)
+		s->spare = NULL;
 	i = (size_t)__builtin_ctzll(~c->used);
 	c->used |= 1ull << i;
 	c->gen[i] = s->next_gen;
@@ -160,14 +162,18 @@ void slab_free(struct slab *s, slab_handle h)
 	c->used &= ~(1ull << i);
 	c->gen[i] = 0;
 	s->n_used--;
-	/* The last chunk stays, or one object that comes and goes would cost a chunk each time. */
-	if (c->used == 0 && s->n_used >= PER_CHUNK) {
-		unlink_roomy(s, c);
-		s->chunks[c->at] = NULL;
-		if (c->at < s->first_hole)
-			s->first_hole = c->at;
-		free(c);
+	if (c->used)
+		return;
+	/* One empty chunk stays, or an object that comes and goes would cost a chunk each time. */
+	if (!s->spare) {
+		s->spare = c;
+		return;
 	}
+	unlink_roomy(s, c);
+	s->chunks[c->at] = NULL;
+	if (c->at < s->first_hole)
+		s->first_hole = c->at;
+	free(c);
 }
 
 void *slab_next(const struct slab *s, size_t *pos, slab_handle *out_handle)

@@ -17,6 +17,7 @@ struct slab {
 	size_t n_chunks, obj_size, n_used, limit;
 	size_t first_hole;        /* no hole below this one */
 	struct slab_chunk *roomy; /* chunks with a free place */
+	struct slab_chunk *spare; /* the one empty chunk that is kept */
 	uint64_t next_gen;        /* counts allocations, so that a handle is never given out twice */
 };
 
