@@ -4,6 +4,7 @@
  * because what it would ask for may be gone.
  */
 
+#include "libcore/base/thread.h"
 #include "libcore/plugin/private.h"
 
 #include <errno.h>
@@ -165,8 +166,9 @@ struct plugin_sink {
 	atomic_uint refs;
 	const struct cy_log_sink *sink;
 	void *instance;
-	pthread_mutex_t lock; /* held during line() */
-	bool closed;
+	pthread_mutex_t lock;
+	pthread_cond_t idle;
+	bool busy, closed;
 };
 
 static void sink_line(void *user, const struct log_line *l)
@@ -185,8 +187,14 @@ static void sink_line(void *user, const struct log_line *l)
 	};
 
 	pthread_mutex_lock(&s->lock);
-	if (!s->closed)
+	s->busy = !s->closed;
+	if (s->busy) {
+		pthread_mutex_unlock(&s->lock);
 		s->sink->line(s->instance, &line);
+		pthread_mutex_lock(&s->lock);
+		s->busy = false;
+		pthread_cond_broadcast(&s->idle);
+	}
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -197,6 +205,7 @@ static void sink_unref(void *user)
 
 	if (atomic_fetch_sub(&s->refs, 1) != 1)
 		return;
+	pthread_cond_destroy(&s->idle);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -212,6 +221,12 @@ static enum cy_err sink_open(struct plugin *p, const struct cy_log_sink *sink, v
 	s->sink = sink;
 	s->instance = instance;
 	pthread_mutex_init(&s->lock, NULL);
+	e = thread_cond_init(&s->idle) ? CY_OK : CY_E_NOMEM;
+	if (e) {
+		pthread_mutex_destroy(&s->lock);
+		free(s);
+		return e;
+	}
 	e = log_add_sink_owned(p->all->cfg.log, sink->name, sink_line, s, true, sink_unref);
 	if (e) {
 		sink_unref(s);
@@ -224,21 +239,23 @@ static enum cy_err sink_open(struct plugin *p, const struct cy_log_sink *sink, v
 
 bool plugin_sink_close(struct plugin *p)
 {
-	struct timespec ts;
+	struct plugin_sink *s = p->sink;
+	uint64_t due = env_now(p->all->cfg.env) + PLUGIN_HANG_MS * NS_PER_MS;
+	bool ended;
 
-	if (!p->sink)
+	if (!s)
 		return true;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += PLUGIN_HANG_MS / 1000;
-	if (pthread_mutex_clocklock(&p->sink->lock, CLOCK_MONOTONIC, &ts) != 0) {
+	pthread_mutex_lock(&s->lock);
+	s->closed = true;
+	while (s->busy && thread_cond_wait(&s->idle, &s->lock, due))
+		;
+	ended = !s->busy;
+	pthread_mutex_unlock(&s->lock);
+	if (!ended)
 		atomic_store(&p->abandoned, true);
-		return false;
-	}
-	p->sink->closed = true;
-	pthread_mutex_unlock(&p->sink->lock);
-	sink_unref(p->sink);
 	p->sink = NULL;
-	return true;
+	sink_unref(s);
+	return ended;
 }
 
 static const char *ops_name(enum cy_kind kind, const void *ops)

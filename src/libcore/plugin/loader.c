@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "libcore/base/thread.h"
 #include "libcore/plugin/private.h"
 
 #include <dirent.h>
@@ -36,6 +37,15 @@ struct plugin *plugin_ref(struct plugin *p)
 	return p;
 }
 
+/* Its plugins point to it, also one whose thread was left behind. */
+static void plugins_unref(struct plugins *all)
+{
+	if (atomic_fetch_sub(&all->refs, 1) != 1)
+		return;
+	pthread_rwlock_destroy(&all->settings_lock);
+	free(all);
+}
+
 static void free_nodes(struct list *l)
 {
 	struct list *at;
@@ -65,17 +75,20 @@ void plugin_unref(struct plugin *p)
 	free(p->provides);
 	free(p->path);
 	free(p->reason);
+	plugins_unref(p->all);
 	free(p);
 }
 
 static struct plugin *plugin_new(struct plugins *all, const char *name)
 {
 	struct plugin *p = calloc(1, sizeof(*p));
-	pthread_condattr_t attr;
 
-	if (!p)
+	if (!p || !thread_cond_init(&p->changed)) {
+		free(p);
 		return NULL;
+	}
 	p->all = all;
+	atomic_fetch_add(&all->refs, 1);
 	atomic_init(&p->refs, 1);
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	p->group = LOG_LIB;
@@ -87,10 +100,6 @@ static struct plugin *plugin_new(struct plugins *all, const char *name)
 	list_init(&p->watches);
 	list_init(&p->calls);
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->changed, &attr);
-	pthread_condattr_destroy(&attr);
 	return p;
 }
 
@@ -413,6 +422,7 @@ enum cy_err plugins_load(const struct plugins_config *cfg, struct plugins **out)
 
 	if (!all)
 		return CY_E_NOMEM;
+	atomic_init(&all->refs, 1);
 	all->cfg = *cfg;
 	all->settings = cfg->settings ? settings_ref(cfg->settings) : NULL;
 	pthread_rwlock_init(&all->settings_lock, NULL);
@@ -531,21 +541,21 @@ static void *fini_main(void *arg)
 
 static void fini_plugin(struct plugin *p)
 {
-	struct timespec ts;
+	struct env *env = p->all->cfg.env;
+	uint64_t due;
 	pthread_t t;
 	bool done;
 
 	if (!p->def->fini)
 		return;
 	plugin_ref(p);
-	if (pthread_create(&t, NULL, fini_main, p) != 0) {
+	if (env->simulated || thread_start("plg-fini", fini_main, p, &t)) {
 		fini_main(p);
 		return;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += PLUGIN_LAST_WORDS_MS / 1000;
+	due = env_now(env) + PLUGIN_LAST_WORDS_MS * NS_PER_MS;
 	pthread_mutex_lock(&p->lock);
-	while (!p->finished && pthread_cond_timedwait(&p->changed, &p->lock, &ts) == 0)
+	while (!p->finished && thread_cond_wait(&p->changed, &p->lock, due))
 		;
 	done = p->finished;
 	pthread_mutex_unlock(&p->lock);
@@ -560,8 +570,6 @@ static void fini_plugin(struct plugin *p)
 
 void plugins_free(struct plugins *all)
 {
-	bool left_behind = false;
-
 	if (!all)
 		return;
 	plugins_set_udp_send(all, NULL, NULL);
@@ -580,7 +588,6 @@ void plugins_free(struct plugins *all)
 		disconnect(p);
 		if (plugin_sink_close(p) && ended)
 			fini_plugin(p);
-		left_behind |= atomic_load(&p->abandoned);
 	}
 	for (size_t i = 0; i < all->n; i++)
 		plugin_unref(all->p[i]);
@@ -590,11 +597,7 @@ void plugins_free(struct plugins *all)
 	if (all->settings)
 		settings_unref(all->settings);
 	all->settings = NULL;
-	/* a thread we left behind still asks its plugin whether it is alone, and that points here */
-	if (left_behind)
-		return;
-	pthread_rwlock_destroy(&all->settings_lock);
-	free(all);
+	plugins_unref(all);
 }
 
 /* --- listing --- */

@@ -71,28 +71,41 @@ static bool fail_hopeless(struct plugin **p, size_t n)
 	return any;
 }
 
+static struct plugin *awaited(struct plugin **p, size_t n, const struct plugin *of)
+{
+	return provider(p, n, PLUGIN_FOUND, unmet(p, n, of), of);
+}
+
 /* Everybody left waits for somebody left: follow one until it comes round, and leave out that circle. */
 static void fail_cycle(struct plugin **p, size_t n)
 {
 	struct plugin *at = NULL, *circle[32];
-	char text[512];
 	size_t len = 0, n_circle = 0;
+	char text[512];
 
 	for (size_t i = 0; i < n && !at; i++)
 		if (p[i]->state == PLUGIN_FOUND)
 			at = p[i];
-	/* n steps lead into the circle from wherever we are */
+	/* n steps lead into the circle from wherever we are; it is told from its first member on */
 	for (size_t i = 0; i < n; i++)
-		at = provider(p, n, PLUGIN_FOUND, unmet(p, n, at), at);
+		at = awaited(p, n, at);
+	struct plugin *first = at, *some = at;
+	for (size_t i = n; i-- > 0;) {
+		bool in_circle = p[i] == some;
+		for (at = awaited(p, n, some); at != some && !in_circle; at = awaited(p, n, at))
+			in_circle = p[i] == at;
+		if (in_circle)
+			first = p[i];
+	}
+	at = first;
 	do {
-		const char *what = unmet(p, n, at);
-		struct plugin *next = provider(p, n, PLUGIN_FOUND, what, at);
+		struct plugin *next = awaited(p, n, at);
 		if (len < sizeof(text))
 			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s needs \"%s\" of %s",
-			    len ? ", " : "", at->name, what, next->name);
+			    len ? ", " : "", at->name, unmet(p, n, at), next->name);
 		circle[n_circle++] = at;
 		at = next;
-	} while (at != circle[0] && n_circle < ARRAY_LEN(circle));
+	} while (at != first && n_circle < ARRAY_LEN(circle));
 	for (size_t i = 0; i < n_circle; i++)
 		plugin_fail(circle[i], "needs go in a circle: %s", text);
 }

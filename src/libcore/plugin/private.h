@@ -111,6 +111,7 @@ struct plugin_provided {
 };
 
 struct plugins {
+	atomic_uint refs; /* the owner's, each plugin's */
 	struct plugins_config cfg;
 	pthread_rwlock_t settings_lock;
 	struct settings *settings; /* a reference */

@@ -1,26 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "libcore/base/thread.h"
 #include "libcore/plugin/private.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-/* The threads' own clock for waiting: the kernel's, also where env tells another time. */
-static void deadline_in(struct timespec *ts, uint64_t ms)
-{
-	clock_gettime(CLOCK_MONOTONIC, ts);
-	ts->tv_sec += (time_t)(ms / 1000);
-	ts->tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts->tv_nsec >= 1000000000) {
-		ts->tv_sec++;
-		ts->tv_nsec -= 1000000000;
-	}
-}
 
 static uint64_t now(struct plugin *p)
 {
@@ -241,29 +229,22 @@ static void *plugin_main(void *arg)
 
 /* --- starting and ending it --- */
 
-static enum cy_err thread_start(struct plugin *p)
+static enum cy_err start(struct plugin *p)
 {
 	struct epoll_event ev = {.events = EPOLLIN};
 	char name[16];
-	sigset_t all, before;
-	int r;
 
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (p->epoll < 0 || p->wake < 0 || epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->wake, &ev) < 0)
 		goto failed;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	snprintf(name, sizeof(name), "plg-%.10s", p->name);
 	plugin_ref(p);
-	r = pthread_create(&p->thread, NULL, plugin_main, p);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r != 0) {
+	if (thread_start(name, plugin_main, p, &p->thread)) {
 		plugin_unref(p);
-		errno = r;
+		errno = EAGAIN;
 		goto failed;
 	}
-	snprintf(name, sizeof(name), "plg-%.10s", p->name);
-	pthread_setname_np(p->thread, name);
 	p->has_thread = true;
 	return CY_OK;
 failed:
@@ -286,10 +267,11 @@ enum cy_err plugin_thread_need(struct plugin *p)
 	if (p->all->cfg.env->simulated)
 		return CY_E_UNSUPPORTED;
 	pthread_mutex_lock(&p->lock);
-	if (p->stop)
+	/* while it empties its queues it may still do what that takes */
+	if (p->stop && (!p->has_thread || p->exited))
 		e = CY_E_CANCELLED;
 	else if (!p->has_thread)
-		e = thread_start(p);
+		e = start(p);
 	pthread_mutex_unlock(&p->lock);
 	return e;
 }
@@ -317,9 +299,7 @@ bool plugin_thread_join(struct plugin *p)
 
 	pthread_mutex_lock(&p->lock);
 	while (p->has_thread && !p->exited && !hangs) {
-		struct timespec ts;
-		deadline_in(&ts, 20);
-		pthread_cond_timedwait(&p->changed, &p->lock, &ts);
+		thread_cond_wait(&p->changed, &p->lock, now(p) + 20 * NS_PER_MS);
 		uint64_t since = atomic_load(&p->running_since_ns), t = now(p);
 		uint64_t begun = since > p->stop_ns ? since : p->stop_ns;
 		hangs = (since && t - begun > PLUGIN_HANG_MS * NS_PER_MS) ||
