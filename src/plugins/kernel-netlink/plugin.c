@@ -1,5 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The kernel-netlink plugin is not written yet. It exports no plugin symbol, so a loader refuses it. */
+#include "config.h"
+#include "kernel.h"
+#include "plugin.h"
 
-typedef int cygnet_kernel_netlink_is_empty;
+#include <stdlib.h>
+
+static void fini(void *plugin)
+{
+	free(plugin);
+}
+
+static enum cy_err init(const struct cy_host *host, void *self, void **out_plugin)
+{
+	struct plugin *p = calloc(1, sizeof(*p));
+	enum cy_err err;
+
+	if (!p)
+		return CY_E_NOMEM;
+	p->host = host;
+	p->self = self;
+	err = host->provide(self, CY_KIND_KERNEL, &kernel_ops, p);
+	if (err != CY_OK) {
+		fini(p);
+		return err;
+	}
+	*out_plugin = p;
+	return CY_OK;
+}
+
+static const struct cy_feature features[] = {
+    {CY_PROVIDES, "kernel"},
+    {CY_FEATURE_END, NULL},
+};
+
+#define CY_OPTION(...) {__VA_ARGS__},
+static const struct cy_option options[] = {
+#include "kernel-netlink.opt"
+    {NULL}};
+
+CYGNET_PLUGIN_EXPORT extern const struct cy_plugin cygnet_plugin;
+const struct cy_plugin cygnet_plugin = {
+    .size = sizeof(cygnet_plugin),
+    .abi_major = CYGNET_ABI_MAJOR,
+    .abi_minor = CYGNET_ABI_MINOR,
+    .name = "kernel-netlink",
+    .version = PACKAGE_VERSION,
+    .features = features,
+    .init = init,
+    .fini = fini,
+    .options = options,
+};

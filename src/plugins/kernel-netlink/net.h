@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network around the tunnels: a routing table of our own whose routes make this host choose an inside source
+ * address, virtual addresses, and questions about addresses.
+ *
+ * The kernel thread and the event thread both come here; `lock` in struct net serialises them and is held for one
+ * request to the kernel at a time.
+ */
+#ifndef KERNEL_NETLINK_NET_H
+#define KERNEL_NETLINK_NET_H
+
+#include "kernel.h"
+
+enum cy_err net_new(struct kernel *k, struct net **out) CY_MUST_USE;
+void net_free(struct net *n); /* after net_flush() */
+
+/* route.c: the routes of an outbound policy that wants them. A failure is logged: the policy itself is in place. */
+void net_policy_added(struct net *n, const struct cy_kernel_policy *p);
+void net_policy_removed(struct net *n, const struct cy_kernel_policy *p);
+/* The network changed: nexthops and source addresses are looked up again. */
+void net_refresh(struct net *n);
+/* Routes, the rule, virtual addresses, and what a crash left of them. */
+void net_flush(struct net *n);
+
+/* addr.c */
+enum cy_err net_addr_set(struct net *n, const struct cy_addr *addr, uint8_t prefix, bool on) CY_MUST_USE;
+enum cy_err net_source_for(struct net *n, const struct cy_addr *dst, struct cy_addr *out_src) CY_MUST_USE;
+bool net_is_local(struct net *n, const struct cy_addr *addr);
+/* Event thread: addresses changed, look them up again when they are needed. */
+void net_addrs_changed(struct net *n);
+
+#endif
