@@ -56,8 +56,11 @@ static size_t min3(size_t a, size_t b, size_t c)
 	return m < c ? m : c;
 }
 
-/* Insertions, deletions, substitutions and swapped neighbours; both at most LONGEST. */
-static size_t distance(const char *a, size_t na, const char *b, size_t nb)
+/*
+ * Insertions, deletions, substitutions and swapped neighbours; both at most LONGEST. Gives up at max: most candidates of a
+ * long list are far off, and whoever writes the words must not decide how long this takes.
+ */
+static size_t distance(const char *a, size_t na, const char *b, size_t nb, size_t max)
 {
 	size_t row[3][LONGEST + 1];
 	size_t *before = row[0], *last = row[1], *now = row[2], *spare;
@@ -65,6 +68,8 @@ static size_t distance(const char *a, size_t na, const char *b, size_t nb)
 	for (size_t j = 0; j <= nb; j++)
 		last[j] = j;
 	for (size_t i = 1; i <= na; i++) {
+		size_t least = i;
+
 		now[0] = i;
 		for (size_t j = 1; j <= nb; j++) {
 			char x = lower(a[i - 1]), y = lower(b[j - 1]);
@@ -73,7 +78,12 @@ static size_t distance(const char *a, size_t na, const char *b, size_t nb)
 			if (i > 1 && j > 1 && x == lower(b[j - 2]) && y == lower(a[i - 2]) &&
 			    before[j - 2] + 1 < now[j])
 				now[j] = before[j - 2] + 1;
+			if (now[j] < least)
+				least = now[j];
 		}
+		/* a swap reaches back two rows and adds one */
+		if (least > max)
+			return max;
 		spare = before;
 		before = last;
 		last = now;
@@ -92,9 +102,9 @@ const char *name_nearest(const char *const *candidates, const char *typed)
 	for (; *candidates; candidates++) {
 		size_t len = strlen(*candidates), d;
 
-		if (len > LONGEST)
+		if (len > LONGEST || (len > n ? len - n : n - len) >= best)
 			continue;
-		d = distance(typed, n, *candidates, len);
+		d = distance(typed, n, *candidates, len, best);
 		if (d < best) {
 			best = d;
 			found = *candidates;

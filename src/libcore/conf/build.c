@@ -11,7 +11,7 @@
 #include "libcore/conf/value.h"
 
 #define ALSO_DEPTH    64
-#define NEAREST_TRIES 64 /* searching a name costs; a thousand wrong keys need no thousand hints */
+#define NEAREST_TRIES 8 /* searching a name costs; a thousand wrong keys need no thousand hints */
 
 void build_init(struct build *b, struct raw *raw, const struct conf_setup *setup, enum conf_dialect dialect)
 {
@@ -130,7 +130,7 @@ static void classify_entry(struct build *b, struct raw_entry *e, unsigned sectio
 	if (e->key == KEY_NONE) {
 		const char *near = NULL;
 
-		if (++*tries <= NEAREST_TRIES)
+		if (b->report->cb && ++*tries <= NEAREST_TRIES)
 			near = key_nearest(e->name, sections, b->dialect, near_buf, sizeof(near_buf));
 		snprintf(hint, sizeof(hint), near ? "did you mean %s?" : "%.0sremove it", near ? near : "");
 		build_fault(b, e, hint, "unknown key %.60s", e->name);

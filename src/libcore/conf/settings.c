@@ -154,7 +154,7 @@ static bool check(const struct setting *s, const struct setting_def *defs, const
 		return true;
 	report_add(r, CY_LOG_ERROR, s->file, s->line, "", hint,
 	    "%.100s = %.200s: not such a value, %s is used", s->key, s->value,
-	    *d->fallback ? d->fallback : "the default");
+	    has(d->fallback) ? d->fallback : "the default");
 	return false;
 }
 
@@ -197,6 +197,22 @@ static void settle(struct settings *s, struct report *r)
 		setting_fini(&all[--s->list.n]);
 }
 
+static void settle_spis(struct settings *s, struct report *r)
+{
+	if (settings_int(s, "spi_min") <= settings_int(s, "spi_max"))
+		return;
+	for (size_t i = s->list.n; i-- > 0;) {
+		struct setting *at = &s->list.all[i];
+
+		if (strcmp(at->key, "spi_min") != 0 && strcmp(at->key, "spi_max") != 0)
+			continue;
+		report_add(r, CY_LOG_ERROR, at->file, at->line, "", "make spi_max larger",
+		    "spi_min is larger than spi_max: %s = %.40s is not used", at->key, at->value);
+		setting_fini(at);
+		memmove(at, at + 1, (--s->list.n - i) * sizeof(*at));
+	}
+}
+
 static enum cy_err finish(struct settings *s, struct report *r, enum cy_err err, struct settings **out)
 {
 	if (err) {
@@ -204,9 +220,7 @@ static enum cy_err finish(struct settings *s, struct report *r, enum cy_err err,
 		return err;
 	}
 	settle(s, r);
-	if (settings_int(s, "spi_min") > settings_int(s, "spi_max"))
-		report_add(
-		    r, CY_LOG_ERROR, "", 0, "", "make spi_max larger", "spi_min is larger than spi_max");
+	settle_spis(s, r);
 	s->n_errors = r->n_errors;
 	*out = s;
 	return CY_OK;

@@ -34,7 +34,8 @@ enum cy_level settings_log_level(const struct settings *s, const char *group);
 /* What the files set below a prefix ("plugins.updown."), one a call, sorted; *at starts at 0. */
 bool settings_find(
     const struct settings *s, size_t *at, const char *prefix, const char **out_key, const char **out_value);
-/* One schema entry; settings_schema() ends with key NULL. Also feeds the man page generator. */
+/* One schema entry; settings_schema() ends with key NULL. As struct cy_option of the plugin ABI: fallback, min and max may
+   be NULL there. */
 struct setting_def {
 	const char *key, *type /* int|bool|string|time|size|decimal|enum(a,b) */, *fallback, *min, *max,
 	    *help;

@@ -138,15 +138,18 @@ END_TEST
 START_TEST(plugins_check_their_own)
 {
 	static const struct setting_def defs[] = {{"name", "string", "tun", "", "", "help"},
-	    {"queues", "int", "1", "1", "8", "help"}, {NULL, NULL, NULL, NULL, NULL, NULL}};
+	    {"queues", "int", "1", "1", "8", "help"}, {"depth", "int", NULL, NULL, "9", "help"},
+	    {NULL, NULL, NULL, NULL, NULL, NULL}};
 	struct settings *s =
-	    load("plugins {\n a {\n name = x\n queues = 9\n nmae = 1\n }\n ab { foo = 1 }\n}\n");
+	    load("plugins {\n a {\n name = x\n queues = 9\n nmae = 1\n depth = 10\n }\n ab { foo = 1 }\n}\n");
 	const char *key, *value;
 	size_t at = 0;
 
 	ck_assert_uint_eq(told.count, 0);
 	ck_assert_int_eq(settings_check_plugin(s, "a", defs, told_add, &told), CY_E_PARSE);
-	ck_assert_uint_eq(told.count, 2);
+	ck_assert_uint_eq(told.count, 3);
+	ck_assert_ptr_nonnull(
+	    strstr(told.text, "plugins.a.depth = 10: not such a value, the default is used"));
 	ck_assert_ptr_nonnull(strstr(told.text, "4 error plugins.a.queues = 9"));
 	ck_assert_ptr_nonnull(strstr(told.text, "did you mean plugins.a.name?"));
 	ck_assert(settings_find(s, &at, "plugins.ab.", &key, &value));
