@@ -24,6 +24,7 @@ struct load {
 	void *user;
 	struct cy_addr *local; /* our addresses, sorted */
 	size_t n_local;
+	bool have_cacerts; /* the folder need not exist */
 };
 
 static void tell(struct load *l, enum cy_level level, const char *text)
@@ -185,8 +186,9 @@ static void load_conn(struct load *l, struct creds *creds, struct conn *c)
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
 
 /* Folders for relative file names: beside ipsec.conf, as in both dialects. */
-static enum cy_err new_creds(struct run *r, struct creds **out)
+static enum cy_err new_creds(struct load *l, struct creds **out)
 {
+	struct run *r = l->r;
 	char private_dir[4096], certs[4096], cacerts[4096], aacerts[4096];
 	const char *slash = strrchr(r->conf, '/');
 	int n = slash ? (int)(slash - r->conf) : 1;
@@ -197,6 +199,7 @@ static enum cy_err new_creds(struct run *r, struct creds **out)
 	snprintf(certs, sizeof(certs), "%.*s/ipsec.d/certs", n, dir);
 	snprintf(cacerts, sizeof(cacerts), "%.*s/ipsec.d/cacerts", n, dir);
 	snprintf(aacerts, sizeof(aacerts), "%.*s/ipsec.d/aacerts", n, dir);
+	l->have_cacerts = access(cacerts, F_OK) == 0;
 	return creds_new(r->d.crypto, r->d.log, &paths, out);
 }
 
@@ -204,7 +207,8 @@ static enum cy_err load_creds(struct load *l, struct conf *conf, struct creds *c
 {
 	enum cy_err e;
 
-	(void)!creds_load_cacerts(creds, NULL, on_cred, l);
+	if (l->have_cacerts)
+		(void)!creds_load_cacerts(creds, NULL, on_cred, l);
 	for (size_t i = 0; i < conf->n_cas; i++)
 		if (conf->cas[i].cacert &&
 		    (e = creds_load_cacerts(creds, conf->cas[i].cacert, on_cred, l)) != CY_OK)
@@ -283,7 +287,7 @@ enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, stru
 			tellf(&l, CY_LOG_ERROR, "%s: %s", r->conf, err_text(e));
 	}
 	if (!e)
-		e = new_creds(r, &c->creds);
+		e = new_creds(&l, &c->creds);
 	if (!e)
 		e = load_creds(&l, c->conf, c->creds);
 	if (!e && now && now->conf) {

@@ -297,7 +297,8 @@ static void on_plugin(void *user, const struct plugin_info *i)
 	jw_u64(w, "max_callback_us", i->max_callback_ns / NS_PER_US);
 	if (i->running_since_ns && pw->now > i->running_since_ns)
 		jw_u64(w, "running_ms", (pw->now - i->running_since_ns) / NS_PER_MS);
-	if (i->listener.name) {
+	if (i->listener.delivered || i->listener.missed || i->listener.queued ||
+	    i->listener.running_since_ns) {
 		jw_obj(w, "listener");
 		jw_u64(w, "delivered", i->listener.delivered);
 		jw_u64(w, "missed", i->listener.missed);
