@@ -147,7 +147,7 @@ int main(int argc, char **argv)
 	struct options o = {.lines = -1};
 	const struct verb *v;
 	bool help = false;
-	char *socket;
+	static char path[4096];
 
 	if (!parse(argc, argv, &o, &help)) {
 		fputs("Try 'ipsec --help'.\n", stderr);
@@ -171,9 +171,8 @@ int main(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	if (!o.socket) {
-		if (asprintf(&socket, "%s/control.sock", o.rundir ? o.rundir : PKGRUNDIR) < 0)
-			return STATUS_FAILED;
-		o.socket = socket;
+		snprintf(path, sizeof(path), "%s/control.sock", o.rundir ? o.rundir : PKGRUNDIR);
+		o.socket = path;
 	}
 	return v->run(&o);
 }

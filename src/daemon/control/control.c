@@ -277,24 +277,36 @@ static void handle(struct control *c, const struct epoll_event *ev)
 		client_event(ev->data.ptr, ev->events);
 }
 
+/* Waits at most so long, then does what there is; false when the thread is to end. */
+static bool one_round(struct control *c, int ms)
+{
+	struct epoll_event ev[EVENTS_MAX];
+	int n = epoll_wait(c->epoll, ev, EVENTS_MAX, ms);
+	uint64_t now;
+
+	for (int i = 0; i < n; i++)
+		handle(c, &ev[i]);
+	if (run_posts(c))
+		return false;
+	now = env_now(c->d->env);
+	if (now >= c->next_tick_ns)
+		tick(c, now);
+	reap(c);
+	return true;
+}
+
+void control_step(struct control *c)
+{
+	(void)one_round(c, 0);
+}
+
 static void *control_thread(void *arg)
 {
 	struct control *c = arg;
-	struct epoll_event ev[EVENTS_MAX];
 
-	for (;;) {
-		uint64_t now = env_now(c->d->env);
-		int n = epoll_wait(c->epoll, ev, EVENTS_MAX, timeout_ms(c, now));
-
-		for (int i = 0; i < n; i++)
-			handle(c, &ev[i]);
-		if (run_posts(c))
-			return NULL;
-		now = env_now(c->d->env);
-		if (now >= c->next_tick_ns)
-			tick(c, now);
-		reap(c);
-	}
+	while (one_round(c, timeout_ms(c, env_now(c->d->env))))
+		;
+	return NULL;
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------------- */

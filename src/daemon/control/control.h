@@ -45,6 +45,8 @@ enum cy_err control_listen(const char *path, const char *group, int *out_fd, uin
 
 enum cy_err control_new(struct daemon *d, const struct control_config *cfg, struct control **out) CY_MUST_USE;
 enum cy_err control_start(struct control *c) CY_MUST_USE; /* its thread */
+/* Instead of a thread: do what there is to do, without waiting (fuzzing, simulator). */
+void control_step(struct control *c);
 /* A connected stream socket as a client (tests); takes fd. Any thread. */
 enum cy_err control_adopt(struct control *c, int fd);
 /* Clients are told and closed; returns when the thread has ended. Workers still run. */

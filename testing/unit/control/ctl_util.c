@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "ctl_util.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "unit.h"
+
+/* --- a data plane and a network ------------------------------------------------------------------------------------ */
+
+static enum cy_err k_open(void *plugin, const struct cy_kernel_events *ev, uint32_t *features, void **out)
+{
+	(void)ev;
+	*features = CY_KERNEL_ESP_RAW | CY_KERNEL_ESP_UDP | CY_KERNEL_POLICY | CY_KERNEL_ACQUIRE;
+	*out = plugin;
+	return CY_OK;
+}
+
+static void k_close(void *k)
+{
+	(void)k;
+}
+
+static enum cy_err k_sa_add(void *k, const struct cy_kernel_sa *sa)
+{
+	(void)k;
+	(void)sa;
+	return CY_OK;
+}
+
+static enum cy_err k_sa_move(void *k, const struct cy_kernel_sa_id *id, const struct cy_addr *src,
+    const struct cy_addr *dst, bool encap)
+{
+	(void)k;
+	(void)id;
+	(void)src;
+	(void)dst;
+	(void)encap;
+	return CY_OK;
+}
+
+static enum cy_err k_sa_del(void *k, const struct cy_kernel_sa_id *id)
+{
+	(void)k;
+	(void)id;
+	return CY_OK;
+}
+
+static enum cy_err k_sa_query(void *k, const struct cy_kernel_sa_id *id, struct cy_kernel_sa_stats *out)
+{
+	struct ctl *t = k;
+
+	(void)id;
+	__atomic_add_fetch(&t->queries, 1, __ATOMIC_RELAXED);
+	*out = (struct cy_kernel_sa_stats){.bytes = 100, .packets = 1};
+	return CY_OK;
+}
+
+static enum cy_err k_policy(void *k, const struct cy_kernel_policy *p)
+{
+	(void)k;
+	(void)p;
+	return CY_OK;
+}
+
+static enum cy_err k_addr_set(void *k, const struct cy_addr *addr, uint8_t prefix, bool on)
+{
+	(void)k;
+	(void)addr;
+	(void)prefix;
+	(void)on;
+	return CY_OK;
+}
+
+static enum cy_err k_source_for(void *k, const struct cy_addr *dst, struct cy_addr *out)
+{
+	(void)k;
+	*out = *dst;
+	return CY_OK;
+}
+
+static bool k_is_local(void *k, const struct cy_addr *addr)
+{
+	(void)k;
+	return addr->family == AF_INET && addr->ip[0] == 127;
+}
+
+static enum cy_err k_flush(void *k)
+{
+	(void)k;
+	return CY_OK;
+}
+
+static const struct cy_kernel_ops kernel = {.size = sizeof(kernel),
+    .name = "test",
+    .open = k_open,
+    .close = k_close,
+    .sa_add = k_sa_add,
+    .sa_move = k_sa_move,
+    .sa_del = k_sa_del,
+    .sa_query = k_sa_query,
+    .policy_add = k_policy,
+    .policy_del = k_policy,
+    .addr_set = k_addr_set,
+    .source_for = k_source_for,
+    .is_local = k_is_local,
+    .flush = k_flush};
+
+static enum cy_err s_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *lanes)
+{
+	(void)cfg;
+	*out = plugin;
+	*lanes = 1;
+	return CY_OK;
+}
+
+static void s_close(void *s)
+{
+	(void)s;
+}
+
+static size_t s_fds(void *s, uint32_t lane, int *out, size_t cap)
+{
+	(void)s;
+	(void)lane;
+	(void)out;
+	(void)cap;
+	return 0;
+}
+
+static size_t s_recv(void *s, uint32_t lane, int fd, struct cy_dgram *out, size_t max)
+{
+	(void)s;
+	(void)lane;
+	(void)fd;
+	(void)out;
+	(void)max;
+	return 0;
+}
+
+static size_t s_send(void *s, uint32_t lane, const struct cy_dgram *d, size_t n)
+{
+	(void)s;
+	(void)lane;
+	(void)d;
+	return n;
+}
+
+static const struct cy_socket_ops sockets = {.size = sizeof(sockets),
+    .name = "test",
+    .open = s_open,
+    .close = s_close,
+    .fds = s_fds,
+    .recv = s_recv,
+    .send = s_send};
+
+/* --- the daemon ------------------------------------------------------------------------------------------------------- */
+
+static void no_log(void *user, const struct log_line *line)
+{
+	(void)user;
+	if (getenv("CTL_LOG"))
+		log_sink_stderr(NULL, line);
+}
+
+static enum cy_err reload_hook(void *user, control_report_fn report, void *report_user)
+{
+	struct ctl *t = user;
+
+	return daemon_reload(t->d, report, report_user);
+}
+
+static void stop_hook(void *user)
+{
+	struct ctl *t = user;
+
+	__atomic_add_fetch(&t->stops, 1, __ATOMIC_RELAXED);
+}
+
+static const char *path(const struct ctl *t, const char *name, char out[128])
+{
+	snprintf(out, 128, "%s/%s", t->dir, name);
+	return out;
+}
+
+void ctl_write(const struct ctl *t, const char *name, const char *text)
+{
+	char p[128];
+	int fd = open(path(t, name, p), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+void ctl_start(struct ctl *t, const char *conf, const struct control_config *cfg)
+{
+	char a[128], b[128], c[128], why[256] = "";
+	struct control_config cc = cfg ? *cfg : (struct control_config){0};
+	struct daemon_options o = {.no_control = true,
+	    .workers = 2,
+	    .log = no_log,
+	    .kernel = &kernel,
+	    .kernel_plugin = t,
+	    .socket = &sockets,
+	    .socket_plugin = t,
+	    .plugindir = "."};
+
+	memset(t, 0, sizeof(*t));
+	snprintf(t->dir, sizeof(t->dir), "/tmp/cygnet-unit-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(t->dir));
+	ctl_write(t, "ipsec.conf", conf);
+	ctl_write(t, "ipsec.secrets", "");
+	ctl_write(t, "cygnet.conf", "load = openssl\n");
+	o.conf = path(t, "ipsec.conf", a);
+	o.secrets = path(t, "ipsec.secrets", b);
+	o.settings = path(t, "cygnet.conf", c);
+	o.rundir = t->dir;
+	ck_assert_msg(daemon_new(&o, why, sizeof(why), &t->d) == CY_OK, "%s", why);
+	ck_assert_msg(daemon_start(t->d, why, sizeof(why)) == CY_OK, "%s", why);
+	cc.listen_fd = -1;
+	cc.allow_gid = UINT32_MAX;
+	cc.hooks = (struct control_hooks){.reload = reload_hook, .stop = stop_hook, .user = t};
+	ck_assert_int_eq(control_new(t->d, &cc, &t->c), CY_OK);
+	ck_assert_int_eq(control_start(t->c), CY_OK);
+}
+
+void ctl_stop(struct ctl *t)
+{
+	static const char *const names[] = {"ipsec.conf", "ipsec.secrets", "cygnet.conf"};
+	char p[128];
+
+	control_stop(t->c);
+	daemon_stop(t->d);
+	control_free(t->c);
+	daemon_free(t->d);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		unlink(path(t, names[i], p));
+	ck_assert_int_eq(rmdir(t->dir), 0);
+}
+
+/* --- a client ----------------------------------------------------------------------------------------------------------- */
+
+void ctl_connect(struct ctl *t, struct ctl_client *cl)
+{
+	int fds[2];
+	json_t *hello;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	ck_assert_int_eq(control_adopt(t->c, fds[1]), CY_OK);
+	cl->fd = fds[0];
+	cl->n = 0;
+	hello = ctl_next(cl);
+	ck_assert_ptr_nonnull(hello);
+	ck_assert_str_eq(json_string_value(json_object_get(hello, "event")), "hello");
+	ck_assert_int_eq(json_integer_value(json_object_get(hello, "protocol")), 1);
+	json_decref(hello);
+}
+
+void ctl_send(struct ctl_client *cl, const char *text)
+{
+	ck_assert_int_eq(send(cl->fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+json_t *ctl_next(struct ctl_client *cl)
+{
+	json_error_t error;
+	char *nl;
+	json_t *v;
+
+	while (!(nl = memchr(cl->buf, '\n', cl->n))) {
+		struct pollfd p = {.fd = cl->fd, .events = POLLIN};
+		ssize_t n;
+
+		ck_assert_int_eq(poll(&p, 1, 5000), 1);
+		ck_assert_uint_lt(cl->n, sizeof(cl->buf));
+		n = recv(cl->fd, cl->buf + cl->n, sizeof(cl->buf) - cl->n, 0);
+		if (n <= 0)
+			return NULL;
+		cl->n += (size_t)n;
+	}
+	v = json_loadb(cl->buf, (size_t)(nl - cl->buf), JSON_REJECT_DUPLICATES, &error);
+	ck_assert_msg(v != NULL, "%s in %.*s", error.text, (int)(nl - cl->buf), cl->buf);
+	cl->n -= (size_t)(nl + 1 - cl->buf);
+	memmove(cl->buf, nl + 1, cl->n);
+	return v;
+}
+
+size_t ctl_done(struct ctl_client *cl, const char *code)
+{
+	for (size_t before = 0;; before++) {
+		json_t *v = ctl_next(cl);
+		bool ok;
+
+		ck_assert_ptr_nonnull(v);
+		if (strcmp(json_string_value(json_object_get(v, "event")), "done") != 0) {
+			json_decref(v);
+			continue;
+		}
+		ok = json_is_true(json_object_get(v, "ok"));
+		ck_assert_int_eq(ok, code == NULL);
+		if (code)
+			ck_assert_str_eq(
+			    json_string_value(json_object_get(json_object_get(v, "error"), "code")), code);
+		json_decref(v);
+		return before;
+	}
+}
+
+void ctl_close(struct ctl_client *cl)
+{
+	close(cl->fd);
+}

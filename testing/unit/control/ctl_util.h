@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A daemon for tests of the control socket: its files in a folder of its own, a data plane that does nothing and a network
+ * that loses everything. Clients are ends of socket pairs.
+ */
+#ifndef CTL_UTIL_H
+#define CTL_UTIL_H
+
+#include <jansson.h>
+
+#include "daemon/control/control.h"
+#include "daemon/run.h"
+
+struct ctl {
+	char dir[64];
+	struct daemon *d;
+	struct control *c;
+	uint32_t stops;   /* requests to stop, atomic */
+	uint32_t queries; /* of the data plane, atomic */
+};
+
+struct ctl_client {
+	int fd;
+	char buf[1 << 18];
+	size_t n;
+};
+
+void ctl_write(const struct ctl *t, const char *name, const char *text);
+/* conf: ipsec.conf; cfg: limits (listen_fd and hooks are set here), NULL the defaults. */
+void ctl_start(struct ctl *t, const char *conf, const struct control_config *cfg);
+void ctl_stop(struct ctl *t);
+
+/* Connects and eats the hello. */
+void ctl_connect(struct ctl *t, struct ctl_client *cl);
+void ctl_send(struct ctl_client *cl, const char *text);
+/* The next line, NULL when the daemon has closed; fails the test after 5 s. */
+json_t *ctl_next(struct ctl_client *cl);
+/* Lines until "done", whose ok and error code are compared (NULL: ok). Returns how many items and progress lines came before. */
+size_t ctl_done(struct ctl_client *cl, const char *code);
+void ctl_close(struct ctl_client *cl);
+
+#endif
