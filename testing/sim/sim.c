@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/policy/select.h"
+#include "daemon/sa/manager.h"
+#include "libcore/conf/conf.h"
+#include "libcore/cred/cred.h"
+
+/* --- time and events --------------------------------------------------------------------------------------------------- */
+
+struct sim_event {
+	uint64_t at, seq;
+	void (*fn)(void *user);
+	void *user;
+};
+
+static bool before(const struct sim_event *a, const struct sim_event *b)
+{
+	return a->at != b->at ? a->at < b->at : a->seq < b->seq;
+}
+
+void sim_at(struct sim *s, uint64_t ns, void (*fn)(void *user), void *user)
+{
+	struct sim_event *e = malloc(sizeof(*e));
+	size_t i;
+
+	if (!e)
+		abort();
+	*e = (struct sim_event){ns, s->seq++, fn, user};
+	if (s->n_heap == s->cap_heap) {
+		s->cap_heap = s->cap_heap ? 2 * s->cap_heap : 64;
+		s->heap = realloc(s->heap, s->cap_heap * sizeof(*s->heap));
+		if (!s->heap)
+			abort();
+	}
+	for (i = s->n_heap++; i && before(e, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
+		s->heap[i] = s->heap[(i - 1) / 2];
+	s->heap[i] = e;
+}
+
+static struct sim_event *pop(struct sim *s)
+{
+	struct sim_event *top = s->heap[0], *last = s->heap[--s->n_heap];
+	size_t i = 0;
+
+	for (;;) {
+		size_t c = 2 * i + 1;
+
+		if (c >= s->n_heap)
+			break;
+		if (c + 1 < s->n_heap && before(s->heap[c + 1], s->heap[c]))
+			c++;
+		if (!before(s->heap[c], last))
+			break;
+		s->heap[i] = s->heap[c];
+		i = c;
+	}
+	if (s->n_heap)
+		s->heap[i] = last;
+	return top;
+}
+
+static uint64_t e_now(struct env *e)
+{
+	return ((struct sim_env *)e)->sim->now;
+}
+
+static int64_t e_wall(struct env *e)
+{
+	return 1800000000 + (int64_t)(((struct sim_env *)e)->sim->now / NS_PER_S);
+}
+
+static void e_random(struct env *e, void *out, size_t n)
+{
+	sim_prng_fill(&((struct sim_env *)e)->prng, out, n);
+}
+
+/* --- the simulation -------------------------------------------------------------------------------------------------------- */
+
+void sim_init(struct sim *s, uint64_t seed)
+{
+	const char *plugins = getenv("CYGNET_PLUGINDIR");
+
+	memset(s, 0, sizeof(*s));
+	s->now = 1000 * NS_PER_S;
+	s->plugindir = plugins ? plugins : ".libs";
+	s->faults.delay_ns = 5 * NS_PER_MS;
+	s->faults.jitter_ns = 1 * NS_PER_MS;
+	sim_prng_seed(&s->prng, seed);
+}
+
+void sim_fail(struct sim *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (s->failure[0])
+		return;
+	va_start(ap, fmt);
+	vsnprintf(s->failure, sizeof(s->failure), fmt, ap);
+	va_end(ap);
+}
+
+static void on_log(void *user, const struct log_line *l)
+{
+	struct sim_node *n = user;
+
+	if (n->sim->verbose)
+		printf("%10.3f %-8s %s <%s|%llu> %s\n", (double)(n->sim->now - 1000 * NS_PER_S) / 1e9,
+		    n->name, log_group_names[l->group], l->conn, (unsigned long long)l->ike_id, l->text);
+}
+
+struct sim_node *sim_add(
+    struct sim *s, const char *name, const char *addr, const char *conf, const char *secrets)
+{
+	struct sim_node *n = calloc(1, sizeof(*n));
+
+	if (!n || addr_parse(addr, &n->addr))
+		abort();
+	n->sim = s;
+	snprintf(n->name, sizeof(n->name), "%s", name);
+	n->index = s->n_nodes;
+	n->env = (struct sim_env){
+	    .e = {.now_ns = e_now, .wall = e_wall, .random = e_random, .simulated = true}, .sim = s};
+	sim_prng_seed(&n->env.prng, sim_prng_next(&s->prng));
+	n->conf_text = strdup(conf);
+	n->secrets_text = strdup(secrets);
+	n->workers = 1;
+	n->kernel.n = n;
+	list_init(&n->kernel.sas);
+	list_init(&n->kernel.policies);
+	s->nodes[s->n_nodes++] = n;
+	return n;
+}
+
+static void on_conf(void *user, const struct conf_problem *p)
+{
+	struct sim_node *n = user;
+
+	if (p->level <= CY_LOG_WARN)
+		sim_fail(n->sim, "%s: %s:%u: %s", n->name, p->file, p->line, p->text);
+}
+
+/* "id id : PSK text" a line; the simulator has no files. */
+static enum cy_err add_psks(struct creds *c, const char *text)
+{
+	char line[512];
+	const char *p = text;
+
+	while (*p) {
+		size_t n = strcspn(p, "\n");
+		char a[128], b[128], key[128];
+		struct ident ids[2];
+
+		snprintf(line, sizeof(line), "%.*s", (int)n, p);
+		p += n + (p[n] == '\n');
+		if (sscanf(line, "%127s %127s : PSK %127s", a, b, key) != 3)
+			continue;
+		if (ident_parse(a, &ids[0]) || ident_parse(b, &ids[1]) ||
+		    creds_add_psk(c, ids, 2, cy_slice_str(key)))
+			return CY_E_NOMEM;
+		ident_fini(&ids[0]);
+		ident_fini(&ids[1]);
+	}
+	return CY_OK;
+}
+
+static void index_free(struct conn_index *ix)
+{
+	conn_index_free(ix);
+}
+
+static enum cy_err configure(void *user, struct daemon *d, struct config **out)
+{
+	struct sim_node *n = user;
+	struct config *c = calloc(1, sizeof(*c));
+	enum cy_err e;
+
+	if (!c)
+		return CY_E_NOMEM;
+	c->refs = 1;
+	c->index_free = index_free;
+	e = conf_load_text(n->conf_text, strlen(n->conf_text), n->name, on_conf, n, &c->conf);
+	if (!e)
+		e = creds_new(d->crypto, d->log, NULL, &c->creds);
+	if (!e)
+		e = add_psks(c->creds, n->secrets_text);
+	if (!e)
+		e = conn_index_new(c->conf, &c->index);
+	if (e) {
+		config_unref(c);
+		return e;
+	}
+	*out = c;
+	return CY_OK;
+}
+
+bool sim_boot(struct sim_node *n)
+{
+	struct daemon_options o = {.conf = "/nonexistent",
+	    .secrets = "/nonexistent",
+	    .settings = n->sim->settings_path,
+	    .rundir = "/nonexistent",
+	    .plugindir = n->sim->plugindir,
+	    .no_control = true,
+	    .workers = n->workers,
+	    .user = n,
+	    .env = &n->env.e,
+	    .log = on_log,
+	    .log_user = n,
+	    .kernel = &sim_kernel_ops,
+	    .kernel_plugin = &n->kernel,
+	    .socket = &sim_socket_ops,
+	    .socket_plugin = n,
+	    .configure = configure};
+	char why[256] = "";
+
+	if (daemon_new(&o, why, sizeof(why), &n->d) || daemon_start(n->d, why, sizeof(why))) {
+		sim_fail(n->sim, "%s does not start: %s", n->name, why);
+		return false;
+	}
+	return true;
+}
+
+void sim_halt(struct sim_node *n)
+{
+	if (!n->d)
+		return;
+	daemon_stop(n->d);
+	daemon_free(n->d);
+	n->d = NULL;
+}
+
+void sim_fini(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		sim_halt(s->nodes[i]);
+	while (s->n_heap) { /* flights free themselves when they arrive nowhere */
+		struct sim_event *e = pop(s);
+
+		e->fn(e->user);
+		free(e);
+	}
+	for (uint32_t i = 0; i < s->n_nodes; i++) {
+		sim_kernel_clear(&s->nodes[i]->kernel);
+		free(s->nodes[i]->conf_text);
+		free(s->nodes[i]->secrets_text);
+		free(s->nodes[i]);
+	}
+	free(s->heap);
+}
+
+static uint64_t next_due(struct sim *s)
+{
+	uint64_t due = s->n_heap ? s->heap[0]->at : UINT64_MAX;
+
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		if (s->nodes[i]->d)
+			for (uint32_t w = 0; w < processor_n(s->nodes[i]->d->processor); w++) {
+				uint64_t t = worker_next_due(processor_worker(s->nodes[i]->d->processor, w));
+
+				due = t < due ? t : due;
+			}
+	return due;
+}
+
+static void step(struct sim *s)
+{
+	while (s->n_heap && s->heap[0]->at <= s->now) {
+		struct sim_event *e = pop(s);
+
+		e->fn(e->user);
+		free(e);
+	}
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		if (s->nodes[i]->d)
+			for (uint32_t w = 0; s->nodes[i]->d && w < processor_n(s->nodes[i]->d->processor);
+			     w++)
+				worker_step(processor_worker(s->nodes[i]->d->processor, w), 1000);
+}
+
+bool sim_run(struct sim *s, uint64_t for_ns, bool (*done)(void *user), void *user)
+{
+	uint64_t end = s->now + for_ns;
+
+	while (!done || !done(user)) {
+		uint64_t due = next_due(s);
+
+		if (due > end) {
+			s->now = end;
+			break;
+		}
+		if (due > s->now)
+			s->now = due;
+		step(s);
+		if (!sim_check(s))
+			return false;
+	}
+	return s->failure[0] == '\0';
+}
