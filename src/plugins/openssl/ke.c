@@ -142,7 +142,7 @@ static const struct {
 } modps[] = {
     {CY_KE_MODP_768, 768, 256, 0, BN_get_rfc2409_prime_768},
     {CY_KE_MODP_1024, 1024, 256, 0, BN_get_rfc2409_prime_1024},
-    {CY_KE_MODP_1536, 1536, 256, 0, BN_get_rfc3526_prime_1536},
+    {CY_KE_MODP_1536, 1536, 256, CY_KE_SLOW, BN_get_rfc3526_prime_1536},
     {CY_KE_MODP_2048, 2048, 256, CY_KE_SLOW, BN_get_rfc3526_prime_2048},
     {CY_KE_MODP_3072, 3072, 320, CY_KE_SLOW, BN_get_rfc3526_prime_3072},
     {CY_KE_MODP_4096, 4096, 384, CY_KE_SLOW, BN_get_rfc3526_prime_4096},

@@ -206,8 +206,9 @@ static ASN1_OBJECT *read_type(struct parse *ps)
 	}
 	type[n] = '\0';
 	skip_blanks(ps);
-	if (n == 0 || *ps->p++ != '=')
+	if (n == 0 || *ps->p != '=')
 		return NULL;
+	ps->p++;
 	for (size_t i = 0; i < ARRAY_LEN(attributes); i++)
 		if (strcasecmp(attributes[i].name, type) == 0)
 			return OBJ_nid2obj(attributes[i].nid);
@@ -259,8 +260,9 @@ static bool read_value(struct parse *ps, uint8_t *buf, size_t *out_n)
 			keep = n;
 	}
 	if (quoted) {
-		if (*ps->p++ != '"')
+		if (*ps->p != '"')
 			return false;
+		ps->p++;
 		skip_blanks(ps);
 		if (!at_end(ps, false))
 			return false;
