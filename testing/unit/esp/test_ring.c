@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "unit.h"
+
+#include "ring.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+START_TEST(bounded_and_in_order)
+{
+	struct ring r;
+	uint8_t bytes[3000];
+
+	ck_assert_int_eq(ring_init(&r, 5), CY_OK); /* 8 slots */
+	for (int round = 0; round < 5; round++) {
+		for (uint32_t i = 0; i < 8; i++) {
+			/* every other one is longer than a slot */
+			struct cy_dgram d = {.data = bytes, .len = i % 2 ? 3000 : 10, .tos = (uint8_t)i};
+
+			memset(bytes, (int)i, sizeof(bytes));
+			ck_assert_int_eq(ring_put(&r, i % 3 ? RING_ESP : RING_PLAIN, &d), CY_OK);
+		}
+		struct cy_dgram more = {.data = bytes, .len = 3000};
+
+		ck_assert_int_eq(ring_put(&r, RING_ESP, &more), CY_E_LIMIT);
+		for (uint32_t i = 0; i < 8; i++) {
+			struct ring_slot *s = ring_peek(&r);
+
+			ck_assert_ptr_nonnull(s);
+			ck_assert_uint_eq(s->dgram.tos, i);
+			ck_assert_int_eq(s->kind, i % 3 ? RING_ESP : RING_PLAIN);
+			ck_assert_uint_eq(s->dgram.len, i % 2 ? 3000 : 10);
+			ck_assert_uint_eq(s->dgram.data[s->dgram.len - 1], i);
+			/* the room around it is writable (sanitizers) */
+			memset(s->dgram.data - ESP_HEADROOM, 0, ESP_HEADROOM);
+			memset(s->dgram.data + s->dgram.len, 0, ESP_TAILROOM);
+			ring_done(&r, s);
+		}
+		ck_assert_ptr_null(ring_peek(&r));
+	}
+	struct cy_dgram d = {.data = bytes, .len = 3000};
+
+	ck_assert_int_eq(ring_put(&r, RING_ESP, &d), CY_OK);
+	ring_fini(&r); /* with what is still in there */
+}
+END_TEST
+
+enum { PRODUCERS = 3, EACH = 20000 };
+
+struct producer {
+	struct ring *r;
+	uint8_t number;
+	uint64_t put, full;
+};
+
+static void *produce(void *user)
+{
+	struct producer *p = user;
+	uint8_t bytes[100];
+
+	for (uint32_t i = 0; i < EACH; i++) {
+		struct cy_dgram d = {.data = bytes, .len = sizeof(bytes), .ifindex = i, .tos = p->number};
+
+		memset(bytes, (int)(i & 0xff), sizeof(bytes));
+		if (ring_put(p->r, RING_ESP, &d) == CY_OK)
+			p->put++;
+		else {
+			p->full++;
+			sched_yield();
+		}
+	}
+	return NULL;
+}
+
+START_TEST(several_producers)
+{
+	struct ring r;
+	struct producer p[PRODUCERS];
+	pthread_t thread[PRODUCERS];
+	uint64_t got[PRODUCERS] = {0}, put = 0, all = 0;
+	uint32_t next[PRODUCERS] = {0};
+	int idle = 0;
+
+	ck_assert_int_eq(ring_init(&r, 64), CY_OK);
+	for (int i = 0; i < PRODUCERS; i++) {
+		p[i] = (struct producer){.r = &r, .number = (uint8_t)i};
+		ck_assert_int_eq(pthread_create(&thread[i], NULL, produce, &p[i]), 0);
+	}
+	while (idle < 2000) {
+		struct ring_slot *s = ring_peek(&r);
+
+		if (!s) {
+			idle++;
+			sched_yield();
+			continue;
+		}
+		idle = 0;
+		/* each producer's packets in its order, and whole */
+		EXPECT(s->dgram.ifindex >= next[s->dgram.tos]);
+		next[s->dgram.tos] = s->dgram.ifindex + 1;
+		for (size_t i = 0; i < s->dgram.len; i++)
+			EXPECT(s->dgram.data[i] == (s->dgram.ifindex & 0xff));
+		got[s->dgram.tos]++;
+		ring_done(&r, s);
+	}
+	for (int i = 0; i < PRODUCERS; i++)
+		pthread_join(thread[i], NULL);
+	for (struct ring_slot *s; (s = ring_peek(&r)); ring_done(&r, s))
+		got[s->dgram.tos]++;
+	for (int i = 0; i < PRODUCERS; i++) {
+		ck_assert_uint_eq(p[i].put + p[i].full, EACH);
+		ck_assert_uint_eq(got[i], p[i].put);
+		put += p[i].put;
+		all += got[i];
+	}
+	ck_assert_uint_eq(put, all);
+	ck_assert_uint_gt(all, EACH / 10);
+	ring_fini(&r);
+}
+END_TEST
+
+UNIT_TESTS(ring)
+{
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, bounded_and_in_order);
+	tcase_add_test(tc, several_producers);
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "unit.h"
+
+#include "rig.h"
+
+#include <stdlib.h>
+
+static struct cy_kernel_sa_id id_of(const struct rig_sa *s)
+{
+	return (struct cy_kernel_sa_id){
+	    .spi = s->in.spi, .src = s->in.src, .dst = s->in.dst, .proto = CY_PROTO_ESP, .dir = s->in.dir};
+}
+
+START_TEST(what_is_refused)
+{
+	struct rig r;
+	struct rig_sa s;
+	struct sa *sa;
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+#define REFUSED(change, wanted)                                                                              \
+	do {                                                                                                 \
+		rig_sa_init(&s, CY_DIR_OUT, 0x1000, CY_ENCR_AES_GCM_16, 20, 0, 0);                           \
+		change;                                                                                      \
+		ck_assert_int_eq(sad_add(r.k.sad, &s.in, &sa), wanted);                                      \
+	} while (0)
+	r.fake.level = CY_LOG_ERROR;
+	REFUSED(s.in.proto = CY_PROTO_AH, CY_E_UNSUPPORTED);
+	REFUSED(s.in.mode = CY_MODE_TRANSPORT, CY_E_UNSUPPORTED);
+	REFUSED(s.in.mode = CY_MODE_BEET, CY_E_UNSUPPORTED);
+	REFUSED(s.in.encap = 0, CY_E_UNSUPPORTED);
+	REFUSED(s.in.if_id = 1, CY_E_UNSUPPORTED);
+	REFUSED(s.in.mark.mask = 1, CY_E_UNSUPPORTED);
+	REFUSED(s.in.set_mark.mask = 1, CY_E_UNSUPPORTED);
+	REFUSED(s.in.cpu = 0, CY_E_UNSUPPORTED);
+	REFUSED(s.in.size = 8, CY_E_INVAL);
+	REFUSED(s.in.spi = 0, CY_E_INVAL);
+	REFUSED(s.in.reqid = 0, CY_E_INVAL);
+	REFUSED(s.in.dir = 7, CY_E_INVAL);
+	REFUSED(s.in.dst.port = 0, CY_E_INVAL);
+	REFUSED(s.in.dst.family = AF_INET6, CY_E_INVAL);
+	REFUSED(s.in.encr = 999, CY_E_UNSUPPORTED);
+	REFUSED(s.in.encr_key.n = 21, CY_E_UNSUPPORTED);
+	REFUSED(s.in.encr_key.n = 3, CY_E_INVAL);
+	REFUSED(s.in.encr_key.n = CY_MAX_CIPHER_KEY + 1, CY_E_INVAL);
+	REFUSED(s.in.integ = CY_INTEG_HMAC_SHA1_96, CY_E_INVAL);
+	REFUSED(s.in.encr = CY_ENCR_NULL; s.in.encr_key.n = 0, CY_E_UNSUPPORTED);
+	REFUSED(s.in.encr = CY_ENCR_AES_CBC; s.in.encr_key.n = 16; s.in.integ = 999, CY_E_UNSUPPORTED);
+	REFUSED(s.in.encr = CY_ENCR_AES_CBC; s.in.encr_key.n = 16; s.in.integ = CY_INTEG_HMAC_SHA1_96;
+	        s.in.integ_key = cy_slice(s.integ_key, 19), CY_E_INVAL);
+	REFUSED(s.in.dir = CY_DIR_IN; s.in.replay_window = 4097, CY_E_LIMIT);
+	REFUSED(s.in.n_ts_local = s.in.n_ts_remote = 256, CY_E_LIMIT);
+#undef REFUSED
+	ck_assert_uint_eq(r.k.sad->in.live + r.k.sad->out.live + r.k.sad->reqids.live, 0);
+	rig_fini(&r);
+}
+END_TEST
+
+START_TEST(names)
+{
+	struct rig r;
+	struct rig_sa a, b, in;
+	struct sa *sa_a, *sa_b, *sa;
+	struct cy_kernel_sa_id id;
+	struct cy_addr moved = rig_addr("203.0.113.1", 1025);
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+	rig_sa_init(&a, CY_DIR_OUT, 0x1000, CY_ENCR_AES_GCM_16, 20, 0, 0);
+	b = a;
+	b.in.dst = rig_addr("192.0.2.2", 1024); /* another peer behind the same NAT chose the same SPI */
+	rig_sa_init(&in, CY_DIR_IN, 0x1000, CY_ENCR_AES_GCM_16, 20, 0, 0);
+	sa_a = rig_sa_add(&r, &a);
+	sa_b = rig_sa_add(&r, &b);
+	rig_sa_add(&r, &in);
+	ck_assert_int_eq(sad_add(r.k.sad, &a.in, &sa), CY_E_EXISTS);
+	in.in.dst = moved;
+	ck_assert_int_eq(sad_add(r.k.sad, &in.in, &sa), CY_E_EXISTS);
+	id = id_of(&a);
+	ck_assert_ptr_eq(sad_find(r.k.sad, &id), sa_a);
+	id = id_of(&b);
+	ck_assert_ptr_eq(sad_find(r.k.sad, &id), sa_b);
+	id.dst = moved;
+	ck_assert_ptr_null(sad_find(r.k.sad, &id));
+	ck_assert_int_eq(sad_move(r.k.sad, sa_b, &b.in.src, &moved), CY_OK);
+	ck_assert_ptr_eq(sad_find(r.k.sad, &id), sa_b);
+	sa_id(sa_b, &id);
+	ck_assert(cy_addr_eq(&id.dst, &moved) && id.spi == 0x1000 && id.dir == CY_DIR_OUT);
+	ck_assert_ptr_nonnull(sad_lookup_in(r.k.sad, 0x1000));
+	ck_assert_ptr_null(sad_lookup_in(r.k.sad, 0x1001));
+	rcu_reclaim(&r.k.rcu);
+	rig_fini(&r);
+}
+END_TEST
+
+START_TEST(the_newest_living_sa_sends)
+{
+	struct rig r;
+	struct rig_sa s[3];
+	struct sa *sa[3];
+	struct reqid *q;
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+	q = reqid_get(r.k.sad, 1);
+	for (uint32_t i = 0; i < 3; i++) {
+		rig_sa_init(&s[i], CY_DIR_OUT, 0x1000 + i, CY_ENCR_AES_GCM_16, 20, 0, 0);
+		sa[i] = rig_sa_add(&r, &s[i]);
+		ck_assert_ptr_eq(atomic_load(&q->out), sa[i]);
+	}
+	sa_kill(&r.k, sa[2]);
+	ck_assert_uint_eq(r.n_hard, 1);
+	reqid_reelect(q);
+	ck_assert_ptr_eq(atomic_load(&q->out), sa[1]);
+	sad_del(r.k.sad, sa[1]);
+	ck_assert_ptr_eq(atomic_load(&q->out), sa[0]);
+	sad_del(r.k.sad, sa[0]);
+	ck_assert_ptr_eq(atomic_load(&q->out), sa[2]); /* dead, so that its packets are counted as such */
+	sad_del(r.k.sad, sa[2]);
+	ck_assert_ptr_null(atomic_load(&q->out));
+	reqid_put(r.k.sad, q);
+	rcu_reclaim(&r.k.rcu);
+	rig_fini(&r);
+}
+END_TEST
+
+START_TEST(many)
+{
+	enum { N = 5000 };
+	static struct sa *sa[N];
+	struct rig r;
+	struct rig_sa s;
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+	for (uint32_t round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < N; i++) {
+			rig_sa_init(&s, CY_DIR_IN, 1 + i * 977, CY_ENCR_AES_GCM_16, 20, 0, 0);
+			s.in.reqid = 1 + i % 1000;
+			sa[i] = rig_sa_add(&r, &s);
+		}
+		for (uint32_t i = 0; i < N; i++)
+			EXPECT(sad_lookup_in(r.k.sad, 1 + i * 977) == sa[i]);
+		for (uint32_t i = 0; i < N; i += 2)
+			sad_del(r.k.sad, sa[i]);
+		rcu_reclaim(&r.k.rcu);
+		for (uint32_t i = 0; i < N; i++)
+			EXPECT(sad_lookup_in(r.k.sad, 1 + i * 977) == (i % 2 ? sa[i] : NULL));
+		sad_flush(r.k.sad);
+		rcu_reclaim(&r.k.rcu);
+		ck_assert_uint_eq(r.k.sad->in.live, 0);
+		ck_assert_uint_eq(r.k.sad->reqids.live, 0);
+	}
+	rig_fini(&r);
+}
+END_TEST
+
+/* ---- reading while it changes */
+
+static atomic_bool reader_stop;
+static atomic_uint_least64_t reader_found;
+
+static void *reader(void *user)
+{
+	struct rig *r = user;
+	uint64_t found = 0;
+
+	while (!atomic_load(&reader_stop)) {
+		rcu_online(&r->k.rcu, 3);
+		for (uint32_t i = 0; i < 64; i++) {
+			struct sa *sa = sad_lookup_in(r->k.sad, 1 + i);
+			const struct sa_path *path;
+
+			if (!sa)
+				continue;
+			EXPECT(sa->spi == 1 + i);
+			path = sa_path(sa);
+			EXPECT(path->dst.port == path->src.port);
+			found++;
+		}
+		if (found % 7 == 0)
+			rcu_offline(&r->k.rcu, 3);
+	}
+	rcu_offline(&r->k.rcu, 3);
+	atomic_store(&reader_found, found);
+	return NULL;
+}
+
+START_TEST(readers_never_see_what_is_freed)
+{
+	struct rig r;
+	pthread_t thread;
+	struct sa *sa[64] = {0};
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+	atomic_store(&reader_stop, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, reader, &r), 0);
+	for (int i = 0; i < 20000; i++) {
+		uint32_t n = (uint32_t)(i * 31) % 64;
+
+		if (!sa[n]) {
+			struct rig_sa s;
+
+			rig_sa_init(&s, CY_DIR_IN, 1 + n, CY_ENCR_AES_GCM_16, 20, 0, 0);
+			sa[n] = rig_sa_add(&r, &s);
+		} else if (i % 3) {
+			struct cy_addr a = rig_addr("192.0.2.9", (uint16_t)(1 + i % 60000));
+
+			EXPECT(sad_move(r.k.sad, sa[n], &a, &a) == CY_OK);
+		} else {
+			sad_del(r.k.sad, sa[n]);
+			sa[n] = NULL;
+		}
+		rcu_reclaim(&r.k.rcu);
+	}
+	atomic_store(&reader_stop, true);
+	pthread_join(thread, NULL);
+	ck_assert_uint_gt(atomic_load(&reader_found), 0);
+	rcu_reclaim(&r.k.rcu);
+	ck_assert_ptr_null(r.k.rcu.first);
+	rig_fini(&r);
+}
+END_TEST
+
+START_TEST(what_a_reader_may_hold_is_kept)
+{
+	struct rig r;
+	struct rig_sa s;
+	struct sa *sa;
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+	rig_sa_init(&s, CY_DIR_IN, 1, CY_ENCR_AES_GCM_16, 20, 0, 0);
+	sa = rig_sa_add(&r, &s);
+	rcu_online(&r.k.rcu, 0);
+	sad_del(r.k.sad, sa);
+	rcu_reclaim(&r.k.rcu);
+	ck_assert_ptr_nonnull(r.k.rcu.first);
+	ck_assert_uint_eq(sa->spi, 1);
+	rcu_online(&r.k.rcu, 0);
+	rcu_reclaim(&r.k.rcu);
+	ck_assert_ptr_null(r.k.rcu.first);
+	rcu_offline(&r.k.rcu, 0);
+	rig_fini(&r);
+}
+END_TEST
+
+UNIT_TESTS(sad)
+{
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, what_is_refused);
+	tcase_add_test(tc, names);
+	tcase_add_test(tc, the_newest_living_sa_sends);
+	tcase_add_test(tc, many);
+	tcase_add_test(tc, readers_never_see_what_is_freed);
+	tcase_add_test(tc, what_a_reader_may_hold_is_kept);
+}
