@@ -66,7 +66,7 @@ static void wake(struct queue *q)
 	uint64_t one = 1;
 
 	/* pairs with the fence in doze(): either it sees the packet, or this sees it asleep */
-	atomic_thread_fence(memory_order_seq_cst);
+	full_fence();
 	if (atomic_exchange_explicit(&q->asleep, false, memory_order_relaxed))
 		while (write(q->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 			;
@@ -116,7 +116,7 @@ static void doze(struct queue *q)
 
 	rcu_offline(&q->k->rcu, q->index);
 	atomic_store_explicit(&q->asleep, true, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
+	full_fence();
 	if (!ring_peek(&q->ring) && !atomic_load(&q->stop))
 		poll(p, 2, -1);
 	atomic_store_explicit(&q->asleep, false, memory_order_relaxed);

@@ -26,7 +26,7 @@ void rcu_reclaim(struct rcu *r)
 
 	if (!r->first)
 		return;
-	atomic_thread_fence(memory_order_seq_cst);
+	full_fence();
 	for (size_t i = 0; i < RCU_MAX_READERS; i++) {
 		uint64_t seen = atomic_load_explicit(&r->reader[i].seen, memory_order_seq_cst);
 

@@ -58,18 +58,19 @@ void *rtnl_begin(struct rtnl_msg *m, uint16_t type, uint16_t flags, size_t n)
 
 static struct rtattr *append(struct rtnl_msg *m, uint16_t type, const void *data, size_t n)
 {
-	size_t at = NLMSG_ALIGN(m->nlh.nlmsg_len);
-	struct rtattr *a = (struct rtattr *)(m->bytes + at);
+	size_t at = NLMSG_ALIGN(m->nlh.nlmsg_len), space = RTA_SPACE(n);
+	struct rtattr *a;
 
 	/* our messages have a few attributes each: this cannot happen */
-	if (at + RTA_SPACE(n) > sizeof(m->bytes))
+	if (space > sizeof(m->bytes) || at > sizeof(m->bytes) - space)
 		abort();
-	memset(a, 0, RTA_SPACE(n));
+	memset(m->bytes + at, 0, space);
+	a = (struct rtattr *)(m->bytes + at);
 	a->rta_type = type;
 	a->rta_len = (uint16_t)RTA_LENGTH(n);
 	if (n)
 		memcpy(RTA_DATA(a), data, n);
-	m->nlh.nlmsg_len = (uint32_t)(at + RTA_SPACE(n));
+	m->nlh.nlmsg_len = (uint32_t)(at + space);
 	return a;
 }
 

@@ -34,7 +34,7 @@ struct fake_host {
 	struct cy_host host;
 	enum cy_level level;
 	const struct fake_setting *settings; /* ends with key NULL; may be NULL */
-	uint64_t skip_ns;                    /* added to the clock */
+	_Atomic(uint64_t) skip_ns;           /* added to the clock */
 	uint64_t random_seed;                /* not 0: randomness is a sequence that starts here */
 
 	const struct cy_cipher_alg *cipher[FAKE_MAX_ALGS];
