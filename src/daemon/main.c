@@ -192,7 +192,7 @@ static void to_background(struct program *p)
 }
 
 /* One daemon a run directory: the lock lasts as long as the process. */
-static bool lock_pid_file(struct program *p)
+static enum exit_status lock_pid_file(struct program *p)
 {
 	const char *dir = p->o.rundir ? p->o.rundir : PKGRUNDIR;
 	char why[sizeof(p->pid_path) + 128];
@@ -200,28 +200,40 @@ static bool lock_pid_file(struct program *p)
 	if (mkdir(dir, 0755) != 0 && errno != EEXIST) {
 		snprintf(why, sizeof(why), "%s: %s", dir, strerror(errno));
 		tell_ready(p, EXIT_FAILED, why);
-		return false;
+		return EXIT_FAILED;
 	}
 	snprintf(p->pid_path, sizeof(p->pid_path), "%s/cygnetd.pid", dir);
 	p->pid_fd = open(p->pid_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (p->pid_fd < 0) {
 		snprintf(why, sizeof(why), "%s: %s", p->pid_path, strerror(errno));
 		tell_ready(p, EXIT_FAILED, why);
-		return false;
+		return EXIT_FAILED;
 	}
 	if (flock(p->pid_fd, LOCK_EX | LOCK_NB) != 0) {
 		snprintf(why, sizeof(why), "a daemon runs already (%s is locked)", p->pid_path);
-		close(p->pid_fd);
-		p->pid_fd = -1;
 		tell_ready(p, EXIT_RUNNING, why);
-		return false;
+		return EXIT_RUNNING;
 	}
 	if (ftruncate(p->pid_fd, 0) != 0 || dprintf(p->pid_fd, "%ld\n", (long)getpid()) < 0) {
 		snprintf(why, sizeof(why), "%s: %s", p->pid_path, strerror(errno));
 		tell_ready(p, EXIT_FAILED, why);
-		return false;
+		return EXIT_FAILED;
 	}
-	return true;
+	return EXIT_OK;
+}
+
+/* Plugins keep there what survives a restart; without it they say so themselves. */
+static void make_state_dir(void)
+{
+	char path[] = STATEDIR;
+
+	for (char *p = path + 1; *p; p++)
+		if (*p == '/') {
+			*p = '\0';
+			(void)mkdir(path, 0755);
+			*p = '/';
+		}
+	(void)mkdir(path, 0750);
 }
 
 /* --- privileges ---------------------------------------------------------------------------------------------------------- */
@@ -315,6 +327,7 @@ int main(int argc, char **argv)
 	    .o = {.before_threads = drop_capabilities, .stop_wanted = stop_wanted}};
 	char why[512] = "";
 	struct daemon *d = NULL;
+	enum exit_status status;
 	enum cy_err e;
 
 	p.o.user = &p;
@@ -323,8 +336,10 @@ int main(int argc, char **argv)
 	no_core(&p);
 	if (!p.o.foreground)
 		to_background(&p);
-	if (!lock_pid_file(&p))
-		return p.pid_fd < 0 ? EXIT_RUNNING : EXIT_FAILED;
+	status = lock_pid_file(&p);
+	if (status != EXIT_OK)
+		return status;
+	make_state_dir();
 	if (!watch_signals(&p)) {
 		tell_ready(&p, EXIT_FAILED, "signals cannot be watched");
 		return EXIT_FAILED;
