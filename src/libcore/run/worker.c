@@ -141,9 +141,11 @@ void worker_post(struct worker *w, struct job *j, enum prio prio, enum job_kind 
 		j->node.next = head;
 	} while (!__atomic_compare_exchange_n(
 	    &w->inbox, &head, &j->node, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
-	/* whoever found the inbox empty wakes the worker; it looks into the inbox before it sleeps */
-	if (!head)
-		worker_wake(w);
+	/*
+	 * The worker looks into the inbox after it has said that it sleeps. Not only who found the inbox empty wakes it:
+	 * that thread may have lost its CPU before it came to do so.
+	 */
+	worker_wake(w);
 }
 
 static void drain_inbox(struct worker *w)
