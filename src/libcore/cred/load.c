@@ -144,13 +144,12 @@ enum cy_err cred_load_privkey_file(
 struct bundle {
 	struct creds *c;
 	const struct cred_where *w;
-	const char *path, *pass;
-	bool keys;      /* take private keys too */
-	uint32_t first; /* flags of the first certificate */
-	uint32_t self_signed_ca;
-	bool only_cas;
+	const char *path;
+	const char *pass; /* NULL: none */
+	bool keys;        /* take private keys too */
 	size_t n_certs, n_keys, n_left_out;
-	struct creds_cert *leaf;
+	struct creds_cert **certs; /* those that could be read, in their order */
+	size_t n, cap;
 	enum cy_err err;
 };
 
@@ -166,24 +165,34 @@ static void bundle_cert(void *user, struct cy_slice der)
 	struct bundle *b = user;
 	struct creds_cert *cert = NULL;
 	const char *why = NULL;
-	enum cy_err e;
+	enum cy_err e = creds_store_cert(b->c, der, 0, &cert, &why);
 
-	e = creds_store_cert(b->c, der, b->n_certs == 0 ? b->first : 0, &cert, &why);
 	b->n_certs++;
-	if (e) {
-		/* one bad certificate of a bundle does not spoil the others */
-		cred_say(b->w, CY_LOG_WARN, "%s: certificate %zu is left out: %s", b->path, b->n_certs,
-		    why ? why : err_text(e));
-		b->n_left_out++;
-		b->err = b->err ? b->err : e;
+	if (!e && !cred_grow(&b->certs, b->n, &b->cap, sizeof(struct creds_cert *)))
+		e = CY_E_NOMEM;
+	if (!e) {
+		b->certs[b->n++] = cert;
 		return;
 	}
-	if (b->self_signed_ca && (cert->info->flags & CY_CERT_CA) &&
-	    (cert->info->flags & CY_CERT_SELF_SIGNED))
-		e = creds_store_cert(b->c, der, b->self_signed_ca, NULL, &why);
-	if (!b->leaf && b->n_certs == 1)
-		b->leaf = cert;
+	/* one bad certificate of a bundle does not spoil the others */
+	cred_say(b->w, CY_LOG_WARN, "%s: certificate %zu is left out: %s", b->path, b->n_certs,
+	    why ? why : err_text(e));
+	b->n_left_out++;
 	b->err = b->err ? b->err : e;
+}
+
+/* Whose file is it? The first certificate's; only if that is a CA's, the first's that is not. NULL: it has none. */
+static struct creds_cert *bundle_leaf(const struct bundle *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (!(b->certs[i]->info->flags & CY_CERT_CA)) {
+			if (i > 0)
+				cred_say(b->w, CY_LOG_NOTICE,
+				    "%s begins with a CA; its certificate %zu (%s) is taken as the one meant",
+				    b->path, i + 1, b->certs[i]->info->subject);
+			return b->certs[i];
+		}
+	return b->n ? b->certs[0] : NULL;
 }
 
 static void bundle_key(void *user, struct cy_privkey *take)
@@ -222,19 +231,27 @@ static enum cy_err load_bundle(struct bundle *b, const char *path, const char *p
 	if (e)
 		cred_say(b->w, CY_LOG_ERROR, "%s holds nothing that can be read: %s", path,
 		    why ? why : err_text(e));
-	return e ? e : b->n_left_out == b->n_certs ? b->err : CY_OK;
+	return e ? e : b->n_certs && b->n_left_out == b->n_certs ? b->err : CY_OK;
 }
 
 enum cy_err cred_load_p12(struct creds *c, const char *name, const char *pass, const struct cred_where *w)
 {
-	/* whoever made it put the CA in for us to trust: charon does, and road warriors get just this file */
-	struct bundle b = {
-	    .c = c, .w = w, .keys = true, .first = CRED_CERT_LOADED, .self_signed_ca = CRED_CERT_ANCHOR};
+	struct bundle b = {.c = c, .w = w, .keys = true};
 	char *path = cred_path(c->paths.private_dir, name);
 	enum cy_err e = path ? load_bundle(&b, path, pass, true) : CY_E_NOMEM;
+	struct creds_cert *leaf = e ? NULL : bundle_leaf(&b);
 
+	if (leaf)
+		leaf->flags |= CRED_CERT_LOADED;
+	for (size_t i = 0; i < b.n && !e; i++) {
+		const struct cy_cert_info *info = b.certs[i]->info;
+		/* whoever made it put the CA in for us to trust: charon does, and road warriors get just this file */
+		if ((info->flags & CY_CERT_CA) && (info->flags & CY_CERT_SELF_SIGNED))
+			e = creds_store_cert(c, info->der, CRED_CERT_ANCHOR, NULL, NULL);
+	}
 	if (!e && b.n_keys == 0)
 		cred_say(w, CY_LOG_WARN, "%s holds no private key", path);
+	free(b.certs);
 	free(path);
 	return e;
 }
@@ -243,18 +260,22 @@ enum cy_err creds_load_cert(
     struct creds *c, const char *file, struct cy_cert **out_cert, cred_report_fn report, void *user)
 {
 	const struct cred_where w = {.report = report, .user = user};
-	struct bundle b = {.c = c, .w = &w, .first = CRED_CERT_LOADED};
+	struct bundle b = {.c = c, .w = &w};
 	char *path = cred_path(c->paths.certs_dir, file);
 	enum cy_err e = path ? load_bundle(&b, path, NULL, false) : CY_E_NOMEM;
+	struct creds_cert *leaf = e ? NULL : bundle_leaf(&b);
 
-	if (!e && !b.leaf) {
-		cred_say(&w, CY_LOG_ERROR, "%s: the first certificate cannot be read", path);
+	if (!e && !leaf) {
+		cred_say(&w, CY_LOG_ERROR, "%s holds no certificate that can be read", path);
 		e = CY_E_PARSE;
 	}
-	if (!e)
-		e = creds_name(c, file, b.leaf->cert, NULL);
+	if (!e) {
+		leaf->flags |= CRED_CERT_LOADED;
+		e = creds_name(c, file, leaf->cert, NULL);
+	}
 	if (!e && out_cert)
-		*out_cert = b.leaf->cert;
+		*out_cert = leaf->cert;
+	free(b.certs);
 	free(path);
 	return e;
 }
