@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libcore/conf/keys.h"
@@ -69,6 +71,45 @@ START_TEST(every_key_of_the_field_is_known)
 }
 END_TEST
 
+/* The name as the page writes it: dashes have a backslash before them. */
+static bool documents(const char *page, const char *name)
+{
+	char roff[96];
+	size_t n = 0, len;
+
+	for (; *name && n < sizeof(roff) - 2; name++) {
+		if (*name == '-')
+			roff[n++] = '\\';
+		roff[n++] = *name;
+	}
+	roff[n] = 0;
+	len = n;
+	for (const char *at = strstr(page, roff); at; at = strstr(at + 1, roff)) {
+		char before = at == page ? ' ' : at[-1], after = at[len];
+
+		if (strchr(" \"(,\n", before) &&
+		    (!isalnum((unsigned char)after) && after != '_' && after != '\\'))
+			return true;
+	}
+	return false;
+}
+
+START_TEST(every_key_that_works_is_documented)
+{
+	char *page = calloc(1, 100000);
+	FILE *f = fopen(CONF_MAN "/ipsec.conf.5", "r");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_lt(fread(page, 1, 99999, f), 99999);
+	fclose(f);
+	for (size_t i = 0; i < conf_n_keys; i++)
+		if (conf_keys[i].state == LIVE && !conf_keys[i].text[0])
+			ck_assert_msg(documents(page, conf_keys[i].name), "%s is not in ipsec.conf(5)",
+			    conf_keys[i].name);
+	free(page);
+}
+END_TEST
+
 START_TEST(finding)
 {
 	uint64_t steps = 0;
@@ -124,6 +165,7 @@ UNIT_TESTS(keys)
 	tcase_add_test(tc, table_is_sorted);
 	tcase_add_test(tc, rows_make_sense);
 	tcase_add_test(tc, every_key_of_the_field_is_known);
+	tcase_add_test(tc, every_key_that_works_is_documented);
 	tcase_add_test(tc, finding);
 	tcase_add_test(tc, nearest);
 	tcase_add_test(tc, asking_nothing);
