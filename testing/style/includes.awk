@@ -54,6 +54,8 @@ FNR == 1 {
     sub(/^src\//, "", path)
     if (path ~ /^(libcore|daemon)\//)
         kind = "layered"
+    else if (path ~ /^plugins\/[^\/]*\/test_[^\/]*$/)
+        kind = "test"
     else if (path ~ /^plugins\//)
         kind = "plugin"
     else if (path ~ /^include\//)
@@ -76,7 +78,7 @@ FNR == 1 {
     target = substr(target, 2)
     sub(/[">].*/, "", target)
     ours = target ~ /^(\.\.\/|libcore\/|daemon\/|ipsec\/|plugins\/|src\/)/
-    if (open == "<" && !ours)
+    if (kind == "test" || (open == "<" && !ours))
         next
     if (kind == "layered")
         check_layered()
