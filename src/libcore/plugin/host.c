@@ -98,19 +98,39 @@ static const char *host_setting(void *self, const char *key, const char *fallbac
 	return o && o->fallback ? o->fallback : fallback;
 }
 
-static int64_t host_setting_int(void *self, const char *key, int64_t fallback)
+static bool to_number(const char *s, int64_t *out)
 {
-	const char *s = host_setting(self, key, NULL);
 	char *end;
 	long long v;
 
+	errno = 0;
+	v = s ? strtoll(s, &end, 0) : 0;
+	if (!s || errno || end == s || *end)
+		return false;
+	*out = v;
+	return true;
+}
+
+static int64_t host_setting_int(void *self, const char *key, int64_t fallback)
+{
+	struct plugin *p = self;
+	const char *s = host_setting(self, key, NULL);
+	const struct cy_option *o = gone(p) ? NULL : find_option(p, key);
+	int64_t v, min, max;
+
+	/* the plugin's own default is better than the caller's, who may not even know it */
+	if (o)
+		to_number(o->fallback, &fallback);
 	if (!s)
 		return fallback;
-	errno = 0;
-	v = strtoll(s, &end, 0);
-	if (errno || end == s || *end) {
+	if (!to_number(s, &v)) {
 		host_log(self, CY_LOG_WARN, "setting %s: \"%s\" is not a number; using %lld", key, s,
 		    (long long)fallback);
+		return fallback;
+	}
+	if (o && ((to_number(o->min, &min) && v < min) || (to_number(o->max, &max) && v > max))) {
+		host_log(self, CY_LOG_WARN, "setting %s: %lld is not between %s and %s; using %lld", key,
+		    (long long)v, o->min ? o->min : "-", o->max ? o->max : "-", (long long)fallback);
 		return fallback;
 	}
 	return v;

@@ -505,8 +505,58 @@ START_TEST(settings_and_reload)
 	    CY_OK);
 	plugins_reload(p, other);
 	settings_unref(other);
-	ck_assert(wait_for("a settings red round 4 1 fallback"));
+	/* what is no number, or out of its bounds, is as if it were not there */
+	ck_assert(wait_for("a settings red round 6 1 fallback"));
+	ck_assert_int_eq(
+	    settings_load_text("plugins {\n a {\n legs = 7\n }\n}\n", "t", NULL, NULL, &other), CY_OK);
+	plugins_reload(p, other);
+	settings_unref(other);
+	ck_assert(wait_for("a settings green round 7 0 fallback"));
+	ck_assert_int_eq(settings_load_text(
+	                     "plugins {\n a {\n legs = 9\n colour = blue\n }\n}\n", "t", NULL, NULL, &other),
+	    CY_OK);
+	plugins_reload(p, other);
+	settings_unref(other);
+	ck_assert(wait_for("a settings blue round 6 0 fallback"));
 	plugins_free(p);
+}
+END_TEST
+
+struct lines {
+	char text[4096];
+};
+
+static bool collect(void *user, const struct log_line *l)
+{
+	struct lines *x = user;
+	size_t n = strlen(x->text);
+
+	snprintf(x->text + n, sizeof(x->text) - n, "%s\n", l->text);
+	return true;
+}
+
+/* doc/plugin-template, as a user would have built it. */
+START_TEST(the_template)
+{
+	struct lines lines = {""};
+
+	copy(COUNTER, path_of("cygnet-counter.so"));
+	log_level_all(logger, CY_LOG_INFO);
+	struct plugins *p = load_with("counter!", CY_OK);
+	publish(CY_EV_IKE_UP, "a");
+	publish(CY_EV_IKE_UP, "b");
+	publish(CY_EV_CHILD_UP, "b");
+	publish(CY_EV_IKE_FAILED, "c");
+	publish(CY_EV_IKE_DOWN, "a");
+	plugins_free(p);
+	for (int i = 0; i < 200 && !strstr(lines.text, "IKE_SAs"); i++) {
+		lines.text[0] = '\0';
+		log_recent(logger, 100, collect, &lines);
+		sleep_ms(5);
+	}
+	ck_assert_ptr_nonnull(strstr(lines.text, "counter: c did not come up: "));
+	ck_assert_ptr_nonnull(
+	    strstr(lines.text, "counter: IKE_SAs: 2 up, 1 down, 1 failed; CHILD_SAs: 1 up, 0 down, 0 bytes"));
 }
 END_TEST
 
@@ -615,6 +665,7 @@ UNIT_TESTS(loader)
 	tcase_add_test(tc, processes);
 	tcase_add_test(tc, last_words_of_scripts);
 	tcase_add_test(tc, settings_and_reload);
+	tcase_add_test(tc, the_template);
 	tcase_add_test(tc, lines_of_the_log);
 	tcase_add_test(tc, a_plugin_that_hangs_costs_only_itself);
 	tcase_add_test(tc, a_fini_that_hangs_is_left_behind);
