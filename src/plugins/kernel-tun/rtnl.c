@@ -47,18 +47,23 @@ void rtnl_close(struct rtnl *r)
 	free(r);
 }
 
+static struct nlmsghdr *header(struct rtnl_msg *m)
+{
+	return (struct nlmsghdr *)m->bytes;
+}
+
 void *rtnl_begin(struct rtnl_msg *m, uint16_t type, uint16_t flags, size_t n)
 {
 	memset(m->bytes, 0, NLMSG_SPACE(n));
-	m->nlh.nlmsg_len = (uint32_t)NLMSG_LENGTH(n);
-	m->nlh.nlmsg_type = type;
-	m->nlh.nlmsg_flags = NLM_F_REQUEST | flags;
-	return NLMSG_DATA(&m->nlh);
+	m->len = NLMSG_LENGTH(n);
+	header(m)->nlmsg_type = type;
+	header(m)->nlmsg_flags = NLM_F_REQUEST | flags;
+	return m->bytes + NLMSG_HDRLEN;
 }
 
 static struct rtattr *append(struct rtnl_msg *m, uint16_t type, const void *data, size_t n)
 {
-	size_t at = NLMSG_ALIGN(m->nlh.nlmsg_len), space = RTA_SPACE(n);
+	size_t at = NLMSG_ALIGN(m->len), space = RTA_SPACE(n);
 	struct rtattr *a;
 
 	/* our messages have a few attributes each: this cannot happen */
@@ -70,7 +75,7 @@ static struct rtattr *append(struct rtnl_msg *m, uint16_t type, const void *data
 	a->rta_len = (uint16_t)RTA_LENGTH(n);
 	if (n)
 		memcpy(RTA_DATA(a), data, n);
-	m->nlh.nlmsg_len = (uint32_t)(at + space);
+	m->len = at + space;
 	return a;
 }
 
@@ -91,7 +96,7 @@ struct rtattr *rtnl_nest(struct rtnl_msg *m, uint16_t type)
 
 void rtnl_nest_end(struct rtnl_msg *m, struct rtattr *nest)
 {
-	nest->rta_len = (uint16_t)(m->bytes + m->nlh.nlmsg_len - (uint8_t *)nest);
+	nest->rta_len = (uint16_t)(m->bytes + m->len - (uint8_t *)nest);
 }
 
 /* Goes through one datagram of an answer. True when the answer is complete; *err is its result. */
@@ -123,13 +128,14 @@ int rtnl_query(
     struct rtnl *r, struct rtnl_msg *m, void (*cb)(void *user, const struct nlmsghdr *nlh), void *user)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
-	bool single = !(m->nlh.nlmsg_flags & (NLM_F_ACK | NLM_F_DUMP));
+	bool single = !(header(m)->nlmsg_flags & (NLM_F_ACK | NLM_F_DUMP));
 	int err = 0;
 	ssize_t n;
 
-	m->nlh.nlmsg_seq = ++r->seq;
+	header(m)->nlmsg_len = (uint32_t)m->len;
+	header(m)->nlmsg_seq = ++r->seq;
 	do
-		n = sendto(r->fd, m->bytes, m->nlh.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel));
+		n = sendto(r->fd, m->bytes, m->len, 0, (struct sockaddr *)&kernel, sizeof(kernel));
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
@@ -146,7 +152,7 @@ int rtnl_query(
 
 int rtnl_ack(struct rtnl *r, struct rtnl_msg *m)
 {
-	m->nlh.nlmsg_flags |= NLM_F_ACK;
+	header(m)->nlmsg_flags |= NLM_F_ACK;
 	return rtnl_query(r, m, NULL, NULL);
 }
 

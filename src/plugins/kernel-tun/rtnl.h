@@ -12,12 +12,10 @@
 
 #define RTNL_MSG_MAX 1024
 
-/* A message that is being put together. */
+/* A message that is being put together; len of it so far. */
 struct rtnl_msg {
-	union {
-		struct nlmsghdr nlh;
-		uint8_t bytes[RTNL_MSG_MAX];
-	};
+	size_t len;
+	_Alignas(struct nlmsghdr) uint8_t bytes[RTNL_MSG_MAX];
 };
 
 enum cy_err rtnl_open(struct kernel *k, struct rtnl **out) CY_MUST_USE;
