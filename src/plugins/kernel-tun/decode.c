@@ -169,13 +169,16 @@ static bool fix_tos(const struct sa *sa, uint8_t outer, uint8_t *inner)
 
 static bool selectors_allow(const struct sa *sa, const struct flow *f)
 {
-	const struct cy_ts *local = sa->ts, *remote = sa->ts + sa->n_ts_local;
+	const struct cy_ts *local = sa->ts, *remote;
 
+	if (!local)
+		return true;
+	remote = local + sa->n_ts_local;
 	for (uint32_t i = 0; i < sa->n_ts_remote; i++)
 		for (uint32_t j = 0; j < sa->n_ts_local; j++)
 			if (flow_matches(f, &remote[i], &local[j]))
 				return true;
-	return sa->n_ts_local == 0;
+	return false;
 }
 
 /* What is inside: padding, next header, and a packet that this SA may carry. */
