@@ -12,6 +12,8 @@
 #include "libcore/conf/settings_read.h"
 #include "libcore/conf/value.h"
 
+#define NO_EFFECT "(No effect yet.)"
+
 #define G(text)
 #define S(key, type, fallback, min, max, help) {key, type, fallback, min, max, help},
 
@@ -150,8 +152,12 @@ static bool check(const struct setting *s, const struct setting_def *defs, const
 		report_add(r, CY_LOG_ERROR, s->file, s->line, "", hint, "unknown setting %.150s", s->key);
 		return false;
 	}
-	if (value_is_good(d, s->value, hint, sizeof(hint)))
+	if (value_is_good(d, s->value, hint, sizeof(hint))) {
+		if (strncmp(d->help, NO_EFFECT, strlen(NO_EFFECT)) == 0)
+			report_add(r, CY_LOG_WARN, s->file, s->line, "", "remove it",
+			    "%.100s has no effect yet", s->key);
 		return true;
+	}
 	report_add(r, CY_LOG_ERROR, s->file, s->line, "", hint,
 	    "%.100s = %.200s: not such a value, %s is used", s->key, s->value,
 	    has(d->fallback) ? d->fallback : "the default");

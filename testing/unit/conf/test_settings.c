@@ -58,6 +58,35 @@ START_TEST(schema_accepts_its_defaults)
 }
 END_TEST
 
+/* A setting that nothing reads must say so. */
+START_TEST(settings_are_read)
+{
+	for (const struct setting_def *d = settings_schema(); d->key; d++) {
+		bool says_so = strncmp(d->help, "(No effect yet.)", 16) == 0;
+		char cmd[512];
+		int rc;
+
+		/* the levels of groups are read in a loop */
+		if (strncmp(d->key, "log.", 4) == 0 && strncmp(d->type, "enum(", 5) == 0)
+			continue;
+		snprintf(cmd, sizeof(cmd), "grep -rqE '\\b(s|settings), \"%s\"' %s/daemon", d->key, CONF_SRC);
+		rc = system(cmd);
+		ck_assert_msg((rc == 0) == !says_so, "%s is %s", d->key,
+		    rc == 0 ? "read, but its help says that it has no effect" : "not read by the daemon");
+	}
+}
+END_TEST
+
+START_TEST(no_effect_yet)
+{
+	struct settings *s = load("spi_min = 300\n");
+
+	ck_assert_ptr_nonnull(strstr(told.text, "1 warning spi_min has no effect yet"));
+	ck_assert_uint_eq(settings_errors(s), 0);
+	settings_unref(s);
+}
+END_TEST
+
 START_TEST(syntax)
 {
 	struct settings *s =
@@ -194,6 +223,8 @@ UNIT_TESTS(settings)
 {
 	tcase_add_test(tc, defaults);
 	tcase_add_test(tc, schema_accepts_its_defaults);
+	tcase_add_test(tc, settings_are_read);
+	tcase_add_test(tc, no_effect_yet);
 	tcase_add_test(tc, syntax);
 	tcase_add_test(tc, faults);
 	tcase_add_test(tc, wrong_values_do_not_count);
