@@ -13,14 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SETTINGS = """retransmit_base = 1.4
 retransmit_timeout = 1s
 retransmit_tries = 5
-plugins {{
-	kernel-tun {{
-		load = {tun}
-	}}
-	kernel-netlink {{
-		load = {netlink}
-	}}
-}}
+kernel = {kernel}
 """
 
 
@@ -69,7 +62,7 @@ class Cygnet(Peer):
     def start(self):
         os.makedirs(self.path("run"), exist_ok=True)
         kernel = self.backend == "kernel"
-        self.write("cygnet.conf", SETTINGS.format(tun="no" if kernel else "yes", netlink="yes" if kernel else "no"))
+        self.write("cygnet.conf", SETTINGS.format(kernel="kernel-netlink" if kernel else "kernel-tun"))
         self.secrets = []
         self._write_conf()
         self.process = Background(self.ns.argv(*self.daemon_argv()), self.log)
@@ -127,6 +120,7 @@ class Cygnet(Peer):
             if value:
                 # the dialect names the end of the lifetime; the rekeying comes `margintime` before it
                 lines.append((key, f"{value * 4}s"))
+        lines.append(("reauth", "no"))  # the dialect's default is yes; a scenario that wants it says so
         if conn.lifetime or conn.ike_lifetime:
             lines += [("margintime", f"{(conn.lifetime or conn.ike_lifetime) * 3}s"), ("rekeyfuzz", "0%")]
         return lines

@@ -295,8 +295,10 @@ void knl_req_free(struct knl_req *r)
 	if (!r)
 		return;
 	for (uint32_t i = 0; i < r->n; i++)
-		if (r->step[i].op == KNL_SA_ADD)
+		if (r->step[i].op == KNL_SA_ADD) {
+			free(r->step[i].u.add.ts);
 			mem_wipe(&r->step[i].u.add, sizeof(r->step[i].u.add));
+		}
 	free(r);
 }
 
@@ -319,9 +321,8 @@ static void fix_pointers(struct knl_req *r)
 		if (s->op == KNL_SA_ADD) {
 			s->u.add.sa.encr_key.p = s->u.add.encr_key;
 			s->u.add.sa.integ_key.p = s->u.add.integ_key;
-			s->u.add.sa.ts_local = &s->u.add.ts_local;
-			s->u.add.sa.ts_remote = &s->u.add.ts_remote;
-			s->u.add.sa.n_ts_local = s->u.add.sa.n_ts_remote = 1;
+			s->u.add.sa.ts_local = s->u.add.ts;
+			s->u.add.sa.ts_remote = s->u.add.ts + s->u.add.sa.n_ts_local;
 		} else if (s->op == KNL_POLICY_ADD || s->op == KNL_POLICY_DEL) {
 			s->u.policy.p.route_src =
 			    s->u.policy.route_src.family ? &s->u.policy.route_src : NULL;

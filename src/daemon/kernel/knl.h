@@ -35,7 +35,7 @@ struct knl_step {
 		struct {
 			struct cy_kernel_sa sa;
 			uint8_t encr_key[CY_MAX_CIPHER_KEY], integ_key[CY_MAX_MAC_LEN];
-			struct cy_ts ts_local, ts_remote; /* transport mode: one each */
+			struct cy_ts *ts; /* owned: the local ones, then the remote ones; counts in sa */
 		} add;
 		struct cy_kernel_sa_id id; /* DEL, QUERY */
 		struct {

@@ -22,7 +22,7 @@ struct cy_kernel_sa_id child_kernel_id(const struct child_sa *c, bool in)
 	return sa_id(c, in, &c->sa->local, &c->sa->remote);
 }
 
-static void add_sa(struct knl_req *r, const struct child_sa *c, bool in)
+static bool add_sa(struct knl_req *r, const struct child_sa *c, bool in)
 {
 	struct knl_step *s = knl_req_add(r, KNL_SA_ADD);
 	const struct conn *conn = c->conn;
@@ -67,8 +67,14 @@ static void add_sa(struct knl_req *r, const struct child_sa *c, bool in)
 	sa->life.hard_packets = conn->life_packets;
 	sa->life.soft_packets =
 	    conn->life_packets > conn->margin_packets ? conn->life_packets - conn->margin_packets : 0;
-	s->u.add.ts_local = c->ts_local[0];
-	s->u.add.ts_remote = c->ts_remote[0];
+	s->u.add.ts = malloc((c->n_ts_local + c->n_ts_remote) * sizeof(*s->u.add.ts));
+	if (!s->u.add.ts)
+		return false;
+	memcpy(s->u.add.ts, c->ts_local, c->n_ts_local * sizeof(*c->ts_local));
+	memcpy(s->u.add.ts + c->n_ts_local, c->ts_remote, c->n_ts_remote * sizeof(*c->ts_remote));
+	sa->n_ts_local = c->n_ts_local;
+	sa->n_ts_remote = c->n_ts_remote;
+	return true;
 }
 
 /* Specific before general, CHILD_SAs before traps; the kernel takes the smallest number. */
@@ -156,10 +162,11 @@ struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 		return NULL;
 	r->undo = true;
 	/* Able to receive before anything can be sent to us; policies last, so that no packet meets one without an SA. */
-	if (parts & CHILD_PART_IN)
-		add_sa(r, c, true);
-	if (parts & CHILD_PART_OUT)
-		add_sa(r, c, false);
+	if ((parts & CHILD_PART_IN && !add_sa(r, c, true)) ||
+	    (parts & CHILD_PART_OUT && !add_sa(r, c, false))) {
+		knl_req_free(r);
+		return NULL;
+	}
 	if (parts & CHILD_PART_POLICIES && c->conn->install_policy)
 		add_policies(r, c, false, &c->sa->local, &c->sa->remote);
 	return r;
