@@ -6,7 +6,7 @@
 #include "ipsec/ipsec.h"
 
 static char last_list[32];
-static int64_t n_sas, n_half_open;
+static int64_t n_sas, n_up;
 
 static json_t *member(json_t *o, const char *key)
 {
@@ -166,7 +166,7 @@ void status_print_data(void *user, json_t *d)
 	json_t *sas = member(d, "sas");
 
 	(void)user;
-	n_half_open = get_int(sas, "half_open");
+	n_up = get_int(sas, "up");
 	n_sas = get_int(sas, "ike_sas");
 	if (has(d, "memory"))
 		print_all(d);
@@ -312,8 +312,8 @@ static void heading(const char *list)
 	else if (strcmp(list, "routed") == 0)
 		puts("Routed connections:");
 	else
-		printf("Security Associations (%lld up, %lld connecting):\n",
-		    (long long)(n_sas - n_half_open), (long long)n_half_open);
+		printf("Security Associations (%lld up, %lld connecting):\n", (long long)n_up,
+		    (long long)(n_sas - n_up));
 }
 
 void status_print_item(void *user, const char *list, json_t *data)

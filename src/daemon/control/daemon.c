@@ -245,6 +245,7 @@ static void write_sas(struct control *c, struct jw *w, bool all)
 
 	jw_obj(w, "sas");
 	jw_u64(w, "ike_sas", SA_READ(m, ike_sas));
+	jw_u64(w, "up", SA_READ(m, up));
 	jw_u64(w, "half_open", SA_READ(m, half_open));
 	jw_u64(w, "child_sas", SA_READ(m, child_sas));
 	if (all) {

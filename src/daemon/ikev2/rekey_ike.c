@@ -105,6 +105,8 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 	worker_timer_cancel(old->shard->w, &old->t_keepalive);
 	worker_timer_set(old->shard->w, &old->t_expire, worker_now(old->shard->w) + OLD_LINGER_NS);
 	sa->state = IKE_ESTABLISHED;
+	if (!sa->established_ns) /* it is already when it won over another */
+		SA_COUNT(sa->shard->m, up);
 	sa->established_ns = worker_now(sa->shard->w);
 	SA_COUNT(sa->shard->m, rekeys_ike);
 	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] rekeyed, was [%llu]", sa->conn->name,
@@ -406,6 +408,7 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		memcpy(sa->collision_nonce, min.p, sa->n_collision_nonce);
 		fresh->state = IKE_ESTABLISHED;
 		fresh->established_ns = worker_now(shard->w);
+		SA_COUNT(shard->m, up);
 	} else {
 		inherit(sa, fresh);
 	}

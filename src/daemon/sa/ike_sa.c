@@ -201,6 +201,8 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	bool was_up = sa->established_ns != 0;
 	struct protect_keys in, out;
 
+	if (was_up)
+		SA_UNCOUNT(s->m, up);
 	sa->op_id = 0;
 	worker_timer_cancel(w, &sa->t_retransmit);
 	worker_timer_cancel(w, &sa->t_half_open);
@@ -316,6 +318,7 @@ void ike_sa_established(struct ike_sa *sa)
 	ike_sa_unindex_init(sa);
 	sa->state = IKE_ESTABLISHED;
 	sa->established_ns = worker_now(sa->shard->w);
+	SA_COUNT(sa->shard->m, up);
 	SA_COUNT(sa->shard->m, established);
 	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] established between %s[%s]...%s[%s]",
 	    sa->conn->name, (unsigned long long)sa->id, addr_str(&sa->local, la), ident_str(&sa->my_id, a),

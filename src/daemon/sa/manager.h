@@ -24,7 +24,7 @@ struct sa_shard {
 };
 
 struct sa_counters {
-	uint64_t ike_sas, half_open, child_sas; /* now */
+	uint64_t ike_sas, up, half_open, child_sas; /* now; up: of the IKE_SAs those established */
 	uint64_t established, failed, init_requests, cookies_sent, cookies_ok, retransmits_out,
 	    retransmits_in, timeouts;
 	uint64_t drop_bad_icv, drop_syntax, drop_unexpected, drop_half_open_limit, drop_inbox, drop_stray,
