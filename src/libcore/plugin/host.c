@@ -604,10 +604,15 @@ static uint32_t host_slowest_worker_ms(void *self)
 static size_t host_udp_send(void *self, const struct cy_dgram *d, size_t n)
 {
 	struct plugin *p = self;
-	size_t (*fn)(void *user, const struct cy_dgram *d, size_t n) =
-	    gone(p) ? NULL : atomic_load_explicit(&p->all->udp_send, memory_order_acquire);
+	size_t sent = 0;
 
-	return fn ? fn(p->all->udp_send_user, d, n) : 0;
+	if (gone(p))
+		return 0;
+	pthread_rwlock_rdlock(&p->all->udp_lock);
+	if (p->all->udp_send)
+		sent = p->all->udp_send(p->all->udp_send_user, d, n);
+	pthread_rwlock_unlock(&p->all->udp_lock);
+	return sent;
 }
 
 const struct cy_host plugin_host = {

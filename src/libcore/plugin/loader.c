@@ -43,6 +43,7 @@ static void plugins_unref(struct plugins *all)
 	if (atomic_fetch_sub(&all->refs, 1) != 1)
 		return;
 	pthread_rwlock_destroy(&all->settings_lock);
+	pthread_rwlock_destroy(&all->udp_lock);
 	free(all);
 }
 
@@ -416,6 +417,7 @@ static void sort_loaded(struct plugins *all)
 enum cy_err plugins_load(const struct plugins_config *cfg, struct plugins **out)
 {
 	struct plugins *all = calloc(1, sizeof(*all));
+	pthread_rwlockattr_t attr;
 	struct names names = {0};
 	bool required[64] = {false};
 	enum cy_err e = CY_OK;
@@ -426,6 +428,11 @@ enum cy_err plugins_load(const struct plugins_config *cfg, struct plugins **out)
 	all->cfg = *cfg;
 	all->settings = cfg->settings ? settings_ref(cfg->settings) : NULL;
 	pthread_rwlock_init(&all->settings_lock, NULL);
+	pthread_rwlockattr_init(&attr);
+	/* ESP threads that send without a pause must not keep a writer out */
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&all->udp_lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
 	load_names(cfg, &names, required);
 	all->p = calloc(names.n + 1, sizeof(*all->p));
 	for (size_t i = 0; all->p && i < names.n; i++) {
@@ -484,9 +491,11 @@ const void *plugins_find(const struct plugins *all, enum cy_kind kind, const cha
 void plugins_set_udp_send(
     struct plugins *all, size_t (*fn)(void *user, const struct cy_dgram *d, size_t n), void *user)
 {
-	if (fn)
-		all->udp_send_user = user;
-	atomic_store_explicit(&all->udp_send, fn, memory_order_release);
+	/* after this nobody is in the one before, so that its sockets may be closed */
+	pthread_rwlock_wrlock(&all->udp_lock);
+	all->udp_send = fn;
+	all->udp_send_user = user;
+	pthread_rwlock_unlock(&all->udp_lock);
 }
 
 static void run_reload(struct plugin_call *c)

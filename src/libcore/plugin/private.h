@@ -120,7 +120,8 @@ struct plugins {
 	uint32_t n_loaded;
 	struct plugin_provided provided[PLUGIN_MAX_PROVIDED];
 	atomic_size_t n_provided;
-	_Atomic(size_t (*)(void *user, const struct cy_dgram *d, size_t n)) udp_send;
+	pthread_rwlock_t udp_lock; /* read while udp_send runs */
+	size_t (*udp_send)(void *user, const struct cy_dgram *d, size_t n);
 	void *udp_send_user;
 };
 
