@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A daemon without IKE: socket-default and kernel-tun, and SAs and policies with keys from the commands that it reads.
+ * A daemon without IKE: socket-default and a data plane, and SAs and policies with keys from the commands that it reads.
  *
- *	tun_host PLUGINDIR PORT [SETTING=VALUE...]
+ *	tun_host PLUGINDIR PORT [kernel=PLUGIN] [SETTING=VALUE...]
  *
- * Each command is answered with lines that end in "ok" or "error N". Events come as lines that begin with "event".
+ * The data plane is kernel-tun unless another is named. When it does not open, "error N" is all it says. Each command is answered with lines that end in "ok" or "error N". Events come as lines that begin with "event".
  */
 #include "fake_host.h"
 #include "libcore/base/addr.h"
@@ -27,6 +27,7 @@ struct tun_host {
 	struct cy_watch *watch[MAX_SOCKETS];
 	int fd[MAX_SOCKETS];
 	size_t n_fds;
+	uint32_t features;
 	bool quit;
 };
 
@@ -73,6 +74,11 @@ static void on_network(void *user)
 	say("event network");
 }
 
+static void on_overrun(void *user)
+{
+	say("event overrun");
+}
+
 /* ---- sockets */
 
 static size_t udp_send(void *user, const struct cy_dgram *d, size_t n)
@@ -91,7 +97,8 @@ static void readable(void *user, uint32_t events)
 		size_t n;
 
 		while ((n = h->sock_ops->recv(h->sockets, 0, h->fd[i], d, 32)) > 0)
-			h->ops->esp_in(h->kernel, d, n);
+			if (h->ops->esp_in)
+				h->ops->esp_in(h->kernel, d, n);
 	}
 }
 
@@ -101,15 +108,18 @@ static void on_socket(void *user, int fd, int family, uint16_t port, bool natt)
 
 	if (h->ops->bypass_socket(h->kernel, fd, family) != CY_OK)
 		exit(1);
+	if (natt && h->ops->encap_socket && h->ops->encap_socket(h->kernel, fd, family, port) != CY_OK)
+		exit(1);
 }
 
-static bool open_all(struct tun_host *h, const char *dir, uint16_t port)
+static bool open_all(struct tun_host *h, const char *dir, const char *plugin, uint16_t port)
 {
 	static const struct cy_kernel_events proto = {.size = sizeof(proto),
 	    .acquire = on_acquire,
 	    .expire = on_expire,
 	    .mapping = on_mapping,
-	    .network_changed = on_network};
+	    .network_changed = on_network,
+	    .overrun = on_overrun};
 	struct cy_kernel_events ev = proto;
 	struct cy_socket_config cfg = {.size = sizeof(cfg),
 	    .port_natt = port,
@@ -117,15 +127,22 @@ static bool open_all(struct tun_host *h, const char *dir, uint16_t port)
 	    .ipv6 = true,
 	    .on_socket = on_socket,
 	    .user = h};
-	uint32_t features, lanes;
+	enum cy_err err;
+	uint32_t lanes;
 
 	ev.user = h;
 	if (!fake_host_load(&h->fake, dir, "openssl") || !fake_host_load(&h->fake, dir, "socket-default") ||
-	    !fake_host_load(&h->fake, dir, "kernel-tun"))
+	    !fake_host_load(&h->fake, dir, plugin))
 		return false;
 	h->ops = h->fake.kernel_ops;
 	h->sock_ops = h->fake.socket_ops;
-	if (h->ops->open(h->fake.kernel_plugin, &ev, &features, &h->kernel) != CY_OK ||
+	err = h->ops->open(h->fake.kernel_plugin, &ev, &h->features, &h->kernel);
+	if (err != CY_OK) {
+		say("error %d", (int)err);
+		return false;
+	}
+	/* as the daemon does: what a crash left goes */
+	if (h->ops->flush(h->kernel) != CY_OK ||
 	    h->sock_ops->open(h->fake.socket_plugin, &cfg, &h->sockets, &lanes) != CY_OK)
 		return false;
 	h->fake.udp_send = udp_send;
@@ -187,7 +204,23 @@ static struct cy_ts selector(char **words, const char *key)
 
 static uint8_t direction(char **words)
 {
-	return strcmp(word(words, "dir", "out"), "in") == 0 ? CY_DIR_IN : CY_DIR_OUT;
+	const char *s = word(words, "dir", "out");
+
+	return strcmp(s, "in") == 0 ? CY_DIR_IN : strcmp(s, "fwd") == 0 ? CY_DIR_FWD : CY_DIR_OUT;
+}
+
+/* "value/mask" */
+static struct cy_mark mark(char **words, const char *key)
+{
+	const char *s = word(words, key, NULL);
+	struct cy_mark m = {0};
+	char *end;
+
+	if (s) {
+		m.value = (uint32_t)strtoul(s, &end, 0);
+		m.mask = *end == '/' ? (uint32_t)strtoul(end + 1, NULL, 0) : UINT32_MAX;
+	}
+	return m;
 }
 
 static enum cy_err sa_add(struct tun_host *h, char **w)
@@ -210,8 +243,14 @@ static enum cy_err sa_add(struct tun_host *h, char **w)
 	    .integ_key = cy_slice(integ_key, unhex(word(w, "ikey", ""), integ_key, sizeof(integ_key))),
 	    .replay_window = (uint32_t)number(w, "window", 64),
 	    .esn = (uint8_t)number(w, "esn", 0),
+	    .copy_dscp = (uint8_t)number(w, "dscp", CY_DSCP_OUT),
+	    .no_ecn = (uint8_t)number(w, "no_ecn", 0),
+	    .no_pmtu_disc = (uint8_t)number(w, "no_pmtu_disc", 0),
 	    .tfc_pad = (uint32_t)number(w, "tfc", 0),
-	    .cpu = -1,
+	    .mark = mark(w, "mark"),
+	    .set_mark = mark(w, "set_mark"),
+	    .if_id = (uint32_t)number(w, "if_id", 0),
+	    .cpu = (int32_t)number(w, "cpu", UINT64_MAX),
 	    .life = {.soft_bytes = number(w, "soft_bytes", 0),
 	        .hard_bytes = number(w, "hard_bytes", 0),
 	        .soft_packets = number(w, "soft_packets", 0),
@@ -235,8 +274,10 @@ static struct cy_kernel_sa_id identity(char **w)
 	struct cy_kernel_sa_id id = {.spi = (uint32_t)number(w, "spi", 0),
 	    .src = address(w, "src"),
 	    .dst = address(w, "dst"),
-	    .proto = CY_PROTO_ESP,
-	    .dir = direction(w)};
+	    .proto = (uint8_t)number(w, "proto", CY_PROTO_ESP),
+	    .dir = direction(w),
+	    .mark = mark(w, "mark"),
+	    .if_id = (uint32_t)number(w, "if_id", 0)};
 
 	return id;
 }
@@ -248,9 +289,10 @@ static enum cy_err sa_query(struct tun_host *h, char **w)
 	enum cy_err err = h->ops->sa_query(h->kernel, &id, &s);
 
 	if (err == CY_OK)
-		say("bytes=%llu packets=%llu seq=%llu replay=%llu integrity=%llu",
+		say("bytes=%llu packets=%llu seq=%llu replay=%llu integrity=%llu used=%llu",
 		    (unsigned long long)s.bytes, (unsigned long long)s.packets, (unsigned long long)s.seq,
-		    (unsigned long long)s.replay_drops, (unsigned long long)s.integrity_drops);
+		    (unsigned long long)s.replay_drops, (unsigned long long)s.integrity_drops,
+		    (unsigned long long)s.last_used);
 	return err;
 }
 
@@ -260,15 +302,19 @@ static struct cy_kernel_policy read_policy(char **w, struct cy_addr *route_src)
 	    .size = sizeof(p),
 	    .dir = direction(w),
 	    .action = (uint8_t)number(w, "action", CY_POLICY_PROTECT),
-	    .mode = CY_MODE_TUNNEL,
-	    .proto = CY_PROTO_ESP,
-	    .has_tmpl = 1,
+	    .mode = (uint8_t)number(w, "mode", CY_MODE_TUNNEL),
+	    .proto = (uint8_t)number(w, "proto", CY_PROTO_ESP),
+	    .has_tmpl = (uint8_t)number(w, "tmpl", 1),
 	    .src = selector(w, "src"),
 	    .dst = selector(w, "dst"),
 	    .priority = (uint32_t)number(w, "priority", 1000),
 	    .reqid = (uint32_t)number(w, "reqid", 1),
+	    .tmpl_src = address(w, "tmpl_src"),
+	    .tmpl_dst = address(w, "tmpl_dst"),
+	    .mark = mark(w, "mark"),
+	    .if_id = (uint32_t)number(w, "if_id", 0),
 	    .cookie = number(w, "cookie", 0),
-	    .want_route = 1,
+	    .want_route = (uint8_t)number(w, "want_route", 1),
 	};
 
 	if (word(w, "route_src", NULL)) {
@@ -301,7 +347,7 @@ static enum cy_err command(struct tun_host *h, char **w)
 
 		a = address(w + 1, "new_src");
 		b = address(w + 1, "new_dst");
-		return h->ops->sa_move(h->kernel, &id, &a, &b, true);
+		return h->ops->sa_move(h->kernel, &id, &a, &b, number(w + 1, "encap", 1));
 	}
 	if (strncmp(w[0], "policy-", 7) == 0) {
 		struct cy_kernel_policy p = read_policy(w + 1, &a);
@@ -331,6 +377,10 @@ static enum cy_err command(struct tun_host *h, char **w)
 	}
 	if (strcmp(w[0], "counters") == 0) {
 		h->ops->counters(h->kernel, say_counter, NULL);
+		return CY_OK;
+	}
+	if (strcmp(w[0], "features") == 0) {
+		say("%u", h->features);
 		return CY_OK;
 	}
 	if (strcmp(w[0], "flush") == 0)
@@ -390,9 +440,10 @@ int main(int argc, char **argv)
 {
 	static struct tun_host h;
 	struct fake_setting settings[32] = {{0}};
+	const char *plugin = "kernel-tun";
 
 	if (argc < 3) {
-		fprintf(stderr, "usage: tun_host PLUGINDIR PORT [SETTING=VALUE...]\n");
+		fprintf(stderr, "usage: tun_host PLUGINDIR PORT [kernel=PLUGIN] [SETTING=VALUE...]\n");
 		return 2;
 	}
 	fake_host_init(&h.fake);
@@ -403,14 +454,17 @@ int main(int argc, char **argv)
 			return 2;
 		*eq = '\0';
 		settings[i - 3] = (struct fake_setting){argv[i], eq + 1};
+		if (strcmp(argv[i], "kernel") == 0)
+			plugin = eq + 1;
 	}
 	h.fake.settings = settings;
-	if (!open_all(&h, argv[1], (uint16_t)atoi(argv[2])))
+	if (!open_all(&h, argv[1], plugin, (uint16_t)atoi(argv[2])))
 		return 1;
 	say("ok");
 	while (!h.quit)
 		if (fake_host_run(&h.fake, STDIN_FILENO, 100))
 			take_input(&h);
+	(void)!h.ops->flush(h.kernel);
 	/* the data plane sends through the sockets until it is closed */
 	h.ops->close(h.kernel);
 	h.sock_ops->close(h.sockets);

@@ -55,6 +55,8 @@ struct sa_entry {
 	struct cy_kernel_sa_id id;
 	uint32_t reqid;
 	uint8_t mode;
+	/* for kernels that do not say when an outbound SA was last used: its packets when it was last asked about */
+	uint64_t seen_packets, used;
 	/* the last new address of the peer that was reported, and when */
 	struct cy_addr told_src;
 	uint64_t told_ns;

@@ -138,7 +138,7 @@ static bool decide(struct net *n, const struct route *r, struct route *out)
 {
 	const struct route_user *u = r->users;
 	uint16_t family = r->key.ip6 ? AF_INET6 : AF_INET;
-	struct way peer, without;
+	struct way way;
 	int got;
 
 	out->throws = u->throws;
@@ -148,14 +148,19 @@ static bool decide(struct net *n, const struct route *r, struct route *out)
 	if (out->src.family != family)
 		out->src = (struct cy_addr){0};
 	out->src.port = 0;
-	got = way_without_us(n, r, &without);
-	if (got == 0 &&
-	    (without.type == RTN_LOCAL || !out->src.family || cy_addr_ip_eq(&without.src, &out->src)))
+	got = way_without_us(n, r, &way);
+	if (got == 0 && (way.type == RTN_LOCAL || !out->src.family || cy_addr_ip_eq(&way.src, &out->src)))
 		return false;
-	if (way_to(n, &u->peer, &peer) < 0 || peer.type != RTN_UNICAST || !peer.oif)
-		return false;
-	out->oif = peer.oif;
-	out->gateway = peer.gateway.family == family ? peer.gateway : (struct cy_addr){0};
+	/* The way stays what it is, for packets that no policy takes; only where there is none it is the one to the peer. */
+	if (got < 0 || way.type != RTN_UNICAST || !way.oif) {
+		if (way_to(n, &u->peer, &way) < 0 || way.type != RTN_UNICAST || !way.oif)
+			return false;
+		if (!way.gateway.family)
+			way.gateway = u->peer;
+	}
+	out->oif = way.oif;
+	out->gateway = way.gateway.family == family ? way.gateway : (struct cy_addr){0};
+	out->gateway.port = 0;
 	return true;
 }
 

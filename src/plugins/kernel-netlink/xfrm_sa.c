@@ -417,6 +417,19 @@ static void take_stats(void *user, const struct nlmsghdr *nlh)
 		q->stats.seq = q->in ? old->seq : old->oseq;
 }
 
+/* Until Linux 6.2 it is known of inbound SAs only. Between this question and the last one, then. */
+static void guess_last_used(struct kernel *k, const struct cy_kernel_sa_id *id, struct cy_kernel_sa_stats *s)
+{
+	struct sa_entry *e = entry_of(k, id);
+
+	if (!e)
+		return;
+	if (s->packets > e->seen_packets)
+		e->used = (uint64_t)k->host->wall(k->self);
+	e->seen_packets = s->packets;
+	s->last_used = e->used;
+}
+
 enum cy_err sa_query(struct kernel *k, const struct cy_kernel_sa_id *id, struct cy_kernel_sa_stats *out)
 {
 	struct query q = {.in = id->dir == CY_DIR_IN};
@@ -429,6 +442,8 @@ enum cy_err sa_query(struct kernel *k, const struct cy_kernel_sa_id *id, struct 
 		return kernel_failed(k, "cannot ask for an SA", got);
 	if (!q.found)
 		return CY_E_NOTFOUND;
+	if (q.stats.last_used == 0)
+		guess_last_used(k, id, &q.stats);
 	*out = q.stats;
 	return CY_OK;
 }
