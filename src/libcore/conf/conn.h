@@ -64,7 +64,7 @@ struct conn_end {
 	uint16_t ts_port_lo, ts_port_hi; /* 0..65535 when any */
 	/* What leftsourceip says means pools on the remote side and requests on the local one; which side is which may turn
 	   round (conn_swap_ends), so both are filled in: look at remote.pools and local.request_* only. */
-	struct str_list pools;           /* named pools ("%name"), ranges ("10.3.0.0/24"), "%config" */
+	struct str_list pools;           /* ranges ("10.3.0.0/24", "10.3.0.9") */
 	bool request_vip4, request_vip6; /* leftsourceip=%config, %config4, %config6 */
 	struct cy_addr *request_addrs;   /* ask for this very address */
 	size_t n_request_addrs;

@@ -221,7 +221,7 @@ static void describe(FILE *f, const struct conn *c)
 	fputs(" and ", f);
 	put_ts(f, &c->remote, c->remote.pools.n ? "the address it is given" : "the peer's address");
 	fprintf(f, " is protected by %s %s%s.", c->child_ah ? "AH" : "ESP", modes[c->type],
-	    c->local.ts_per_child || c->remote.ts_per_child ? ", each pair by a CHILD_SA of its own" : "");
+	    c->local.ts_per_child || c->remote.ts_per_child ? "" : "");
 	put_addresses(f, c);
 	fputs(" Algorithms: ", f);
 	put_proposals(f, "IKE", &c->ike, c->ike_strict);

@@ -364,6 +364,9 @@ static bool finish_subnet(struct build *b, bool right)
 	if (!end->n_ts)
 		end->ts_dynamic = true;
 	end->ts_per_child = b->end[right].subnets && end->n_ts > 1;
+	if (end->ts_per_child)
+		build_note(b, e, CY_LOG_WARN, "make a connection for each if the peer wants that",
+		    "%s= makes one CHILD_SA for all of them yet", e->name);
 	return true;
 }
 
@@ -392,14 +395,14 @@ static bool sourceip_item(struct build *b, const struct raw_entry *e, const char
 			end->request_vip6 = true;
 		else
 			end->request_vip4 = true;
-		return add_str(b, &end->pools, "%config");
+		return true;
 	}
 	if (strcasecmp(s, "%dhcp") == 0 || strcasecmp(s, "%radius") == 0)
 		return build_bad_value(
 		    b, e, "write a range, e.g. 10.3.0.0/24", "this source of addresses is not built yet");
 	if (*s == '%')
-		return s[1] ? add_str(b, &end->pools, s)
-		            : build_bad_value(b, e, "write %NAME", "a pool without a name");
+		return build_bad_value(
+		    b, e, "write a range, e.g. 10.3.0.0/24", "named pools are not built yet");
 	if (addr_parse(s, &a) == CY_OK) {
 		if (a.family == AF_INET6)
 			end->request_vip6 = true;

@@ -77,23 +77,14 @@ static bool take_mark(struct build *b, const struct raw_entry *e, struct cy_mark
 	const char *slash = strchr(e->value, '/');
 	size_t n = slash ? (size_t)(slash - e->value) : strlen(e->value);
 
-	if (b->dialect == SS && n == 7 && strncasecmp(e->value, "%unique", n) == 0) {
-		b->c->mark_unique = true;
-		return true;
-	}
-	if (b->dialect == SS && n == 11 && strncasecmp(e->value, "%unique-dir", n) == 0) {
-		b->c->mark_unique = b->c->mark_unique_dir = true;
-		return true;
-	}
-	if (b->dialect == LS && n == 2 && strncmp(e->value, "-1", n) == 0) {
-		b->c->mark_unique = true;
-		return true;
-	}
+	if ((b->dialect == SS && n == 7 && strncasecmp(e->value, "%unique", n) == 0) ||
+	    (b->dialect == SS && n == 11 && strncasecmp(e->value, "%unique-dir", n) == 0) ||
+	    (b->dialect == LS && n == 2 && strncmp(e->value, "-1", n) == 0))
+		return build_bad_value(
+		    b, e, "write a number", "marks of its own for each CHILD_SA are not built yet");
 	if (value_mark(e->value, out))
 		return true;
-	return build_bad_value(b, e,
-	    b->dialect == SS ? "write it as 20, 0x14/0xff or %unique" : "write it as 20, 0x14/0xff or -1",
-	    "not a mark");
+	return build_bad_value(b, e, "write it as 20 or 0x14/0xff", "not a mark");
 }
 
 static bool finish_marks(struct build *b)
