@@ -249,15 +249,17 @@ static enum cy_err make_net(struct run *r, struct why *why)
 
 /* --- parts ------------------------------------------------------------------------------------------------------------ */
 
-/* "crypto_prefer": a plugin is preferred or not, so the first name is what can be said; without it the load order counts */
 static void prefer_crypto(struct daemon *d)
 {
-	const char *list = settings_str(d->settings, "crypto_prefer");
+	const char *at = settings_str(d->settings, "crypto_prefer");
 	char name[64];
 
-	snprintf(name, sizeof(name), "%.*s", list ? (int)strcspn(list, " \t,") : 0, list ? list : "");
-	if (*name && crypto_prefer(d->crypto, 0, name))
-		LOGF(d->log, LOG_CFG, CY_LOG_WARN, NULL, "crypto_prefer has no effect");
+	for (at = at ? at : ""; *at; at += strcspn(at, " \t,")) {
+		at += strspn(at, " \t,");
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, " \t,"), at);
+		if (*name && crypto_prefer(d->crypto, 0, name))
+			LOGF(d->log, LOG_CFG, CY_LOG_WARN, NULL, "crypto_prefer: %s has no effect", name);
+	}
 }
 
 static enum cy_err make_core(struct run *r, struct why *why)

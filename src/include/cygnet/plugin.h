@@ -126,6 +126,8 @@ struct cy_host {
 	uint32_t (*slowest_worker_ms)(void *self);
 	/* For data planes that speak ESP in UDP themselves: send from the IKE sockets. Any thread. */
 	size_t (*udp_send)(void *self, const struct cy_dgram *d, size_t n);
+	/* A hash of another plugin; NULL when there is none. */
+	const struct cy_hash_alg *(*hash)(void *self, uint16_t hash);
 };
 
 struct cy_feature {

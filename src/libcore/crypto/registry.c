@@ -15,7 +15,7 @@
 struct entry {
 	enum cy_kind kind;
 	uint16_t id;
-	bool preferred;
+	size_t rank; /* place in the preferences, MAX_PREFERENCES without one */
 	const void *ops;
 	char *plugin;
 };
@@ -109,13 +109,14 @@ enum cy_err crypto_prefer(struct crypto *c, enum cy_kind kind, const char *plugi
 	return CY_OK;
 }
 
-static bool is_preferred(const struct crypto *c, enum cy_kind kind, const char *plugin)
+/* A preference for all kinds counts with the others in the order in which they were given. */
+static size_t rank_of(const struct crypto *c, enum cy_kind kind, const char *plugin)
 {
 	for (size_t i = 0; i < c->n_prefer; i++)
 		if ((!c->prefer[i].kind || c->prefer[i].kind == kind) &&
 		    strcmp(c->prefer[i].plugin, plugin) == 0)
-			return true;
-	return false;
+			return i;
+	return MAX_PREFERENCES;
 }
 
 /* The number of the algorithm, after its size, which every table has in the same place. */
@@ -167,7 +168,7 @@ static enum cy_err insert(struct crypto *c, const struct entry *e, bool *out_fir
 	for (size_t i = 0; i < c->n; i++) {
 		if (c->entries[i].kind != e->kind || c->entries[i].id != e->id)
 			continue;
-		if (e->preferred && !c->entries[i].preferred) {
+		if (e->rank < c->entries[i].rank) {
 			at = i;
 			break;
 		}
@@ -195,7 +196,7 @@ enum cy_err crypto_register(struct crypto *c, enum cy_kind kind, const void *ops
 			    entry_name(&e), plugin, err == CY_E_NOMEM ? err_text(err) : why);
 		return err;
 	}
-	e.preferred = is_preferred(c, kind, plugin);
+	e.rank = rank_of(c, kind, plugin);
 	e.plugin = strdup(plugin);
 	if (!e.plugin)
 		return CY_E_NOMEM;

@@ -20,7 +20,7 @@ void crypto_free(struct crypto *c);
 /* Offer an algorithm (kind: CY_KIND_CIPHER.._PKI). CY_E_AUTH: its known-answer test failed; CY_E_EXISTS: somebody
    else was first (kept as a second choice). An algorithm for which kat.c has no vector is refused: CY_E_UNSUPPORTED. */
 enum cy_err crypto_register(struct crypto *c, enum cy_kind kind, const void *ops, const char *plugin);
-/* Prefer this plugin's algorithms where it has them; called before registration. kind 0: all kinds. */
+/* Prefer this plugin's algorithms where it has them, the first named most; called before registration. kind 0: all kinds. */
 enum cy_err crypto_prefer(struct crypto *c, enum cy_kind kind, const char *plugin);
 
 const struct cy_cipher_alg *crypto_cipher(

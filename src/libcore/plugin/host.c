@@ -367,6 +367,13 @@ static const struct cy_mac_alg *host_mac(void *self, uint16_t mac)
 	return gone(p) ? NULL : crypto_mac(p->all->cfg.crypto, mac);
 }
 
+static const struct cy_hash_alg *host_hash(void *self, uint16_t hash)
+{
+	struct plugin *p = self;
+
+	return gone(p) ? NULL : crypto_hash(p->all->cfg.crypto, hash);
+}
+
 static bool host_integ(
     void *self, uint16_t integ, const struct cy_mac_alg **out, size_t *out_key_len, size_t *out_len)
 {
@@ -639,4 +646,5 @@ const struct cy_host plugin_host = {
     .spawn = host_spawn,
     .slowest_worker_ms = host_slowest_worker_ms,
     .udp_send = host_udp_send,
+    .hash = host_hash,
 };

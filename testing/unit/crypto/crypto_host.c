@@ -62,6 +62,13 @@ static void host_random(void *self, void *out, size_t n)
 	ck_assert_int_eq(getrandom(out, n, 0), (ssize_t)n);
 }
 
+static const struct cy_hash_alg *host_hash(void *self, uint16_t hash)
+{
+	struct loaded *l = self;
+
+	return crypto_hash(l->host->crypto, hash);
+}
+
 static const char *host_setting(void *self, const char *key, const char *fallback)
 {
 	return fallback;
@@ -111,6 +118,7 @@ struct crypto_host *crypto_host_new(const char *plugins, const char *prefer)
 	    .setting = host_setting,
 	    .provide = host_provide,
 	    .random = host_random,
+	    .hash = host_hash,
 	};
 	ck_assert_int_eq(crypto_new(NULL, &h->crypto), CY_OK);
 	if (prefer)
