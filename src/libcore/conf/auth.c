@@ -343,7 +343,7 @@ bool finish_auth(struct build *b)
 		build_end(b, right)->n_auth = 1;
 		good = finish_ca(b, right) && good;
 		good = finish_id(b, right) && good;
-		if (a->method == AUTH_NEVER && b->c->type != TYPE_PASS && b->c->type != TYPE_DROP)
+		if (!b->bad && a->method == AUTH_NEVER && b->c->type != TYPE_PASS && b->c->type != TYPE_DROP)
 			good = build_bad_value(
 			    b, e ? e : b->later.authby, "write psk or pubkey", "nothing to prove it by");
 	}
