@@ -149,8 +149,7 @@ static struct token next_token(struct parser *s, bool complete)
 	from = s->p;
 	if (is_colon(s, from)) {
 		s->p++;
-		t.kind = TOKEN_COLON;
-		return t;
+		return (struct token){TOKEN_COLON, cy_slice(from, 1)};
 	}
 	if (*from == '"' || *from == '\'') {
 		for (s->p++; s->p < s->end && *s->p != *from && *s->p != '\n'; s->p++)
@@ -186,6 +185,8 @@ static bool token_is(const struct token *t, const char *word)
 /* A copy with its NUL, to be wiped and freed by wipe_text; NULL when it has a NUL within. */
 static char *token_text(const struct token *t)
 {
+	if (t->text.n == 0)
+		return strdup("");
 	if (memchr(t->text.p, '\0', t->text.n))
 		return NULL;
 	return strndup((const char *)t->text.p, t->text.n);
