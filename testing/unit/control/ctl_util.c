@@ -7,7 +7,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -55,9 +57,11 @@ static enum cy_err k_sa_del(void *k, const struct cy_kernel_sa_id *id)
 static enum cy_err k_sa_query(void *k, const struct cy_kernel_sa_id *id, struct cy_kernel_sa_stats *out)
 {
 	struct ctl *t = k;
+	uint32_t ms = __atomic_load_n(&t->query_ms, __ATOMIC_RELAXED);
 
-	(void)id;
 	__atomic_add_fetch(&t->queries, 1, __ATOMIC_RELAXED);
+	if (ms)
+		(void)nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
 	*out = (struct cy_kernel_sa_stats){.bytes = 100, .packets = 1};
 	return CY_OK;
 }
@@ -127,29 +131,82 @@ static void s_close(void *s)
 
 static size_t s_fds(void *s, uint32_t lane, int *out, size_t cap)
 {
-	(void)s;
+	struct ctl *t = s;
+
 	(void)lane;
-	(void)out;
 	(void)cap;
-	return 0;
+	out[0] = t->readable;
+	return 1;
+}
+
+struct ctl_datagram {
+	struct ctl_datagram *next;
+	struct cy_dgram d;
+	uint8_t data[];
+};
+
+static void free_datagrams(struct ctl_datagram *d)
+{
+	while (d) {
+		struct ctl_datagram *next = d->next;
+
+		free(d);
+		d = next;
+	}
 }
 
 static size_t s_recv(void *s, uint32_t lane, int fd, struct cy_dgram *out, size_t max)
 {
-	(void)s;
+	struct ctl *t = s;
+	struct ctl_datagram *d;
+	uint64_t count;
+	size_t n = 0;
+
 	(void)lane;
-	(void)fd;
-	(void)out;
-	(void)max;
-	return 0;
+	(void)max; /* never so many at once */
+	(void)!read(fd, &count, sizeof(count));
+	free_datagrams(t->being_read);
+	pthread_mutex_lock(&t->lock);
+	t->being_read = t->in;
+	t->in = NULL;
+	t->in_end = &t->in;
+	pthread_mutex_unlock(&t->lock);
+	for (d = t->being_read; d && n < max; d = d->next)
+		out[n++] = d->d;
+	return n;
+}
+
+static void put_datagram(struct ctl *t, const struct cy_dgram *d)
+{
+	struct ctl_datagram *copy = malloc(sizeof(*copy) + d->len);
+	uint64_t one = 1;
+
+	if (!copy)
+		return;
+	copy->next = NULL;
+	copy->d = *d;
+	copy->d.data = copy->data;
+	memcpy(copy->data, d->data, d->len);
+	pthread_mutex_lock(&t->lock);
+	*t->in_end = copy;
+	t->in_end = &copy->next;
+	pthread_mutex_unlock(&t->lock);
+	(void)!write(t->readable, &one, sizeof(one));
 }
 
 static size_t s_send(void *s, uint32_t lane, const struct cy_dgram *d, size_t n)
 {
-	(void)s;
+	struct ctl *t = s, *peer = __atomic_load_n(&t->peer, __ATOMIC_ACQUIRE);
+
 	(void)lane;
-	(void)d;
+	for (size_t i = 0; peer && i < n; i++)
+		put_datagram(peer, &d[i]);
 	return n;
+}
+
+void ctl_join(struct ctl *t, struct ctl *peer)
+{
+	__atomic_store_n(&t->peer, peer, __ATOMIC_RELEASE);
 }
 
 static const struct cy_socket_ops sockets = {.size = sizeof(sockets),
@@ -213,10 +270,14 @@ void ctl_start(struct ctl *t, const char *conf, const struct control_config *cfg
 	    .plugindir = "."};
 
 	memset(t, 0, sizeof(*t));
+	pthread_mutex_init(&t->lock, NULL);
+	t->in_end = &t->in;
+	t->readable = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ck_assert_int_ge(t->readable, 0);
 	snprintf(t->dir, sizeof(t->dir), "/tmp/cygnet-unit-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(t->dir));
 	ctl_write(t, "ipsec.conf", conf);
-	ctl_write(t, "ipsec.secrets", "");
+	ctl_write(t, "ipsec.secrets", ": PSK \"of a test\"\n");
 	ctl_write(t, "cygnet.conf", "load = openssl\n");
 	o.conf = path(t, "ipsec.conf", a);
 	o.secrets = path(t, "ipsec.secrets", b);
@@ -240,6 +301,10 @@ void ctl_stop(struct ctl *t)
 	daemon_stop(t->d);
 	control_free(t->c);
 	daemon_free(t->d);
+	free_datagrams(t->in);
+	free_datagrams(t->being_read);
+	close(t->readable);
+	pthread_mutex_destroy(&t->lock);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		unlink(path(t, names[i], p));
 	ck_assert_int_eq(rmdir(t->dir), 0);

@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A daemon for tests of the control socket: its files in a folder of its own, a data plane that does nothing and a network
- * that loses everything. Clients are ends of socket pairs.
+ * that loses everything unless two are joined. Clients are ends of socket pairs.
  */
 #ifndef CTL_UTIL_H
 #define CTL_UTIL_H
 
 #include <jansson.h>
+#include <pthread.h>
 
 #include "daemon/control/control.h"
 #include "daemon/run.h"
+
+struct ctl_datagram;
 
 struct ctl {
 	char dir[64];
 	struct daemon *d;
 	struct control *c;
-	uint32_t stops;   /* requests to stop, atomic */
-	uint32_t queries; /* of the data plane, atomic */
+	uint32_t stops;    /* requests to stop, atomic */
+	uint32_t queries;  /* of the data plane, atomic */
+	uint32_t query_ms; /* how long each takes, atomic */
+	/* the wire */
+	struct ctl *peer; /* who gets what we send, NULL nobody */
+	pthread_mutex_t lock;
+	struct ctl_datagram *in, **in_end, *being_read;
+	int readable;
 };
 
 struct ctl_client {
@@ -29,6 +38,8 @@ void ctl_write(const struct ctl *t, const char *name, const char *text);
 /* conf: ipsec.conf; cfg: limits (listen_fd and hooks are set here), NULL the defaults. */
 void ctl_start(struct ctl *t, const char *conf, const struct control_config *cfg);
 void ctl_stop(struct ctl *t);
+/* What one sends the other gets, from now on; before either is stopped it ends with NULL. */
+void ctl_join(struct ctl *t, struct ctl *peer);
 
 /* Connects and eats the hello. */
 void ctl_connect(struct ctl *t, struct ctl_client *cl);
