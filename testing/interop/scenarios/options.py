@@ -51,7 +51,7 @@ def reload_bad_file(bed):
     up(bed, bed.conn())
     before = bed.left.sa().spis
     with open(bed.left.path("ipsec.conf"), "a") as conf:
-        conf.write("conn broken\n\tkeyexchange=ikev2\n\tesp=aes1234\n")
+        conf.write("conn broken\n\tkeyexchange=ikev2\n\tesp=aes1234\n\tauto=add\n")
     out = bed.left.ipsec_status("reload")[1]
     require("ipsec.conf:" in out and "aes1234" in out, f"the reload does not say what is wrong where: {out.strip()[-200:]}")
     require(bed.left.sa().spis == before, "a bad file closed a tunnel")
@@ -69,7 +69,7 @@ def reauth(bed):
     require(", 0% packet loss" in out, f"packets were lost: {out.strip()[-200:]}")
     wait_for(lambda: bed.left.sa() and bed.left.sa().spis != before, "a new IKE_SA", timeout=40)
     bed.wait_up()
-    bed.traffic(transfer_size=0)
+    bed.traffic(transfer_size=0, counted=False)
 
 
 def rekeyed_by_traffic(bed, options):
@@ -98,7 +98,7 @@ def life_packets(bed):
     rekeyed_by_traffic(bed, {"lifepackets": "100000", "marginpackets": "99900"})
 
 
-@scenario(ours_first)
+@scenario(lambda i, r, backend: only_ours(i, r, backend) or (i == "cygnet" and backend == "kernel"))
 def esn(bed):
     """extended sequence numbers"""
     up(bed, bed.conn(esp="aes128gcm16-esn"))
