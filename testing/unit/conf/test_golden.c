@@ -33,6 +33,26 @@ static char *read_all(const char *path)
 	char *buf = calloc(1, 65536);
 	FILE *f = fopen(path, "r");
 
+	ck_assert_msg(f != NULL, "%s is missing", path);
+	ck_assert_uint_lt(fread(buf, 1, 65535, f), 65535);
+	fclose(f);
+	return buf;
+}
+
+static void compare(const char *conf)
+{
+	char out[256];
+	char *got = check_output(conf), *want;
+
+	snprintf(out, sizeof(out), "%.*s.out", (int)(strlen(conf) - 5), conf);
+	if (getenv("CONF_GOLDEN_WRITE")) {
+		FILE *f = fopen(out, "w");
+
+		ck_assert_ptr_nonnull(f);
+		fputs(got, f);
+		fclose(f);
+	}
+	want = read_all(out);
 	for (char *g = got, *w = want; *g || *w;) {
 		size_t ng = strcspn(g, "\n"), nw = strcspn(w, "\n");
 
