@@ -70,8 +70,13 @@ const char *wire_print(const struct ike_header *h, const struct payload *first, 
 
 static void put_bytes(struct text *t, struct cy_slice s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		put(t, "%02x", s.p[i]);
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < s.n && t->n + 2 < t->cap; i++) {
+		t->p[t->n++] = digits[s.p[i] >> 4];
+		t->p[t->n++] = digits[s.p[i] & 15];
+		t->p[t->n] = '\0';
+	}
 }
 
 static void dump_fields(struct text *t, const struct wire_field *f, const void *base, uint8_t type)
