@@ -13,6 +13,8 @@ class End:
     id: str
     auth: str = "psk"                            # or "pubkey"
     cert: Cert = None
+    key: str = ""                                # without a certificate: files with the private key
+    pub: str = ""                                # and the public key
     ts: list = field(default_factory=list)       # networks behind it
     vips: list = field(default_factory=list)     # "0.0.0.0", "::": asks the other end for a virtual address
     pools: list = field(default_factory=list)    # networks it gives virtual addresses from
@@ -35,6 +37,7 @@ class Conn:
     start: str = "add"                           # or "route", "start"
     fragmentation: bool = True
     encap: bool = False
+    options: dict = field(default_factory=dict)  # further keys of cygnet's ipsec.conf
 
     def seen_from(self, side):
         """(local, remote) for the gateway "left" or "right"."""

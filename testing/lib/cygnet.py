@@ -77,6 +77,8 @@ class Cygnet(Peer):
             if local.cert:
                 kind = "RSA" if local.cert.kind.startswith("rsa") else "ECDSA"
                 self.secrets.append(f": {kind} {local.cert.key}")
+            if local.key:
+                self.secrets.append(f": PKCS8 {local.key}")
             self.conns.append(conn)
         self._write_conf()
         self.ipsec("reload")
@@ -106,6 +108,8 @@ class Cygnet(Peer):
             lines += [("leftcert", local.cert.path), ("leftsendcert", "always")]
         if remote.cert:
             lines.append(("rightca", f'"{_subject(remote.cert.root)}"'))
+        if local.pub and remote.pub:
+            lines += [("leftsigkey", local.pub), ("rightsigkey", remote.pub)]
         if local.vips:
             lines.append(("leftsourceip", ",".join({"0.0.0.0": "%config4", "::": "%config6"}.get(v, v) for v in local.vips)))
         if local.pools:
@@ -120,7 +124,8 @@ class Cygnet(Peer):
             if value:
                 # the dialect names the end of the lifetime; the rekeying comes `margintime` before it
                 lines.append((key, f"{value * 4}s"))
-        lines.append(("reauth", "no"))  # the dialect's default is yes; a scenario that wants it says so
+        # the dialect's default is yes; a scenario that wants it says so
+        lines += {"reauth": "no", **conn.options}.items()
         if conn.lifetime or conn.ike_lifetime:
             lines += [("margintime", f"{(conn.lifetime or conn.ike_lifetime) * 3}s"), ("rekeyfuzz", "0%")]
         return lines

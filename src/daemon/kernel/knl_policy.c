@@ -144,9 +144,11 @@ enum cy_err knl_policy_add(
 	return CY_OK;
 }
 
+/* A CHILD_SA that moves is two users for a moment, of the old and of the new tunnel ends. */
 static bool same_user(const struct cy_kernel_policy *a, const struct cy_kernel_policy *b)
 {
-	return a->reqid == b->reqid && a->spi == b->spi && a->action == b->action && a->cookie == b->cookie;
+	return a->reqid == b->reqid && a->spi == b->spi && a->action == b->action && a->cookie == b->cookie &&
+	    cy_addr_ip_eq(&a->tmpl_src, &b->tmpl_src) && cy_addr_ip_eq(&a->tmpl_dst, &b->tmpl_dst);
 }
 
 enum cy_err knl_policy_del(

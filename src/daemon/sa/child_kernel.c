@@ -290,9 +290,10 @@ void child_moved(struct child_sa *c, struct cy_addr old_local, struct cy_addr ol
 			s->u.move.new_dst = in ? c->sa->local : c->sa->remote;
 			s->u.move.encap = c->encap;
 		}
+	/* The new ones replace the old ones: at no time is there none, and nothing leaves in clear. */
 	if (c->policies_installed && c->conn->install_policy) {
-		add_policies(r, c, true, &old_local, &old_remote);
 		add_policies(r, c, false, &c->sa->local, &c->sa->remote);
+		add_policies(r, c, true, &old_local, &old_remote);
 	}
 	knl_submit(c->shard->d->knl, r);
 }

@@ -62,6 +62,9 @@ struct cy_log_sink {
 	uint32_t size;
 	const char *name;
 	void (*line)(void *plugin, const struct cy_log_line *line);
+	/* The daemon's own sink ("stderr", "syslog", "file") that would write the same a second time, or NULL. It is silent as
+	   long as this one is there. */
+	const char *instead_of;
 };
 
 struct cy_host;

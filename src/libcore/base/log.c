@@ -28,6 +28,7 @@ struct sink {
 	log_sink_fn fn;
 	void *user;
 	void (*user_free)(void *user); /* may be NULL */
+	bool muted;                    /* atomic */
 	bool slow;
 	/* slow only, guarded by m */
 	pthread_mutex_t m;
@@ -193,6 +194,20 @@ static void enqueue(struct log *l, struct sink *s, struct record *r)
 	pthread_mutex_unlock(&s->m);
 }
 
+static bool is_muted(const struct sink *s)
+{
+	return __atomic_load_n(&s->muted, __ATOMIC_RELAXED);
+}
+
+void log_mute(struct log *l, const char *name, bool mute)
+{
+	uint32_t n = __atomic_load_n(&l->n_sinks, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (strcmp(l->sinks[i]->name, name) == 0)
+			__atomic_store_n(&l->sinks[i]->muted, mute, __ATOMIC_RELAXED);
+}
+
 static void deliver(struct log *l, const struct log_line *line, bool threads)
 {
 	uint32_t n = __atomic_load_n(&l->n_sinks, __ATOMIC_ACQUIRE);
@@ -205,13 +220,13 @@ static void deliver(struct log *l, const struct log_line *line, bool threads)
 	remember(l, r);
 	/* queues first: a sink that is called here may take its time */
 	for (uint32_t i = 0; i < n && threads; i++)
-		if (l->sinks[i]->slow)
+		if (l->sinks[i]->slow && !is_muted(l->sinks[i]))
 			enqueue(l, l->sinks[i], r);
 	for (uint32_t i = 0; i < n; i++) {
 		/* after log_free gave up, the other sinks are gone */
 		if (__atomic_load_n(&l->abandoned, __ATOMIC_ACQUIRE))
 			break;
-		if (!threads || !l->sinks[i]->slow)
+		if ((!threads || !l->sinks[i]->slow) && !is_muted(l->sinks[i]))
 			l->sinks[i]->fn(l->sinks[i]->user, &r->line);
 	}
 	record_unref(r);

@@ -62,6 +62,8 @@ enum cy_err log_add_sink(struct log *l, const char *name, log_sink_fn fn, void *
 /* The same; user_free(user) is called when nobody calls fn any more, which may be after log_free. */
 enum cy_err log_add_sink_owned(
     struct log *l, const char *name, log_sink_fn fn, void *user, bool slow, void (*user_free)(void *user));
+/* Sinks of this name get no lines any more, or get them again. Any thread. */
+void log_mute(struct log *l, const char *name, bool mute);
 void log_set_direct(struct log *l, log_sink_fn fn, void *user);
 enum cy_err log_start(struct log *l); /* starts the writer thread */
 bool log_enabled(const struct log *l, enum log_group g, enum cy_level level);

@@ -261,8 +261,18 @@ enum cy_err creds_load_cert(
 {
 	const struct cred_where w = {.report = report, .user = user};
 	struct bundle b = {.c = c, .w = &w};
-	char *path = cred_path(c->paths.certs_dir, file);
-	enum cy_err e = path ? load_bundle(&b, path, NULL, false) : CY_E_NOMEM;
+	struct cy_cert *known = creds_cert_by_file(c, file);
+	char *path;
+	enum cy_err e;
+
+	/* ten thousand connections with one certificate read it once */
+	if (known) {
+		if (out_cert)
+			*out_cert = known;
+		return CY_OK;
+	}
+	path = cred_path(c->paths.certs_dir, file);
+	e = path ? load_bundle(&b, path, NULL, false) : CY_E_NOMEM;
 	struct creds_cert *leaf = e ? NULL : bundle_leaf(&b);
 
 	if (!e && !leaf) {
@@ -437,9 +447,15 @@ enum cy_err creds_load_pubkey(
     struct creds *c, const char *text, struct cy_pubkey **out, cred_report_fn report, void *user)
 {
 	const struct cred_where w = {.report = report, .user = user};
+	struct cy_pubkey *known = creds_pubkey_by_text(c, text);
 	const char *why = NULL, *value = text;
 	struct secret data = {0}, ssh = {0};
 	enum cy_err e = CY_OK;
+
+	if (known) {
+		*out = known;
+		return CY_OK;
+	}
 
 	if (!c->pki) {
 		cred_say(&w, CY_LOG_ERROR, "no plugin reads public keys; load one, such as openssl");

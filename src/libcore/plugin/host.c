@@ -254,6 +254,8 @@ static enum cy_err sink_open(struct plugin *p, const struct cy_log_sink *sink, v
 		return e;
 	}
 	p->sink = s;
+	if (CY_HAS(sink, instead_of) && sink->instead_of)
+		log_mute(p->all->cfg.log, sink->instead_of, true);
 	return CY_OK;
 }
 
@@ -274,6 +276,8 @@ bool plugin_sink_close(struct plugin *p)
 	if (!ended)
 		atomic_store(&p->abandoned, true);
 	p->sink = NULL;
+	if (CY_HAS(s->sink, instead_of) && s->sink->instead_of)
+		log_mute(p->all->cfg.log, s->sink->instead_of, false);
 	sink_unref(s);
 	return ended;
 }

@@ -167,20 +167,6 @@ static bool fix_tos(const struct sa *sa, uint8_t outer, uint8_t *inner)
 	return true;
 }
 
-static bool selectors_allow(const struct sa *sa, const struct flow *f)
-{
-	const struct cy_ts *local = sa->ts, *remote;
-
-	if (!local)
-		return true;
-	remote = local + sa->n_ts_local;
-	for (uint32_t i = 0; i < sa->n_ts_remote; i++)
-		for (uint32_t j = 0; j < sa->n_ts_local; j++)
-			if (flow_matches(f, &remote[i], &local[j]))
-				return true;
-	return false;
-}
-
 /* What is inside: padding, next header, and a packet that this SA may carry. */
 static enum cy_err open_inner(
     struct esp *e, struct sa *sa, const struct cy_dgram *d, const struct esp_layout *l, struct cy_buf *out)
@@ -207,7 +193,7 @@ static enum cy_err open_inner(
 	if (packet_check(l->body, n, &n) != CY_OK || (l->body[0] >> 4 == 4) != (next == IPPROTO_IPIP))
 		return drop(e, CNT_IN_BAD_INNER, CY_E_PARSE);
 	packet_flow(l->body, n, &f);
-	if (!selectors_allow(sa, &f))
+	if (!sa_allows(sa, &f))
 		return drop(e, CNT_IN_SELECTOR, CY_E_DENIED);
 	if (!fix_tos(sa, d->tos, l->body))
 		return drop(e, CNT_IN_ECN, CY_E_DENIED);

@@ -331,7 +331,7 @@ static enum cy_err kernel_policy_add(void *kp, const struct cy_kernel_policy *in
 		routes_add(k->routes, p);
 		if (old)
 			routes_del(k->routes, old);
-		if (p->reqid && atomic_load_explicit(&p->reqid->out, memory_order_relaxed))
+		if (p->reqid && atomic_load_explicit(&p->reqid->sas, memory_order_relaxed))
 			queue_hand_over(k, policy_release(p));
 	}
 	unlock(k);

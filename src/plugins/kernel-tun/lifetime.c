@@ -162,8 +162,6 @@ void lifetimes_run(struct lifetimes *l)
 			if (!hard[n])
 				/* the heap has room: it has just lost this entry */
 				(void)!lifetimes_add(l, sa);
-			else if (sa->dir == CY_DIR_OUT)
-				reqid_reelect(sa->reqid);
 			n += !told;
 		}
 		pthread_mutex_unlock(&k->lock);

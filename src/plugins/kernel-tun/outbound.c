@@ -67,7 +67,7 @@ static void hold(struct queue *q, struct policy *p, const struct flow *f, const 
 	counter_add(&q->counters, kept ? CNT_OUT_QUEUED : CNT_OUT_NO_SA, 1);
 	acquire(q, p, f);
 	/* an SA that came in between did not see this packet */
-	if (kept && atomic_load_explicit(&p->reqid->out, memory_order_acquire))
+	if (kept && reqid_pick(p->reqid, f))
 		queue_hand_over(q->k, policy_release(p));
 }
 
@@ -143,7 +143,7 @@ static void wrap(struct queue *q, uint8_t *inner, size_t n, size_t tail)
 	p = policy_for(q, &f);
 	if (!p)
 		return;
-	sa = atomic_load_explicit(&p->reqid->out, memory_order_acquire);
+	sa = reqid_pick(p->reqid, &f);
 	if (!sa) {
 		hold(q, p, &f, inner, len);
 		return;

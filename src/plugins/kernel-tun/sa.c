@@ -81,6 +81,8 @@ static enum cy_err set_selectors(const struct cy_kernel_sa *in, struct sa *sa)
 	/* one side alone selects nothing */
 	if (in->n_ts_local == 0 || in->n_ts_remote == 0)
 		return CY_OK;
+	if (!in->ts_local || !in->ts_remote)
+		return CY_E_INVAL;
 	sa->ts = calloc(in->n_ts_local + in->n_ts_remote, sizeof(sa->ts[0]));
 	if (!sa->ts)
 		return CY_E_NOMEM;
@@ -231,4 +233,19 @@ void sa_id(const struct sa *sa, struct cy_kernel_sa_id *out)
 	out->dst = path->dst;
 	out->proto = sa->proto;
 	out->dir = sa->dir;
+}
+
+bool sa_allows(const struct sa *sa, const struct flow *f)
+{
+	const struct cy_ts *local = sa->ts, *remote;
+
+	if (!local)
+		return true;
+	remote = local + sa->n_ts_local;
+	for (uint32_t i = 0; i < sa->n_ts_remote; i++)
+		for (uint32_t j = 0; j < sa->n_ts_local; j++)
+			if (sa->dir == CY_DIR_IN ? flow_matches(f, &remote[i], &local[j])
+			                         : flow_matches(f, &local[j], &remote[i]))
+				return true;
+	return false;
 }

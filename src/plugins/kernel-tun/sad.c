@@ -73,14 +73,18 @@ void reqid_put(struct sad *d, struct reqid *r)
 	rcu_retire(&d->k->rcu, &r->rcu, free_reqid);
 }
 
-void reqid_reelect(struct reqid *r)
+struct sa *reqid_pick(const struct reqid *r, const struct flow *f)
 {
-	struct sa *sa = r->sas;
+	struct sa *sa = atomic_load_explicit(&((struct reqid *)r)->sas, memory_order_acquire), *dead = NULL;
 
-	while (sa && atomic_load_explicit(&sa->dead, memory_order_relaxed))
-		sa = sa->next_of_reqid;
-	/* when all are dead, the newest stays: its packets are counted as expired, and no acquire is made for them */
-	atomic_store_explicit(&r->out, sa ? sa : r->sas, memory_order_release);
+	for (; sa; sa = atomic_load_explicit(&sa->next_of_reqid, memory_order_acquire)) {
+		if (!sa_allows(sa, f))
+			continue;
+		if (!atomic_load_explicit(&sa->dead, memory_order_relaxed))
+			return sa;
+		dead = sa;
+	}
+	return dead;
 }
 
 /* ---- SAs */
@@ -147,9 +151,8 @@ enum cy_err sad_add(struct sad *d, const struct cy_kernel_sa *in, struct sa **ou
 		return err;
 	}
 	if (sa->dir == CY_DIR_OUT) {
-		sa->next_of_reqid = sa->reqid->sas;
-		sa->reqid->sas = sa;
-		reqid_reelect(sa->reqid);
+		atomic_init(&sa->next_of_reqid, atomic_load_explicit(&sa->reqid->sas, memory_order_relaxed));
+		atomic_store_explicit(&sa->reqid->sas, sa, memory_order_release);
 	}
 	*out = sa;
 	return CY_OK;
@@ -180,12 +183,13 @@ void sad_del(struct sad *d, struct sa *sa)
 {
 	ptable_remove(table_of(d, sa->dir), &sa->node);
 	if (sa->dir == CY_DIR_OUT) {
-		struct sa **at = &sa->reqid->sas;
+		_Atomic(struct sa *) *at = &sa->reqid->sas;
+		struct sa *s;
 
-		while (*at != sa)
-			at = &(*at)->next_of_reqid;
-		*at = sa->next_of_reqid;
-		reqid_reelect(sa->reqid);
+		while ((s = atomic_load_explicit(at, memory_order_relaxed)) != sa)
+			at = &s->next_of_reqid;
+		atomic_store_explicit(
+		    at, atomic_load_explicit(&sa->next_of_reqid, memory_order_relaxed), memory_order_release);
 	}
 	reqid_put(d, sa->reqid);
 	rcu_retire(&d->k->rcu, &sa->rcu, sa_free);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The security association database. Inbound SAs are found by SPI alone (RFC 4301, 4.1, unicast), outbound ones through
- * the reqid of a policy: the newest SA that is not past a hard limit.
+ * the reqid of a policy: the newest SA whose selectors the packet matches and that is not past a hard limit.
  *
  * Writers hold kernel.lock. ESP threads look up while online (rcu.h) and may use what they found until their next
  * quiescent point. What they change is atomic, or under the SA's own spinlock.
@@ -29,9 +29,8 @@ struct reqid {
 	struct pnode node;
 	struct rcu_node rcu;
 	uint32_t reqid;
-	uint32_t refs; /* SAs and policies */
-	_Atomic(struct sa *) out;
-	struct sa *sas; /* writers: all outbound ones, newest first */
+	uint32_t refs;            /* SAs and policies */
+	_Atomic(struct sa *) sas; /* outbound ones, newest first */
 };
 
 struct sa {
@@ -46,7 +45,7 @@ struct sa {
 	uint64_t cookie;
 	_Atomic(struct sa_path *) path;
 	struct reqid *reqid;
-	struct sa *next_of_reqid;
+	_Atomic(struct sa *) next_of_reqid; /* still leads on when this one was taken out */
 
 	/* the transform */
 	const struct cy_cipher_alg *cipher;
@@ -101,10 +100,13 @@ void sad_del(struct sad *d, struct sa *sa);
 void sad_flush(struct sad *d);
 struct reqid *reqid_get(struct sad *d, uint32_t reqid); /* counted; NULL: no memory */
 void reqid_put(struct sad *d, struct reqid *r);
-void reqid_reelect(struct reqid *r); /* after an SA of it died */
 
 /* ESP threads. */
 struct sa *sad_lookup_in(struct sad *d, uint32_t spi);
+/* The SA for an outbound packet; one that is dead when there is no other; NULL: none is for it. */
+struct sa *reqid_pick(const struct reqid *r, const struct flow *f);
+/* Is this packet, which arrived or is to be sent on the SA, what its selectors allow? All are when there are none. */
+bool sa_allows(const struct sa *sa, const struct flow *f);
 enum cy_err sa_crypt_get(struct sa *sa, unsigned thread, struct sa_crypt **out) CY_MUST_USE;
 
 /* Any thread that may hold the SA. */

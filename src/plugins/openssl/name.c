@@ -329,7 +329,8 @@ static X509_NAME_ENTRY *hex_entry(const ASN1_OBJECT *type, uint8_t *p, size_t n)
 	}
 	value = d2i_ASN1_TYPE(NULL, &at, (long)bytes);
 	if (value && at == p + bytes && value->type != V_ASN1_SEQUENCE && value->type != V_ASN1_SET &&
-	    value->type != V_ASN1_OBJECT && value->type != V_ASN1_BOOLEAN && value->type != V_ASN1_NULL)
+	    value->type != V_ASN1_OBJECT && value->type != V_ASN1_BOOLEAN && value->type != V_ASN1_NULL &&
+	    ASN1_STRING_length(value->value.asn1_string) > 0)
 		e = X509_NAME_ENTRY_create_by_OBJ(NULL, type, value->type,
 		    ASN1_STRING_get0_data(value->value.asn1_string),
 		    ASN1_STRING_length(value->value.asn1_string));

@@ -137,6 +137,14 @@ static const struct cy_log_sink sink = {
     .line = journal_line,
 };
 
+/* The same lines come to the journal by stderr, only without their fields. */
+static const struct cy_log_sink sink_for_stderr = {
+    .size = sizeof(sink_for_stderr),
+    .name = "journal",
+    .line = journal_line,
+    .instead_of = "stderr",
+};
+
 /* The variable is inherited by all that a service starts, terminals too: only its own stderr makes it true (systemd.exec(5)). */
 static bool stderr_is_journal(void)
 {
@@ -175,7 +183,7 @@ static enum cy_err init(const struct cy_host *host, void *self, void **out_plugi
 			e = start_watchdog(p);
 	}
 	if (!e && wants_journal(p))
-		e = host->provide(self, CY_KIND_LOG_SINK, &sink, p);
+		e = host->provide(self, CY_KIND_LOG_SINK, stderr_is_journal() ? &sink_for_stderr : &sink, p);
 	if (e) {
 		free(p);
 		return e;

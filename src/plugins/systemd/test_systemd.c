@@ -270,6 +270,8 @@ START_TEST(journal_when_wanted)
 			unsetenv("JOURNAL_STREAM");
 		start();
 		ck_assert_int_eq(f.sink != NULL, cases[i].want);
+		if (f.sink)
+			ck_assert_int_eq(f.sink->instead_of != NULL, strcmp(cases[i].setting, "auto") == 0);
 		cygnet_plugin.fini(f.plugin);
 		f.plugin = NULL;
 	}

@@ -53,8 +53,14 @@ static void compare(const char *conf)
 		fclose(f);
 	}
 	want = read_all(out);
-	ck_assert_msg(
-	    strcmp(got, want) == 0, "%s says:\n%s\nand not, as %s has it:\n%s", conf, got, out, want);
+	for (char *g = got, *w = want; *g || *w;) {
+		size_t ng = strcspn(g, "\n"), nw = strcspn(w, "\n");
+
+		ck_assert_msg(ng == nw && memcmp(g, w, ng) == 0,
+		    "%s says:\n%.*s\nand not, as %s has it:\n%.*s", conf, (int)ng, g, out, (int)nw, w);
+		g += ng + (g[ng] == '\n');
+		w += nw + (w[nw] == '\n');
+	}
 	free(got);
 	free(want);
 }

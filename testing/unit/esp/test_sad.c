@@ -51,6 +51,7 @@ START_TEST(what_is_refused)
 	        s.in.integ_key = cy_slice(s.integ_key, 19), CY_E_INVAL);
 	REFUSED(s.in.dir = CY_DIR_IN; s.in.replay_window = 4097, CY_E_LIMIT);
 	REFUSED(s.in.n_ts_local = s.in.n_ts_remote = 256, CY_E_LIMIT);
+	REFUSED(s.in.n_ts_local = s.in.n_ts_remote = 1, CY_E_INVAL);
 #undef REFUSED
 	ck_assert_uint_eq(r.k.sad->in.live + r.k.sad->out.live + r.k.sad->reqids.live, 0);
 	rig_fini(&r);
@@ -93,6 +94,16 @@ START_TEST(names)
 }
 END_TEST
 
+static struct sa *pick(const struct reqid *q, const char *src, const char *dst)
+{
+	uint8_t p[40];
+	struct flow f;
+
+	rig_packet(p, 40, src, 1, dst, 2);
+	packet_flow(p, 40, &f);
+	return reqid_pick(q, &f);
+}
+
 START_TEST(the_newest_living_sa_sends)
 {
 	struct rig r;
@@ -102,23 +113,51 @@ START_TEST(the_newest_living_sa_sends)
 
 	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
 	q = reqid_get(r.k.sad, 1);
+	ck_assert_ptr_null(pick(q, "10.1.0.1", "10.2.0.1"));
 	for (uint32_t i = 0; i < 3; i++) {
 		rig_sa_init(&s[i], CY_DIR_OUT, 0x1000 + i, CY_ENCR_AES_GCM_16, 20, 0, 0);
 		sa[i] = rig_sa_add(&r, &s[i]);
-		ck_assert_ptr_eq(atomic_load(&q->out), sa[i]);
+		ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[i]);
 	}
 	sa_kill(&r.k, sa[2]);
 	ck_assert_uint_eq(r.n_hard, 1);
-	reqid_reelect(q);
-	ck_assert_ptr_eq(atomic_load(&q->out), sa[1]);
+	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[1]);
 	sad_del(r.k.sad, sa[1]);
-	ck_assert_ptr_eq(atomic_load(&q->out), sa[0]);
+	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[0]);
 	sad_del(r.k.sad, sa[0]);
-	ck_assert_ptr_eq(atomic_load(&q->out), sa[2]); /* dead, so that its packets are counted as such */
+	/* dead, so that its packets are counted as such */
+	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[2]);
 	sad_del(r.k.sad, sa[2]);
-	ck_assert_ptr_null(atomic_load(&q->out));
+	ck_assert_ptr_null(pick(q, "10.1.0.1", "10.2.0.1"));
 	reqid_put(r.k.sad, q);
 	rcu_reclaim(&r.k.rcu);
+	rig_fini(&r);
+}
+END_TEST
+
+START_TEST(an_sa_sends_what_it_is_for)
+{
+	struct rig r;
+	struct rig_sa s[2];
+	struct sa *sa[2];
+	struct reqid *q;
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+	q = reqid_get(r.k.sad, 1);
+	for (uint32_t i = 0; i < 2; i++) {
+		rig_sa_init(&s[i], CY_DIR_OUT, 0x1000 + i, CY_ENCR_AES_GCM_16, 20, 0, 0);
+		s[i].local = rig_ts("10.1.0.0/16");
+		s[i].remote = rig_ts(i ? "10.2.1.0/24" : "10.2.0.0/24");
+		s[i].in.ts_local = &s[i].local;
+		s[i].in.ts_remote = &s[i].remote;
+		s[i].in.n_ts_local = s[i].in.n_ts_remote = 1;
+		sa[i] = rig_sa_add(&r, &s[i]);
+	}
+	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[0]);
+	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.1.1"), sa[1]);
+	ck_assert_ptr_null(pick(q, "10.1.0.1", "10.2.2.1"));
+	ck_assert_ptr_null(pick(q, "10.2.0.1", "10.1.0.1"));
+	reqid_put(r.k.sad, q);
 	rig_fini(&r);
 }
 END_TEST
@@ -248,6 +287,7 @@ UNIT_TESTS(sad)
 	tcase_add_test(tc, what_is_refused);
 	tcase_add_test(tc, names);
 	tcase_add_test(tc, the_newest_living_sa_sends);
+	tcase_add_test(tc, an_sa_sends_what_it_is_for);
 	tcase_add_test(tc, many);
 	tcase_add_test(tc, readers_never_see_what_is_freed);
 	tcase_add_test(tc, what_a_reader_may_hold_is_kept);

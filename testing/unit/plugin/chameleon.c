@@ -135,7 +135,7 @@ static void on_line(void *plugin, const struct cy_log_line *l)
 		did("line %s %u %s", l->group, l->level, l->text);
 }
 
-static const struct cy_log_sink sink = {sizeof(sink), "chameleon", on_line};
+static const struct cy_log_sink sink = {sizeof(sink), "chameleon", on_line, "own"};
 
 static enum cy_err ops_load(void *plugin, void (*cb)(void *user, const struct cy_lease *l), void *user)
 {
