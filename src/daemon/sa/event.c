@@ -4,8 +4,13 @@
 
 #include "daemon/sa/manager.h"
 
-static void event_fill(
-    const struct ike_sa *sa, struct cy_event *ev, char local[IDENT_STR_MAX], char remote[IDENT_STR_MAX])
+/* What an event points to that is not in the SA as it is told. */
+struct event_parts {
+	char local[IDENT_STR_MAX], remote[IDENT_STR_MAX];
+	struct cy_addr leased[16];
+};
+
+static void event_fill(const struct ike_sa *sa, struct cy_event *ev, struct event_parts *parts)
 {
 	ev->size = sizeof(*ev);
 	ev->conn = sa->conn ? sa->conn->name : "";
@@ -14,13 +19,18 @@ static void event_fill(
 	ev->initiator = sa->initiator;
 	ev->local = sa->local;
 	ev->remote = sa->remote;
-	ev->local_id = ident_str(&sa->my_id, local);
-	ev->remote_id = ident_str(&sa->peer_id, remote);
+	ev->local_id = ident_str(&sa->my_id, parts->local);
+	ev->remote_id = ident_str(&sa->peer_id, parts->remote);
 	ev->user = "";
 	ev->reason = "";
 	ev->updown = "";
 	ev->vips = sa->vips;
 	ev->n_vips = sa->n_vips;
+	if (sa->n_vips == 0 && sa->n_leases) {
+		ev->vips = parts->leased;
+		for (uint32_t i = 0; i < sa->n_leases && i < ARRAY_LEN(parts->leased); i++)
+			parts->leased[ev->n_vips++] = sa->leases[i].addr;
+	}
 	ev->dns = sa->dns;
 	ev->n_dns = sa->n_dns;
 }
@@ -28,12 +38,12 @@ static void event_fill(
 void ike_event(const struct ike_sa *sa, enum cy_event_kind kind, const char *reason)
 {
 	struct cy_event ev;
-	char local[IDENT_STR_MAX], remote[IDENT_STR_MAX];
+	struct event_parts parts;
 
 	if (!bus_wanted(sa->shard->d->bus, kind))
 		return;
 	memset(&ev, 0, sizeof(ev));
-	event_fill(sa, &ev, local, remote);
+	event_fill(sa, &ev, &parts);
 	ev.kind = kind;
 	ev.reason = reason ? reason : "";
 	bus_publish(sa->shard->d->bus, &ev);
@@ -70,12 +80,12 @@ void ike_event_child(
     const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason)
 {
 	struct cy_event ev;
-	char local[IDENT_STR_MAX], remote[IDENT_STR_MAX];
+	struct event_parts parts;
 
 	if (!bus_wanted(sa->shard->d->bus, kind))
 		return;
 	memset(&ev, 0, sizeof(ev));
-	event_fill(sa, &ev, local, remote);
+	event_fill(sa, &ev, &parts);
 	ev.kind = kind;
 	ev.reason = reason ? reason : "";
 	child_fill(c, &ev);
@@ -93,18 +103,18 @@ struct event_copy *ike_event_child_copy(
     const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason)
 {
 	struct event_copy *x = calloc(1, sizeof(*x));
-	char local[IDENT_STR_MAX], remote[IDENT_STR_MAX];
+	struct event_parts parts;
 
 	if (!x)
 		return NULL;
 	arena_init(&x->a, 0);
-	event_fill(sa, &x->ev, local, remote);
+	event_fill(sa, &x->ev, &parts);
 	child_fill(c, &x->ev);
 	x->ev.kind = kind;
 	x->ev.conn = arena_strdup(&x->a, x->ev.conn);
 	x->ev.reason = arena_strdup(&x->a, reason ? reason : "");
-	x->ev.local_id = arena_strdup(&x->a, local);
-	x->ev.remote_id = arena_strdup(&x->a, remote);
+	x->ev.local_id = arena_strdup(&x->a, parts.local);
+	x->ev.remote_id = arena_strdup(&x->a, parts.remote);
 	x->ev.updown = arena_strdup(&x->a, x->ev.updown);
 	x->ev.ts_local = arena_dup(&x->a, x->ev.ts_local, x->ev.n_ts_local * sizeof(struct cy_ts));
 	x->ev.ts_remote = arena_dup(&x->a, x->ev.ts_remote, x->ev.n_ts_remote * sizeof(struct cy_ts));
