@@ -56,7 +56,6 @@ START_TEST(nearest_address_first)
 	                              "conn six\n left=%any\n right=2001:db8::/32\n"
 	                              "conn six6\n left=%any\n right=2001:db8::/48\n"
 	                              "conn named\n left=%any\n right=gw.example.org\n"
-	                              "conn pass\n left=%any\n right=%any\n type=passthrough\n authby=never\n"
 	                              "conn off\n left=%any\n right=%any\n auto=ignore\n");
 	struct conn_index *ix;
 
