@@ -27,7 +27,7 @@ struct events {
 	bool running;
 	int xfrm, route, stop; /* stop: an eventfd */
 	uint64_t news_at;      /* when to tell of the network; 0 no news */
-	_Alignas(struct nlmsghdr) uint8_t buf[65536];
+	_Alignas(8) uint8_t buf[65536];
 };
 
 /* ---- XFRM */
@@ -42,7 +42,7 @@ static void read_scope(const struct nlattr **a, struct cy_mark *mark, uint32_t *
 
 static void on_acquire(struct kernel *k, const struct nlmsghdr *nlh)
 {
-	const struct xfrm_user_acquire *x = mnl_nlmsg_get_payload(nlh);
+	struct xfrm_user_acquire x;
 	const struct nlattr *a[KN_XFRMA_MAX + 1];
 	const struct xfrm_user_tmpl *t;
 	struct cy_ts src, dst;
@@ -51,27 +51,27 @@ static void on_acquire(struct kernel *k, const struct nlmsghdr *nlh)
 	uint64_t cookie = 0;
 	int32_t cpu = -1;
 
-	if (!nl_has_header(nlh, sizeof(*x)))
+	if (!nl_header(nlh, &x, sizeof(x)))
 		return;
-	nl_attrs(nlh, sizeof(*x), a, KN_XFRMA_MAX);
+	nl_attrs(nlh, sizeof(x), a, KN_XFRMA_MAX);
 	t = nl_value(a[XFRMA_TMPL], sizeof(*t));
 	if (!t)
 		return;
 	read_scope(a, &mark, &if_id);
 	/* an administrator's policies, or another daemon's, are no business of ours */
-	if (!policy_cookie(k, &x->policy.sel, &mark, if_id, &cookie) ||
-	    selector_to_ts(&x->sel, &src, &dst) != CY_OK)
+	if (!policy_cookie(k, &x.policy.sel, &mark, if_id, &cookie) ||
+	    selector_to_ts(&x.sel, &src, &dst) != CY_OK)
 		return;
 	if (a[KN_XFRMA_SA_PCPU])
 		cpu = (int32_t)nl_u32(a[KN_XFRMA_SA_PCPU]);
-	larval_made(k, x, t, &mark, if_id);
+	larval_made(k, &x, t, &mark, if_id);
 	if (k->ev.acquire)
 		k->ev.acquire(k->ev.user, t->reqid, cookie, &src, &dst, cpu);
 }
 
 static void on_expire(struct kernel *k, const struct nlmsghdr *nlh)
 {
-	const struct xfrm_user_expire *x = mnl_nlmsg_get_payload(nlh);
+	struct xfrm_user_expire x;
 	const struct nlattr *a[XFRMA_MAX + 1];
 	struct cy_kernel_sa_id id;
 	struct sa_entry *e;
@@ -79,22 +79,22 @@ static void on_expire(struct kernel *k, const struct nlmsghdr *nlh)
 	struct cy_mark mark;
 	uint32_t if_id;
 
-	if (!nl_has_header(nlh, sizeof(*x)))
+	if (!nl_header(nlh, &x, sizeof(x)))
 		return;
-	if (x->state.id.spi == 0) {
-		larval_gone(k, &x->state);
+	if (x.state.id.spi == 0) {
+		larval_gone(k, &x.state);
 		return;
 	}
-	nl_attrs(nlh, sizeof(*x), a, XFRMA_MAX);
+	nl_attrs(nlh, sizeof(x), a, XFRMA_MAX);
 	read_scope(a, &mark, &if_id);
-	dst = from_xfrm(&x->state.id.daddr, x->state.family);
+	dst = from_xfrm(&x.state.id.daddr, x.state.family);
 	pthread_mutex_lock(&k->lock);
-	e = sa_entry_find(k, &dst, ntohl(x->state.id.spi), x->state.id.proto, &mark);
+	e = sa_entry_find(k, &dst, ntohl(x.state.id.spi), x.state.id.proto, &mark);
 	if (e)
 		id = e->id;
 	pthread_mutex_unlock(&k->lock);
 	if (e && k->ev.expire)
-		k->ev.expire(k->ev.user, &id, x->hard != 0);
+		k->ev.expire(k->ev.user, &id, x.hard != 0);
 }
 
 /* Has this not been told just now? */
@@ -111,19 +111,19 @@ static bool is_new_mapping(struct kernel *k, struct sa_entry *e, const struct cy
 
 static void on_mapping(struct kernel *k, const struct nlmsghdr *nlh)
 {
-	const struct xfrm_user_mapping *x = mnl_nlmsg_get_payload(nlh);
+	struct xfrm_user_mapping x;
 	struct cy_kernel_sa_id id;
 	struct cy_addr dst, src;
 	struct sa_entry *e;
 	bool tell = false;
 
-	if (!nl_has_header(nlh, sizeof(*x)))
+	if (!nl_header(nlh, &x, sizeof(x)))
 		return;
-	dst = from_xfrm(&x->id.daddr, x->id.family);
-	src = from_xfrm(&x->new_saddr, x->id.family);
-	src.port = ntohs(x->new_sport);
+	dst = from_xfrm(&x.id.daddr, x.id.family);
+	src = from_xfrm(&x.new_saddr, x.id.family);
+	src.port = ntohs(x.new_sport);
 	pthread_mutex_lock(&k->lock);
-	e = sa_entry_find(k, &dst, ntohl(x->id.spi), x->id.proto, NULL);
+	e = sa_entry_find(k, &dst, ntohl(x.id.spi), x.id.proto, NULL);
 	if (e) {
 		id = e->id;
 		tell = is_new_mapping(k, e, &src);

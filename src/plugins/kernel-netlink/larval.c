@@ -90,10 +90,10 @@ static bool match_reqid(const struct larval *l, const void *with)
 
 static void take_spi(void *user, const struct nlmsghdr *nlh)
 {
-	const struct xfrm_userspi_info *x = mnl_nlmsg_get_payload(nlh);
+	struct xfrm_usersa_info x;
 
-	if (nlh->nlmsg_type == XFRM_MSG_NEWSA && nl_has_header(nlh, sizeof(x->info)))
-		*(uint32_t *)user = x->info.id.spi;
+	if (nlh->nlmsg_type == XFRM_MSG_NEWSA && nl_header(nlh, &x, sizeof(x)))
+		*(uint32_t *)user = x.id.spi;
 }
 
 /* An SA without an SPI has no name that it could be removed by, so it is given one. */

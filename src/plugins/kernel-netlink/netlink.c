@@ -17,7 +17,7 @@ struct nl {
 	struct mnl_socket *s;
 	uint32_t port, seq;
 	char why[NL_WHY_MAX];
-	_Alignas(struct nlmsghdr) uint8_t answer[ANSWER_MAX];
+	_Alignas(8) uint8_t answer[ANSWER_MAX];
 };
 
 enum cy_err nl_open(const struct cy_host *host, void *self, int bus, struct nl **out)

@@ -17,7 +17,7 @@
 struct nl_msg {
 	bool full;
 	union {
-		struct nlmsghdr nlh;
+		_Alignas(8) struct nlmsghdr nlh;
 		uint8_t bytes[NL_MSG_MAX];
 	};
 };
@@ -51,6 +51,15 @@ void nl_attrs(const struct nlmsghdr *nlh, size_t hdr, const struct nlattr **out,
 static inline bool nl_has_header(const struct nlmsghdr *nlh, size_t hdr)
 {
 	return nlh->nlmsg_len >= MNL_NLMSG_HDRLEN + hdr;
+}
+
+/* A copy of the family header, because messages of a dump are aligned to 4 bytes only; false: the message is shorter. */
+static inline bool nl_header(const struct nlmsghdr *nlh, void *out, size_t hdr)
+{
+	if (!nl_has_header(nlh, hdr))
+		return false;
+	memcpy(out, mnl_nlmsg_get_payload(nlh), hdr);
+	return true;
 }
 
 /* The attribute's value, NULL when it is absent or shorter than n. */

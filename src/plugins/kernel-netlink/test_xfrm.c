@@ -421,7 +421,7 @@ START_TEST(moved)
 	struct cy_addr src = addr("198.51.100.7:4500"), dst = addr("203.0.113.9:1234");
 	const struct xfrm_replay_state *r;
 	const struct xfrm_encap_tmpl *e;
-	const struct xfrm_lifetime_cur *life;
+	struct xfrm_lifetime_cur life;
 	const struct xfrm_usersa_info *x;
 	const struct nlattr *a[KN_XFRMA_MAX + 1];
 	struct nl_msg old, m;
@@ -447,8 +447,9 @@ START_TEST(moved)
 		/* no sequence number twice; the window as it was */
 		ck_assert(r && r->seq == 600 && r->bitmap == 0xf0f0);
 		ck_assert(out ? r->oseq > 500 : r->oseq == 500);
-		life = nl_value(a[XFRMA_LTIME_VAL], sizeof(*life));
-		ck_assert(life && life->bytes == 7000 && life->packets == 70 && life->add_time == 1234567);
+		ck_assert_ptr_nonnull(nl_value(a[XFRMA_LTIME_VAL], sizeof(life)));
+		memcpy(&life, mnl_attr_get_payload(a[XFRMA_LTIME_VAL]), sizeof(life));
+		ck_assert(life.bytes == 7000 && life.packets == 70 && life.add_time == 1234567);
 		ck_assert_int_eq(sa_encode_moved(&m, &old.nlh, out, &src, &dst, false), CY_OK);
 		nl_attrs(&m.nlh, sizeof(*x), a, KN_XFRMA_MAX);
 		ck_assert_ptr_null(a[XFRMA_ENCAP]);

@@ -288,20 +288,20 @@ struct leftovers {
 static void collect(void *user, const struct nlmsghdr *nlh)
 {
 	struct leftovers *l = user;
-	const struct xfrm_userpolicy_info *x = mnl_nlmsg_get_payload(nlh);
+	struct xfrm_userpolicy_info x;
 	const struct nlattr *a[XFRMA_MAX + 1];
 	const struct xfrm_mark *mark;
 	struct policy_key *key;
 
 	/* the direction of a socket's policy is above those that we know */
-	if (nlh->nlmsg_type != XFRM_MSG_NEWPOLICY || !nl_has_header(nlh, sizeof(*x)) || l->n == LEFTOVERS ||
-	    (x->index & TAG_INDEX_MASK) != TAG_INDEX || x->dir > XFRM_POLICY_FWD)
+	if (nlh->nlmsg_type != XFRM_MSG_NEWPOLICY || !nl_header(nlh, &x, sizeof(x)) || l->n == LEFTOVERS ||
+	    (x.index & TAG_INDEX_MASK) != TAG_INDEX || x.dir > XFRM_POLICY_FWD)
 		return;
-	nl_attrs(nlh, sizeof(*x), a, XFRMA_MAX);
+	nl_attrs(nlh, sizeof(x), a, XFRMA_MAX);
 	key = &l->key[l->n++];
 	memset(key, 0, sizeof(*key));
-	key->sel = x->sel;
-	key->dir = x->dir;
+	key->sel = x.sel;
+	key->dir = x.dir;
 	key->if_id = nl_u32(a[XFRMA_IF_ID]);
 	mark = nl_value(a[XFRMA_MARK], sizeof(*mark));
 	if (mark)

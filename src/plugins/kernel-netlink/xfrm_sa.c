@@ -391,21 +391,21 @@ struct query {
 static void take_stats(void *user, const struct nlmsghdr *nlh)
 {
 	struct query *q = user;
-	const struct xfrm_usersa_info *x = mnl_nlmsg_get_payload(nlh);
+	struct xfrm_usersa_info x;
 	const struct nlattr *a[XFRMA_MAX + 1];
 	const struct xfrm_replay_state_esn *esn;
 	const struct xfrm_replay_state *old;
-	const uint64_t *used;
+	const void *used;
 
-	if (nlh->nlmsg_type != XFRM_MSG_NEWSA || !nl_has_header(nlh, sizeof(*x)))
+	if (nlh->nlmsg_type != XFRM_MSG_NEWSA || !nl_header(nlh, &x, sizeof(x)))
 		return;
-	nl_attrs(nlh, sizeof(*x), a, XFRMA_MAX);
+	nl_attrs(nlh, sizeof(x), a, XFRMA_MAX);
 	q->found = true;
-	q->stats.bytes = x->curlft.bytes;
-	q->stats.packets = x->curlft.packets;
-	q->stats.replay_drops = (uint64_t)x->stats.replay + x->stats.replay_window;
-	q->stats.integrity_drops = x->stats.integrity_failed;
-	used = nl_value(a[XFRMA_LASTUSED], sizeof(*used));
+	q->stats.bytes = x.curlft.bytes;
+	q->stats.packets = x.curlft.packets;
+	q->stats.replay_drops = (uint64_t)x.stats.replay + x.stats.replay_window;
+	q->stats.integrity_drops = x.stats.integrity_failed;
+	used = nl_value(a[XFRMA_LASTUSED], sizeof(q->stats.last_used));
 	if (used)
 		memcpy(&q->stats.last_used, used, sizeof(q->stats.last_used));
 	esn = nl_value(a[XFRMA_REPLAY_ESN_VAL], sizeof(*esn));
@@ -460,18 +460,18 @@ struct leftovers {
 static void collect(void *user, const struct nlmsghdr *nlh)
 {
 	struct leftovers *l = user;
-	const struct xfrm_usersa_info *x = mnl_nlmsg_get_payload(nlh);
+	struct xfrm_usersa_info x;
 	const struct nlattr *a[XFRMA_MAX + 1];
 	const struct xfrm_mark *mark;
 	struct cy_kernel_sa_id *id;
 
-	if (nlh->nlmsg_type != XFRM_MSG_NEWSA || !nl_has_header(nlh, sizeof(*x)) || l->n == LEFTOVERS ||
-	    (x->seq & TAG_SEQ_MASK) != TAG_SEQ || x->id.spi == 0)
+	if (nlh->nlmsg_type != XFRM_MSG_NEWSA || !nl_header(nlh, &x, sizeof(x)) || l->n == LEFTOVERS ||
+	    (x.seq & TAG_SEQ_MASK) != TAG_SEQ || x.id.spi == 0)
 		return;
-	nl_attrs(nlh, sizeof(*x), a, XFRMA_MAX);
+	nl_attrs(nlh, sizeof(x), a, XFRMA_MAX);
 	id = &l->id[l->n++];
 	*id = (struct cy_kernel_sa_id){
-	    .spi = ntohl(x->id.spi), .dst = from_xfrm(&x->id.daddr, x->family), .proto = x->id.proto};
+	    .spi = ntohl(x.id.spi), .dst = from_xfrm(&x.id.daddr, x.family), .proto = x.id.proto};
 	mark = nl_value(a[XFRMA_MARK], sizeof(*mark));
 	if (mark)
 		id->mark = (struct cy_mark){mark->v, mark->m};
