@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which worker gets a datagram, and what is dropped and counted on the way. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "daemon/net/net.h"
+#include "libcore/base/addr.h"
+
+struct bed {
+	struct env env;
+	struct daemon d;
+	struct net *net;
+	uint64_t rnd;
+	unsigned delivered, worker;
+	uint32_t last_len;
+};
+
+static uint64_t now_ns(struct env *e)
+{
+	(void)e;
+	return 1000000000;
+}
+
+static int64_t wall(struct env *e)
+{
+	(void)e;
+	return 1800000000;
+}
+
+static void rnd(struct env *e, void *out, size_t n)
+{
+	struct bed *b = container_of(e, struct bed, env);
+
+	for (size_t i = 0; i < n; i++) {
+		b->rnd = b->rnd * 6364136223846793005ull + 1442695040888963407ull;
+		((uint8_t *)out)[i] = (uint8_t)(b->rnd >> 56);
+	}
+}
+
+static enum cy_err s_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *lanes)
+{
+	(void)cfg;
+	*out = plugin;
+	*lanes = 1;
+	return CY_OK;
+}
+
+static void s_close(void *s)
+{
+	(void)s;
+}
+
+static size_t s_fds(void *s, uint32_t lane, int *out, size_t cap)
+{
+	(void)s;
+	(void)lane;
+	(void)out;
+	(void)cap;
+	return 0;
+}
+
+static const struct cy_socket_ops sops = {
+    .size = sizeof(sops), .name = "test", .open = s_open, .close = s_close, .fds = s_fds};
+
+static void deliver(void *user, struct worker *w, struct net_packet *p)
+{
+	struct bed *b = user;
+
+	b->delivered++;
+	b->worker = worker_index(w);
+	b->last_len = p->len;
+	net_packet_free(p);
+}
+
+static void bed_init(struct bed *b, uint32_t workers)
+{
+	struct processor_config pc = {.n_workers = workers, .env = &b->env};
+
+	memset(b, 0, sizeof(*b));
+	b->env = (struct env){.now_ns = now_ns, .wall = wall, .random = rnd, .simulated = true};
+	b->d.env = &b->env;
+	b->d.tune.max_packet = 10000;
+	ck_assert_int_eq(processor_new(&pc, &b->d.processor), CY_OK);
+	ck_assert_int_eq(net_new(&b->d, &sops, b, deliver, b, &b->net), CY_OK);
+}
+
+static void bed_fini(struct bed *b)
+{
+	net_free(b->net);
+	processor_free(b->d.processor);
+}
+
+static void run(struct bed *b)
+{
+	for (uint32_t i = 0; i < processor_n(b->d.processor); i++)
+		worker_step(processor_worker(b->d.processor, i), 100);
+}
+
+/* An IKE header alone (RFC 7296, 3.1), after a non-ESP marker when natt. */
+static void inject(struct bed *b, uint64_t spi_i, uint64_t spi_r, uint8_t flags, bool natt)
+{
+	uint8_t buf[4 + IKE_HEADER_LEN] = {0};
+	struct writer w = writer_of(buf + (natt ? 4 : 0), IKE_HEADER_LEN);
+	struct cy_dgram d = {.data = buf, .len = IKE_HEADER_LEN + (natt ? 4 : 0), .natt = natt};
+
+	ck_assert_int_eq(addr_parse("192.0.2.1", &d.src), CY_OK);
+	ck_assert_int_eq(addr_parse("192.0.2.2", &d.dst), CY_OK);
+	write_u64(&w, spi_i);
+	write_u64(&w, spi_r);
+	write_u8(&w, PAYLOAD_NONE);
+	write_u8(&w, 0x20);
+	write_u8(&w, EXCHANGE_INFORMATIONAL);
+	write_u8(&w, flags);
+	write_u32(&w, 1);
+	write_u32(&w, IKE_HEADER_LEN);
+	net_inject(b->net, NULL, &d);
+	run(b);
+}
+
+START_TEST(an_spi_names_its_worker)
+{
+	static const uint32_t counts[] = {1, 2, 3, 7, 32, 200};
+
+	for (size_t c = 0; c < ARRAY_LEN(counts); c++) {
+		struct bed b;
+
+		bed_init(&b, counts[c]);
+		for (uint32_t w = 0; w < counts[c]; w++)
+			for (int i = 0; i < 20; i++) {
+				uint64_t spi = net_spi_new(b.net, &b.env, w);
+
+				EXPECT(spi != 0);
+				EXPECT(net_spi_owner(b.net, spi) == w);
+			}
+		bed_fini(&b);
+	}
+}
+END_TEST
+
+/* The I flag tells which of the two SPIs is ours: a message of the initiator carries ours as SPIr. */
+START_TEST(a_message_reaches_its_owner)
+{
+	struct bed b;
+
+	bed_init(&b, 4);
+	for (uint32_t w = 0; w < 4; w++) {
+		uint64_t ours = net_spi_new(b.net, &b.env, w),
+		         theirs = net_spi_new(b.net, &b.env, (w + 1) % 4);
+
+		inject(&b, theirs, ours, IKE_FLAG_INITIATOR, false);
+		ck_assert_uint_eq(b.worker, w);
+		inject(&b, ours, theirs, IKE_FLAG_RESPONSE, true);
+		ck_assert_uint_eq(b.worker, w);
+	}
+	ck_assert_uint_eq(b.delivered, 8);
+	ck_assert_uint_eq(b.last_len, IKE_HEADER_LEN); /* without the marker */
+	bed_fini(&b);
+}
+END_TEST
+
+/* A first message has no SPI of ours; its retransmission must find the same worker. */
+START_TEST(a_first_message_always_goes_to_the_same)
+{
+	struct bed b;
+	unsigned seen[4] = {0};
+
+	bed_init(&b, 4);
+	for (uint64_t spi = 1; spi <= 400; spi++) {
+		unsigned first;
+
+		inject(&b, spi << 20, 0, IKE_FLAG_INITIATOR, false);
+		first = b.worker;
+		inject(&b, spi << 20, 0, IKE_FLAG_INITIATOR, false);
+		EXPECT(b.worker == first);
+		seen[first]++;
+	}
+	for (int i = 0; i < 4; i++)
+		ck_assert_uint_gt(seen[i], 50); /* of 400: spread */
+	bed_fini(&b);
+}
+END_TEST
+
+START_TEST(what_is_no_ike_is_counted)
+{
+	struct bed b;
+	struct net_counters c;
+	uint8_t keepalive = 0xff, junk[3] = {0}, cut[20] = {0}, lying[IKE_HEADER_LEN] = {0};
+	struct cy_dgram d = {.data = &keepalive, .len = 1, .natt = 1};
+
+	bed_init(&b, 2);
+	ck_assert_int_eq(addr_parse("192.0.2.1", &d.src), CY_OK);
+	net_inject(b.net, NULL, &d);
+	d.data = junk;
+	d.len = sizeof(junk);
+	net_inject(b.net, NULL, &d);
+	d.data = cut;
+	d.len = sizeof(cut);
+	net_inject(b.net, NULL, &d);
+	lying[27] = 200; /* a length that the datagram does not have */
+	d.natt = 0;
+	d.data = lying;
+	d.len = sizeof(lying);
+	net_inject(b.net, NULL, &d);
+	run(&b);
+	net_read_counters(b.net, &c);
+	ck_assert_uint_eq(b.delivered, 0);
+	ck_assert_uint_eq(c.rx_keepalive, 1);
+	ck_assert_uint_eq(c.drop_short + c.drop_malformed, 3);
+	ck_assert_uint_eq(c.rx_ike, 0);
+	bed_fini(&b);
+}
+END_TEST
+
+UNIT_TESTS(steering)
+{
+	tcase_add_test(tc, an_spi_names_its_worker);
+	tcase_add_test(tc, a_message_reaches_its_owner);
+	tcase_add_test(tc, a_first_message_always_goes_to_the_same);
+	tcase_add_test(tc, what_is_no_ike_is_counted);
+}
