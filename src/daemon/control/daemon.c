@@ -269,6 +269,8 @@ static void write_sas(struct control *c, struct jw *w, bool all)
 		jw_u64(w, "drop_inbox", SA_READ(m, drop_inbox));
 		jw_u64(w, "drop_stray", SA_READ(m, drop_stray));
 		jw_u64(w, "drop_replay", SA_READ(m, drop_replay));
+		jw_u64(w, "drop_unprotected", SA_READ(m, drop_unprotected));
+		jw_u64(w, "drop_fragment", SA_READ(m, drop_fragment));
 	}
 	jw_obj_end(w);
 }

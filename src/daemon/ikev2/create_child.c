@@ -507,6 +507,10 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		refuse(sa, N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "the SA is being replaced or closed");
 		return;
 	}
+	if (sa->n_children >= V2_CHILDREN_MAX) { /* 1.3 */
+		refuse(sa, N_NO_ADDITIONAL_SAS, cy_slice(NULL, 0), "it has too many CHILD_SAs");
+		return;
+	}
 	an->c = v2_child_choose(
 	    sa, first, old, true, ke ? ke->u.ke.group : CY_KE_NONE, &notify, why, sizeof(why));
 	if (!an->c) {

@@ -14,10 +14,11 @@
 
 extern const struct ike_ops ikev2_ops;
 
-#define V2_NONCE_LEN 32
-#define V2_NONCE_MAX 256
-#define V2_TS_MAX    64
-#define V2_CANDS_MAX 64
+#define V2_NONCE_LEN    32
+#define V2_NONCE_MAX    256
+#define V2_TS_MAX       64
+#define V2_CANDS_MAX    64
+#define V2_CHILDREN_MAX 1024 /* of one IKE_SA, at the peer's request */
 
 /* What the initial exchanges need until IKE_AUTH is done; sa->init. */
 struct v2_init {
@@ -94,6 +95,8 @@ void v2_natd_check(struct ike_sa *sa, const struct payload *first, const struct 
 /* --- init.c, auth_i.c, auth_r.c ------------------------------------------------------------------------------------- */
 void v2_init_start(struct ike_sa *sa, struct task *t);
 void v2_init_response(struct ike_sa *sa);
+/* An IKE_SA_INIT response that changes nothing, and must not end the IKE_SA: ignore it. */
+bool v2_init_useless(struct ike_sa *sa, char *why, size_t cap);
 void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *first);
 bool v2_ike_proposals(
     struct ike_sa *sa, const struct conn *c, struct arena *a, struct proposal **out, size_t *out_n);

@@ -190,10 +190,6 @@ static void on_cookie(struct ike_sa *sa, const struct payload *cookie)
 {
 	struct v2_init *in = v2_init(sa);
 
-	if (cookie->u.notify.data.n == 0 || cookie->u.notify.data.n > sizeof(in->cookie)) {
-		v2_fatal(sa, "the peer's cookie has a bad length");
-		return;
-	}
 	memcpy(in->cookie, cookie->u.notify.data.p, cookie->u.notify.data.n);
 	in->n_cookie = cookie->u.notify.data.n;
 	repeat(sa, 0);
@@ -255,6 +251,40 @@ static void to_auth(struct ike_sa *sa, void *arg, enum cy_err err)
 	sa->task = NULL;
 	list_push_front(&sa->tasks, &t->node);
 	step_end(sa);
+}
+
+/*
+ * Nobody has authenticated it, and it leads nowhere: the answer to our present request may still come (2.21.1). A duplicate of a
+ * demand that was met is among it; to meet it twice would change the key that a responder already answers.
+ */
+bool v2_init_useless(struct ike_sa *sa, char *why, size_t cap)
+{
+	struct v2_init *in = v2_init(sa);
+	const struct payload *p;
+	struct proposal *props;
+	struct reader r;
+	uint16_t group;
+	size_t n;
+
+	if ((p = wire_find_notify(sa->step->in.first, N_COOKIE))) {
+		struct cy_slice c = p->u.notify.data;
+
+		if (c.n && c.n <= sizeof(in->cookie) && !cy_slice_eq(c, cy_slice(in->cookie, in->n_cookie)))
+			return false;
+		snprintf(why, cap, "it asks for a cookie that we sent already, or of a bad length");
+		return true;
+	}
+	if ((p = wire_find_notify(sa->step->in.first, N_INVALID_KE_PAYLOAD))) {
+		r = reader_of(p->u.notify.data);
+		group = read_u16(&r);
+		if (!r.bad && group != in->ke->id &&
+		    v2_ike_proposals(sa, sa->conn, &sa->step->a, &props, &n) && has_group(props, n, group))
+			return false;
+		snprintf(why, cap, "it asks for the key exchange %s, which we sent already or do not offer",
+		    ke_name(group));
+		return true;
+	}
+	return false;
 }
 
 void v2_init_response(struct ike_sa *sa)
@@ -418,6 +448,10 @@ void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *
 	struct v2_ke *k;
 
 	if (!in || pni->u.nonce.n > V2_NONCE_MAX) {
+		if (in)
+			SA_COUNT(s->m, drop_syntax);
+		else
+			SA_COUNT(s->m, drop_half_open_limit);
 		if (sa)
 			ike_sa_destroy(sa, NULL);
 		step_free(st);

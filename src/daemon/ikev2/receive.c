@@ -85,6 +85,12 @@ void v2_respond_notify(struct ike_sa *sa, uint16_t notify, struct cy_slice data)
 		v2_fatal(sa, "out of memory");
 		return;
 	}
+	/* RFC 7296, 2.21.3: it ends the IKE_SA at both ends, without a delete */
+	if (notify == N_INVALID_SYNTAX) {
+		(void)!exchange_respond(sa, true);
+		v2_fatal(sa, "the peer sent a malformed request");
+		return;
+	}
 	v2_respond(sa);
 }
 
@@ -138,6 +144,12 @@ static void handle_request(struct ike_sa *sa)
 		return;
 	}
 	SA_COUNT(sa->shard->m, drop_unexpected);
+	if (sa->state == IKE_CONNECTING && sa->initiator &&
+	    sa->step->pkt->h.exchange == EXCHANGE_CREATE_CHILD_SA) {
+		/* it overtook the IKE_AUTH response, or that got lost: the peer will repeat it (2.1) */
+		step_end(sa);
+		return;
+	}
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "%s request does not fit state %s, refused",
 	    name_or_number(exchange_names, sa->step->pkt->h.exchange),
 	    name_or_number(ike_state_names, sa->state));
@@ -151,7 +163,7 @@ static void handle_request(struct ike_sa *sa)
 static void refuse_request(struct ike_sa *sa, const struct wire_error *why)
 {
 	uint16_t notify = why->notify ? why->notify : N_INVALID_SYNTAX;
-	bool fatal = notify == N_INVALID_SYNTAX || sa->state != IKE_ESTABLISHED;
+	bool fatal = notify == N_INVALID_SYNTAX || sa->state == IKE_CONNECTING;
 	struct cy_slice data = cy_slice(&why->notify_data, notify == N_UNSUPPORTED_CRITICAL_PAYLOAD ? 1 : 0);
 
 	SA_COUNT(sa->shard->m, drop_syntax);
@@ -174,6 +186,11 @@ static void handle_response(struct ike_sa *sa)
 {
 	if (!sa->task) {
 		step_end(sa);
+		return;
+	}
+	/* 2.21.3: the peer has deleted the IKE_SA by saying so */
+	if (sa->established_ns && wire_find_notify(sa->step->in.first, N_INVALID_SYNTAX)) {
+		v2_fatal(sa, "the peer says that our request is malformed (INVALID_SYNTAX)");
 		return;
 	}
 	switch (sa->task->kind) {
@@ -212,13 +229,21 @@ static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
 	struct cy_slice plain;
 	uint8_t next;
 
-	if (!sa->keys.all.n || wire_message_parse(&st->a, cy_slice(p->data, p->len), &st->in, why))
+	if (!sa->keys.all.n) {
+		SA_COUNT(sa->shard->m, drop_unexpected);
+		snprintf(why->text, sizeof(why->text), "there are no keys yet");
+		return UNWRAP_DROP;
+	}
+	if (wire_message_parse(&st->a, cy_slice(p->data, p->len), &st->in, why)) {
+		SA_COUNT(sa->shard->m, drop_syntax);
 		return UNWRAP_DROP; /* not authenticated: no answer */
+	}
 	outer = st->in.first;
 	sk = wire_find(outer, PAYLOAD_SK);
 	if (!sk)
 		sk = wire_find(outer, PAYLOAD_SKF);
 	if (!sk) {
+		SA_COUNT(sa->shard->m, drop_unprotected);
 		snprintf(why->text, sizeof(why->text), "it is not encrypted");
 		return UNWRAP_DROP;
 	}
@@ -233,9 +258,12 @@ static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
 	if (sk->type == PAYLOAD_SKF) {
 		switch (frag_add(frags, p->h.msgid, sk, plain, sa->shard->d->tune.max_packet * 8)) {
 		case FRAG_STORED:
+			return UNWRAP_WAIT;
 		case FRAG_DUPLICATE:
+			SA_COUNT(sa->shard->m, drop_fragment);
 			return UNWRAP_WAIT;
 		case FRAG_BAD:
+			SA_COUNT(sa->shard->m, drop_fragment);
 			snprintf(why->text, sizeof(why->text), "a fragment does not fit the others");
 			return UNWRAP_DROP;
 		case FRAG_COMPLETE:
@@ -243,11 +271,13 @@ static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
 		}
 		next = frags->next;
 		if (frag_join(frags, &st->a, &plain)) {
+			frag_fini(frags); /* the peer sends them again */
+			SA_COUNT(sa->shard->m, drop_fragment);
 			snprintf(why->text, sizeof(why->text), "out of memory");
 			return UNWRAP_DROP;
 		}
-		frag_fini(frags);
 	}
+	frag_fini(frags); /* also those of a message that came whole after all */
 	if (wire_chain_parse(&st->a, next, plain, &st->in.first, why))
 		return UNWRAP_BAD;
 	return wire_check(&p->h, st->in.first, true, why) ? UNWRAP_BAD : UNWRAPPED;
@@ -259,8 +289,11 @@ static enum unwrap unwrap_init(struct ike_sa *sa, struct wire_error *why)
 	struct step *st = sa->step;
 
 	if (wire_message_parse(&st->a, cy_slice(st->pkt->data, st->pkt->len), &st->in, why) ||
-	    wire_check(&st->pkt->h, st->in.first, false, why))
+	    wire_check(&st->pkt->h, st->in.first, false, why) ||
+	    v2_init_useless(sa, why->text, sizeof(why->text))) {
+		SA_COUNT(sa->shard->m, drop_syntax);
 		return UNWRAP_DROP;
+	}
 	return UNWRAPPED;
 }
 
@@ -269,8 +302,21 @@ static enum unwrap unwrap_init(struct ike_sa *sa, struct wire_error *why)
 static void drop(struct ike_sa *sa, struct net_packet *p)
 {
 	SA_COUNT(sa->shard->m, drop_unexpected);
-	(void)sa;
 	net_packet_free(p);
+}
+
+/* Once both SPIs are known they are those of every message (RFC 7296, 3.1); only IKE_SA_INIT goes without ours. */
+static bool spis_fit(const struct ike_sa *sa, const struct ike_header *h)
+{
+	if (h->exchange == EXCHANGE_IKE_SA_INIT)
+		return h->spi_i == sa->spi_i;
+	return h->spi_i == sa->spi_i && h->spi_r == sa->spi_r;
+}
+
+/* The exchange of what we sent, from its header. */
+static uint8_t sent_exchange(const struct sent *s)
+{
+	return s->parts[0].p[18];
 }
 
 /* An authenticated message from elsewhere means that a NAT moved the peer (RFC 7296, 2.23): follow, if we are not behind one. */
@@ -293,7 +339,7 @@ void v2_packet(struct ike_sa *sa, struct net_packet *p)
 	enum unwrap u;
 
 	/* The I flag says who started the IKE_SA; it never changes (3.1). */
-	if (!!(p->h.flags & IKE_FLAG_INITIATOR) == sa->initiator) {
+	if (!!(p->h.flags & IKE_FLAG_INITIATOR) == sa->initiator || !spis_fit(sa, &p->h)) {
 		drop(sa, p);
 		return;
 	}
@@ -302,22 +348,26 @@ void v2_packet(struct ike_sa *sa, struct net_packet *p)
 			drop(sa, p);
 			return;
 		}
-		if (init != (sa->task->kind == TASK_INIT)) {
+		if (p->h.exchange != sent_exchange(&sa->request)) {
 			drop(sa, p);
 			return;
 		}
 	} else if (init) {
 		/* our answer got lost, or is on its way: the same one again (2.1) */
-		if (sa->state == IKE_CONNECTING && sa->next_recv == 1)
+		if (sa->state == IKE_CONNECTING && !sa->initiator && sa->next_recv == 1)
 			exchange_resend_response(sa);
+		else
+			SA_COUNT(sa->shard->m, drop_replay);
 		net_packet_free(p);
 		return;
-	} else if (p->h.msgid + 1 == sa->next_recv) {
+	} else if (sa->response.valid && p->h.msgid == sa->next_recv - 1) {
 		/* a retransmission; of fragments the first stands for all (RFC 7383, 2.6.1) */
-		if (p->len > IKE_HEADER_LEN + 8 &&
+		if (p->len > IKE_HEADER_LEN + 8 && p->h.exchange == sent_exchange(&sa->response) &&
 		    (p->h.next != PAYLOAD_SKF ||
 		        (p->data[IKE_HEADER_LEN + 4] == 0 && p->data[IKE_HEADER_LEN + 5] == 1)))
 			exchange_resend_response(sa);
+		else
+			SA_COUNT(sa->shard->m, drop_replay);
 		net_packet_free(p);
 		return;
 	} else if (p->h.msgid != sa->next_recv) {

@@ -8,7 +8,8 @@
 #include "libcore/base/addr.h"
 
 #define RETRY_NS      (10 * NS_PER_S)
-#define OLD_LINGER_NS (30 * NS_PER_S) /* the peer that began the rekey should delete the old SA by then */
+#define UNSETTLED_NS  (600 * NS_PER_S) /* longer than retransmission lasts */
+#define OLD_LINGER_NS (30 * NS_PER_S)  /* the peer that began the rekey should delete the old SA by then */
 
 struct rekeying {
 	uint64_t new_spi; /* ours */
@@ -111,6 +112,7 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 	SA_COUNT(sa->shard->m, rekeys_ike);
 	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] rekeyed, was [%llu]", sa->conn->name,
 	    (unsigned long long)sa->id, (unsigned long long)old->id);
+	worker_timer_cancel(sa->shard->w, &sa->t_expire);
 	ike_sa_schedule(sa);
 	ike_event(sa, CY_EV_IKE_REKEYED, NULL);
 }
@@ -409,6 +411,8 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		fresh->state = IKE_ESTABLISHED;
 		fresh->established_ns = worker_now(shard->w);
 		SA_COUNT(shard->m, up);
+		/* should our own rekey never be answered, nobody else ends it */
+		worker_timer_set(shard->w, &fresh->t_expire, worker_now(shard->w) + UNSETTLED_NS);
 	} else {
 		inherit(sa, fresh);
 	}
@@ -441,8 +445,8 @@ void v2_rekey_request(struct ike_sa *sa)
 		refuse(sa, N_INVALID_SYNTAX, cy_slice(NULL, 0), "KE or nonce is missing");
 		return;
 	}
-	/* 2.25.2: not while CHILD_SAs are being made or the IKE_SA is being closed */
-	if (sa->state != IKE_ESTABLISHED ||
+	/* 2.25.2: not while CHILD_SAs are being made or the IKE_SA is being closed; and one collision is enough */
+	if (sa->state != IKE_ESTABLISHED || (sa->collision && sa_find(sa->shard, sa->collision)) ||
 	    (sa->task && sa->task->kind != TASK_IKE_REKEY && sa->task->kind != TASK_LIVENESS)) {
 		refuse(sa, N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "another exchange is under way");
 		return;

@@ -28,7 +28,7 @@ struct sa_counters {
 	uint64_t established, failed, init_requests, cookies_sent, cookies_ok, retransmits_out,
 	    retransmits_in, timeouts;
 	uint64_t drop_bad_icv, drop_syntax, drop_unexpected, drop_half_open_limit, drop_inbox, drop_stray,
-	    drop_replay;
+	    drop_replay, drop_unprotected /* in clear, to an IKE_SA with keys */, drop_fragment;
 	uint64_t child_established, rekeys_child, rekeys_ike, reauths, liveness_sent;
 };
 
