@@ -119,4 +119,4 @@ def wrong_id(bed):
     conn = bed.with_certs(bed.conn(), "ecdsa")
     other = conn.but()
     conn.right.id = "elsewhere.example.org"
-    refused(bed, conn, other, "authentication", "identity", "constraint")
+    refused(bed, conn, other, "authentication", "identity", "constraint", "expects elsewhere.example.org")

@@ -28,3 +28,21 @@ def kernel_state(bed):
     for peer in bed.peers:
         errors = {k: v for k, v in peer.ns.xfrm_counters().items() if v and k.endswith(("Error", "ProtoError", "Invalid"))}
         require(not errors, f"XFRM errors counted at {peer.label}: {errors}")
+
+
+@scenario(kernel_only)
+def transport(bed):
+    """transport mode between the two gateways themselves"""
+    conn = bed.conn(mode="transport")
+    conn.left.ts = conn.right.ts = []
+    bed.start(conn)
+    bed.left.up()
+    bed.wait_up()
+    site = bed.site
+    bed.traffic(sender=site.left, receiver=site.right, address=site.right_addr, kinds=("esp",))
+    for peer in bed.tidy_peers:
+        states = bed.kernel_states(peer)
+        require(len(states) == 2 and all("mode transport" in s for s in states), f"{peer.label}: {' | '.join(states)}")
+    bed.left.down()
+    bed.wait_gone()
+    bed.require_kernel_empty()

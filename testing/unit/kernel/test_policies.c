@@ -168,8 +168,34 @@ START_TEST(a_refusal_leaves_no_trace)
 }
 END_TEST
 
+/* A CHILD_SA that moves adds what it has at its new addresses, then removes the old: there is a policy all the time. */
+START_TEST(moving_leaves_no_gap)
+{
+	struct plane k = {0};
+	struct knl_policies *t = knl_policies_new(key);
+	struct cy_kernel_policy old = policy("10.2.0.0/16", 1, 100, 1), new = old;
+
+	old.tmpl_dst = (struct cy_addr){.family = AF_INET, .ip = {192, 0, 2, 1}};
+	new.tmpl_dst = (struct cy_addr){.family = AF_INET, .ip = {192, 0, 2, 9}};
+	ck_assert_int_eq(knl_policy_add(t, &ops, &k, &old), CY_OK);
+	ck_assert_int_eq(knl_policy_add(t, &ops, &k, &new), CY_OK);
+	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &old), CY_OK);
+	ck_assert_uint_eq(k.dels, 0);
+	ck_assert_int_eq(k.slot[slot_of(&k, &new)].p.tmpl_dst.ip[3], 9);
+	/* only a port changed: the ends are what they were */
+	ck_assert_int_eq(knl_policy_add(t, &ops, &k, &new), CY_OK);
+	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &new), CY_OK);
+	ck_assert_uint_eq(k.dels, 0);
+	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &new), CY_OK);
+	ck_assert_uint_eq(k.dels, 1);
+	ck_assert_uint_eq(knl_policies_count(t), 0);
+	knl_policies_free(t);
+}
+END_TEST
+
 UNIT_TESTS(policies)
 {
+	tcase_add_test(tc, moving_leaves_no_gap);
 	tcase_add_test(tc, goes_with_its_last_user);
 	tcase_add_test(tc, the_one_before_comes_back);
 	tcase_add_test(tc, a_trap_stands_behind);
