@@ -22,6 +22,7 @@ static enum cy_err k_open(void *plugin, const struct cy_kernel_events *ev, uint3
 	struct sim_kernel *k = plugin;
 
 	k->ev = ev;
+	k->frozen = false;
 	*out_features = CY_KERNEL_ESP_RAW | CY_KERNEL_ESP_UDP | CY_KERNEL_TRANSPORT | CY_KERNEL_ESN |
 	    CY_KERNEL_IPV6 | CY_KERNEL_POLICY | CY_KERNEL_ACQUIRE | CY_KERNEL_EXPIRE | CY_KERNEL_IF_ID |
 	    CY_KERNEL_MARK;
@@ -56,6 +57,8 @@ static enum cy_err k_sa_add(void *kv, const struct cy_kernel_sa *sa)
 	x->sa.integ_key.p = x->integ_key;
 	x->installed_seq = ++k->next_seq;
 	list_push(&k->sas, &x->node);
+	if (sa->dir == CY_DIR_OUT)
+		sim_saw_key(k->n->sim, &x->sa);
 	return CY_OK;
 }
 
@@ -76,6 +79,8 @@ static enum cy_err k_sa_del(void *kv, const struct cy_kernel_sa_id *id)
 {
 	struct sim_ksa *x = find(kv, id->spi, &id->dst);
 
+	if (((struct sim_kernel *)kv)->frozen)
+		return CY_OK;
 	if (!x)
 		return CY_E_NOTFOUND;
 	list_del(&x->node);
@@ -126,6 +131,8 @@ static enum cy_err k_policy_del(void *kv, const struct cy_kernel_policy *p)
 {
 	struct sim_kpol *x = find_policy(kv, p);
 
+	if (((struct sim_kernel *)kv)->frozen)
+		return CY_OK;
 	if (!x)
 		return CY_E_NOTFOUND;
 	list_del(&x->node);
@@ -169,7 +176,8 @@ void sim_kernel_clear(struct sim_kernel *k)
 
 static enum cy_err k_flush(void *k)
 {
-	sim_kernel_clear(k);
+	if (!((struct sim_kernel *)k)->frozen)
+		sim_kernel_clear(k);
 	return CY_OK;
 }
 
@@ -225,11 +233,26 @@ static struct sim_ksa *out_sa(struct sim_kernel *k, const struct cy_kernel_polic
 	return best;
 }
 
+static struct sim_ksa *find_in(struct sim_kernel *k, uint32_t spi)
+{
+	struct list *l;
+
+	list_foreach (l, &k->sas) {
+		struct sim_ksa *x = list_entry(l, struct sim_ksa, node);
+
+		if (x->sa.spi == spi && x->sa.dir == CY_DIR_IN)
+			return x;
+	}
+	return NULL;
+}
+
 bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const char *dst)
 {
 	struct cy_addr s, d;
 	const struct sim_kpol *out, *in;
 	struct sim_ksa *o, *i;
+	struct cy_addr seen;
+	uint16_t port;
 
 	if (addr_parse(src, &s) || addr_parse(dst, &d))
 		return false;
@@ -249,10 +272,22 @@ bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const
 	o->seq++;
 	o->packets++;
 	o->bytes += 84;
-	i = find(&to->kernel, o->sa.spi, &o->sa.dst);
-	if (!i || i->sa.dir != CY_DIR_IN || o->seq <= i->replay_top ||
-	    !cy_slice_eq(i->sa.encr_key, o->sa.encr_key) || !cy_slice_eq(i->sa.integ_key, o->sa.integ_key))
+	if (sim_inside(from->sim, &o->sa.dst, &port) != to)
 		return false;
+	i = find_in(&to->kernel, o->sa.spi);
+	if (!i || o->seq <= i->replay_top || !cy_slice_eq(i->sa.encr_key, o->sa.encr_key) ||
+	    !cy_slice_eq(i->sa.integ_key, o->sa.integ_key))
+		return false;
+	seen = sim_outside(from, o->sa.encap ? 4500 : 0);
+	if (i->sa.encap && to->kernel.ev && !cy_addr_eq(&seen, &i->sa.src)) {
+		struct cy_kernel_sa_id id = {.spi = i->sa.spi,
+		    .src = i->sa.src,
+		    .dst = i->sa.dst,
+		    .proto = i->sa.proto,
+		    .dir = CY_DIR_IN};
+
+		to->kernel.ev->mapping(to->kernel.ev->user, &id, &seen);
+	}
 	in = best_policy(&to->kernel, CY_DIR_IN, &s, &d);
 	if (!in || in->p.reqid != i->sa.reqid)
 		return false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The network: a datagram leaves one node, something may happen to it, and it arrives at the node that owns its address. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/net/net.h"
@@ -11,22 +12,85 @@ struct flight {
 	uint8_t data[];
 };
 
-static struct sim_node *owner(struct sim *s, const struct cy_addr *a)
+/* --- who is where -------------------------------------------------------------------------------------------- */
+
+struct sim_nat *sim_nat_add(struct sim *s, const char *name, const char *addr)
 {
+	struct sim_nat *nat = &s->nats[s->n_nats];
+
+	if (s->n_nats == SIM_NATS_MAX || addr_parse(addr, &nat->addr))
+		return NULL;
+	s->n_nats++;
+	snprintf(nat->name, sizeof(nat->name), "%s", name);
+	nat->next_port = 20000;
+	return nat;
+}
+
+void sim_nat_rebind(struct sim_nat *nat)
+{
+	nat->n = 0; /* ports are never given again */
+}
+
+struct cy_addr sim_outside(struct sim_node *n, uint16_t port)
+{
+	struct cy_addr a = n->addr;
+	struct sim_nat *nat = n->nat;
+
+	a.port = port;
+	if (!nat)
+		return a;
+	a = nat->addr;
+	for (uint32_t i = 0; i < nat->n; i++)
+		if (nat->map[i].node == n && nat->map[i].inner == port) {
+			a.port = nat->map[i].outer;
+			return a;
+		}
+	if (nat->n == nat->cap) {
+		nat->cap = nat->cap ? 2 * nat->cap : 16;
+		nat->map = realloc(nat->map, nat->cap * sizeof(*nat->map));
+		if (!nat->map)
+			abort();
+	}
+	a.port = nat->next_port++;
+	nat->map[nat->n++] = (struct sim_mapping){n, port, a.port};
+	return a;
+}
+
+struct sim_node *sim_inside(struct sim *s, const struct cy_addr *dst, uint16_t *out_port)
+{
+	for (uint32_t i = 0; i < s->n_nats; i++) {
+		struct sim_nat *nat = &s->nats[i];
+
+		if (!cy_addr_ip_eq(&nat->addr, dst))
+			continue;
+		for (uint32_t j = 0; j < nat->n; j++)
+			if (nat->map[j].outer == dst->port) {
+				*out_port = nat->map[j].inner;
+				return nat->map[j].node;
+			}
+		return NULL;
+	}
+	*out_port = dst->port;
 	for (uint32_t i = 0; i < s->n_nodes; i++)
-		if (cy_addr_ip_eq(&s->nodes[i]->addr, a))
+		if (!s->nodes[i]->nat && cy_addr_ip_eq(&s->nodes[i]->addr, dst))
 			return s->nodes[i];
 	return NULL;
 }
 
+/* --- a datagram's way ------------------------------------------------------------------------------------------- */
+
 static void arrive(void *user)
 {
 	struct flight *f = user;
-	struct sim_node *to = owner(f->s, &f->d.dst);
+	uint16_t port = 0;
+	struct sim_node *to = sim_inside(f->s, &f->d.dst, &port);
 
 	f->d.data = f->data;
 	if (to && to->d && to->open && !f->s->faults.partition) {
 		f->s->stats.delivered++;
+		f->d.dst = to->addr;
+		f->d.dst.port = port;
+		f->d.natt = port == 4500;
 		net_inject(to->d->net, NULL, &f->d);
 	} else {
 		f->s->stats.unroutable++;
@@ -49,7 +113,6 @@ static void launch(struct sim *s, const struct cy_dgram *d)
 	f->s = s;
 	f->d = *d;
 	memcpy(f->data, d->data, d->len);
-	f->d.natt = d->dst.port == 4500;
 	if (chance(s, s->faults.reorder))
 		delay += s->faults.delay_ns * 4;
 	if (d->len && chance(s, s->faults.corrupt)) {
@@ -57,6 +120,19 @@ static void launch(struct sim *s, const struct cy_dgram *d)
 		s->stats.corrupted++;
 	}
 	sim_at(s, s->now + delay, arrive, f);
+}
+
+/* The IKE header's exchange type and R flag, behind the non-ESP marker on the NAT-T port. */
+static bool is_dropped(struct sim_node *n, const struct cy_dgram *d)
+{
+	const uint8_t *p = d->data;
+	size_t at = d->src.port == 4500 ? 4 : 0;
+
+	if (!n->drop.n || d->len < at + 28 || p[at + 18] != n->drop.exchange ||
+	    !!(p[at + 19] & 0x20) != n->drop.response)
+		return false;
+	n->drop.n--;
+	return true;
 }
 
 static enum cy_err f_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *out_lanes)
@@ -109,11 +185,15 @@ static size_t f_send(void *sock, uint32_t lane, const struct cy_dgram *d, size_t
 			x.src = from->addr;
 			x.src.port = port;
 		}
+		if (!from->open)
+			continue;
 		s->stats.sent++;
-		if (chance(s, s->faults.loss)) {
+		sim_saw_message(s, &x);
+		if (is_dropped(from, &x) || chance(s, s->faults.loss)) {
 			s->stats.lost++;
 			continue;
 		}
+		x.src = sim_outside(from, x.src.port);
 		launch(s, &x);
 		if (chance(s, s->faults.duplicate)) {
 			s->stats.duplicated++;

@@ -2,7 +2,10 @@
 /* What must hold after every step, whatever the network and the peers did. */
 #include <stdlib.h>
 
+#include "daemon/policy/lease.h"
 #include "daemon/sa/manager.h"
+#include "daemon/sa/traps.h"
+#include "libcore/base/names.h"
 #include "sim.h"
 
 static struct sim_ksa *in_kernel(struct sim_kernel *k, uint32_t spi, enum cy_dir dir)
@@ -22,6 +25,7 @@ static struct sim_ksa *in_kernel(struct sim_kernel *k, uint32_t spi, enum cy_dir
 static void check_keys(struct sim *s)
 {
 	struct list *l, *m;
+	uint16_t port;
 
 	for (uint32_t a = 0; a < s->n_nodes; a++)
 		list_foreach (l, &s->nodes[a]->kernel.sas) {
@@ -34,7 +38,8 @@ static void check_keys(struct sim *s)
 					struct sim_ksa *in = list_entry(m, struct sim_ksa, node);
 
 					if (in->sa.dir != CY_DIR_IN || in->sa.spi != out->sa.spi ||
-					    !cy_addr_ip_eq(&in->sa.dst, &out->sa.dst))
+					    sim_inside(s, &out->sa.dst, &port) != s->nodes[b] ||
+					    !s->nodes[a]->d || !s->nodes[b]->d)
 						continue;
 					if (!cy_slice_eq(in->sa.encr_key, out->sa.encr_key) ||
 					    !cy_slice_eq(in->sa.integ_key, out->sa.integ_key) ||
@@ -84,11 +89,220 @@ static void check_kernel(struct sim *s, struct sim_node *n)
 		    s, "%s: %zu SAs in the data plane, %zu belong to CHILD_SAs", n->name, there, claimed);
 }
 
+/* Every policy has a user, and every CHILD_SA belongs to one IKE_SA that is there; the counters say what is. */
+static bool policy_wanted(struct sim_node *n, const struct cy_kernel_policy *p)
+{
+	struct sa_manager *m = n->d->sas;
+	struct hnode *h, *tmp;
+	size_t b;
+
+	for (uint32_t i = 0; i < m->n; i++)
+		hmap_foreach (&m->shards[i].child_in, b, h, tmp)
+			if (container_of(h, struct child_sa, by_spi_in)->reqid == p->reqid)
+				return true;
+	return false;
+}
+
+static void note_trap(void *user, const struct conn *conn, uint32_t reqid, uint64_t acquires)
+{
+	uint32_t *want = user;
+
+	(void)conn;
+	(void)acquires;
+	if (*want == reqid)
+		*want = 0;
+}
+
+static void check_policies(struct sim *s, struct sim_node *n)
+{
+	struct list *l;
+
+	list_foreach (l, &n->kernel.policies) {
+		const struct cy_kernel_policy *p = &list_entry(l, struct sim_kpol, node)->p;
+		uint32_t reqid = p->reqid;
+
+		if (policy_wanted(n, p))
+			continue;
+		traps_list(n->d->traps, note_trap, &reqid);
+		if (reqid)
+			sim_fail(s, "%s: a policy of reqid %u is left without a CHILD_SA or trap", n->name,
+			    p->reqid);
+	}
+}
+
+static void check_counts(struct sim *s, struct sim_node *n)
+{
+	struct sa_manager *m = n->d->sas;
+	uint64_t ikes = 0, half = 0, children = 0;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct sa_shard *shard = &m->shards[i];
+		struct hnode *hn, *tmp;
+		struct ike_sa *sa;
+		struct list *l;
+		slab_handle h;
+		size_t pos = 0, b;
+
+		while ((sa = slab_next(&shard->slab, &pos, &h))) {
+			uint32_t mine = 0;
+
+			ikes++;
+			half += sa->counted_half_open;
+			list_foreach (l, &sa->children) {
+				struct child_sa *c = list_entry(l, struct child_sa, node);
+
+				mine++;
+				if (c->sa != sa)
+					sim_fail(s,
+					    "%s: CHILD_SA {%llu} is listed by [%llu] and believes in another",
+					    n->name, (unsigned long long)c->id, (unsigned long long)sa->id);
+			}
+			if (mine != sa->n_children)
+				sim_fail(s, "%s: [%llu] counts %u CHILD_SAs and has %u", n->name,
+				    (unsigned long long)sa->id, sa->n_children, mine);
+			children += mine;
+			if (sa->state == IKE_ESTABLISHED && sa->spi_i == 0)
+				sim_fail(s, "%s: [%llu] is established without SPI", n->name,
+				    (unsigned long long)sa->id);
+		}
+		hmap_foreach (&shard->child_in, b, hn, tmp) {
+			struct child_sa *c = container_of(hn, struct child_sa, by_spi_in);
+
+			if (list_linked(&c->node) &&
+			    (slab_get(&shard->slab, c->sa->handle) != c->sa || c->shard != shard))
+				sim_fail(s, "%s: CHILD_SA {%llu} belongs to no IKE_SA", n->name,
+				    (unsigned long long)c->id);
+		}
+	}
+	if (ikes != SA_READ(m, ike_sas) || half != SA_READ(m, half_open) || children != SA_READ(m, child_sas))
+		sim_fail(s,
+		    "%s: counted %llu IKE_SAs, %llu half open, %llu CHILD_SAs; there are %llu, %llu, %llu",
+		    n->name, (unsigned long long)SA_READ(m, ike_sas),
+		    (unsigned long long)SA_READ(m, half_open), (unsigned long long)SA_READ(m, child_sas),
+		    (unsigned long long)ikes, (unsigned long long)half, (unsigned long long)children);
+}
+
+struct lease_check {
+	struct sim *s;
+	struct sim_node *n;
+	struct sim_set *seen;
+};
+
+static void one_lease(void *user, const struct lease_info *i)
+{
+	struct lease_check *lc = user;
+	char text[ADDR_STR_MAX];
+	bool fresh, known = false;
+
+	if (!i->session)
+		return;
+	*sim_set_at(lc->seen, sim_hash(i->addr.ip, 16, i->addr.family), &fresh) = i->session;
+	if (!fresh)
+		sim_fail(lc->s, "%s: %s is leased twice", lc->n->name, addr_str(&i->addr, text));
+	for (uint32_t k = 0; k < lc->n->d->sas->n && !known; k++)
+		known = sa_by_id(&lc->n->d->sas->shards[k], i->session) != NULL;
+	if (!known)
+		sim_fail(lc->s, "%s: %s is leased to [%llu], which is gone", lc->n->name,
+		    addr_str(&i->addr, text), (unsigned long long)i->session);
+}
+
+void sim_check_leases(struct sim *s, struct sim_node *n)
+{
+	struct lease_check lc = {s, n, NULL};
+
+	if (!n->d)
+		return;
+	lc.seen = sim_set_new();
+	leases_list(n->d->leases, one_lease, &lc);
+	sim_set_free(lc.seen);
+}
+
+void sim_check_empty(struct sim *s, struct sim_node *n)
+{
+	struct sa_manager *m = n->d->sas;
+	struct list *l;
+
+	sim_check_leases(s, n);
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct worker_stats st;
+		struct ike_sa *sa;
+		slab_handle h;
+		size_t pos = 0;
+
+		if ((sa = slab_next(&m->shards[i].slab, &pos, &h)))
+			sim_fail(s, "%s: [%llu] %s %s is left after the teardown", n->name,
+			    (unsigned long long)sa->id, sa->conn ? sa->conn->name : "-",
+			    name_or_number(ike_state_names, sa->state));
+		if (m->shards[i].child_in.n || m->shards[i].child_out.n || m->shards[i].by_init.n ||
+		    m->shards[i].by_spi.n)
+			sim_fail(s, "%s: the tables are not empty after the teardown", n->name);
+		worker_read_stats(m->shards[i].w, &st);
+		if (st.timers)
+			sim_fail(s, "%s: %u timers of worker %u are left after the teardown", n->name,
+			    st.timers, i);
+	}
+	if (m->peers.n || m->peers_by_conf.n)
+		sim_fail(s, "%s: peers are known after the teardown", n->name);
+	if (SA_READ(m, half_open) || SA_READ(m, child_sas) || SA_READ(m, ike_sas))
+		sim_fail(s, "%s: the counters are not zero after the teardown", n->name);
+	if (!list_empty(&n->kernel.sas))
+		sim_fail(s, "%s: SAs are left in the data plane after the teardown", n->name);
+	list_foreach (l, &n->kernel.policies) {
+		uint32_t reqid = list_entry(l, struct sim_kpol, node)->p.reqid;
+
+		traps_list(n->d->traps, note_trap, &reqid);
+		if (reqid)
+			sim_fail(s, "%s: a policy of reqid %u is left after the teardown", n->name, reqid);
+	}
+}
+
+/* --- never twice ------------------------------------------------------------------------------------------------------- */
+
+void sim_saw_key(struct sim *s, const struct cy_kernel_sa *sa)
+{
+	uint64_t h = sim_hash(sa->encr_key.p, sa->encr_key.n, sim_hash(sa->integ_key.p, sa->integ_key.n, 1));
+	bool fresh;
+
+	*sim_set_at(s->keys, h, &fresh) = 1;
+	if (!fresh)
+		sim_fail(
+		    s, "SPI %08x: a key that was in use before begins again at sequence number 1", sa->spi);
+}
+
+void sim_saw_message(struct sim *s, const struct cy_dgram *d)
+{
+	const uint8_t *p = d->data;
+	size_t at = d->src.port == 4500 ? 4 : 0;
+	uint64_t key, value, *last;
+	bool fresh;
+
+	if (d->len < at + 32 || (at && memcmp(p, "\0\0\0\0", 4) != 0))
+		return;
+	p += at;
+	if (p[18] == 34 /* IKE_SA_INIT */ || p[16] == 41 /* an unprotected notify: no SA */)
+		return;
+	key = sim_hash(p, 16, p[19]);   /* SPIs and flags: who speaks, request or response */
+	key = sim_hash(p + 20, 4, key); /* message ID */
+	if (p[16] == 53)                /* SKF: the fragment's number and how many there are */
+		key = sim_hash(p + 32, 4, key ^ 53);
+	value = sim_hash(p, d->len - at, 2);
+	last = sim_set_at(s->wire, key, &fresh);
+	if (!fresh && *last != value)
+		sim_fail(s, "message ID %u of an exchange %u was used for two different messages",
+		    (unsigned)p[20] << 24 | p[21] << 16 | p[22] << 8 | p[23], p[18]);
+	*last = value;
+}
+
 bool sim_check(struct sim *s)
 {
+	if (s->check_every > 1 && s->steps++ % s->check_every)
+		return s->failure[0] == '\0';
 	check_keys(s);
 	for (uint32_t i = 0; i < s->n_nodes; i++)
-		if (s->nodes[i]->d)
+		if (s->nodes[i]->d) {
 			check_kernel(s, s->nodes[i]);
+			check_policies(s, s->nodes[i]);
+			check_counts(s, s->nodes[i]);
+		}
 	return s->failure[0] == '\0';
 }

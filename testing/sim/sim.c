@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "daemon/policy/select.h"
 #include "daemon/sa/manager.h"
 #include "libcore/conf/conf.h"
 #include "libcore/cred/cred.h"
+#include "libcore/run/bus.h"
 
 /* --- time and events --------------------------------------------------------------------------------------------------- */
 
@@ -90,6 +92,9 @@ void sim_init(struct sim *s, uint64_t seed)
 	s->plugindir = plugins ? plugins : ".libs";
 	s->faults.delay_ns = 5 * NS_PER_MS;
 	s->faults.jitter_ns = 1 * NS_PER_MS;
+	s->check_every = 1;
+	s->keys = sim_set_new();
+	s->wire = sim_set_new();
 	sim_prng_seed(&s->prng, seed);
 }
 
@@ -104,10 +109,28 @@ void sim_fail(struct sim *s, const char *fmt, ...)
 	va_end(ap);
 }
 
+static void keep_line(struct sim_node *n, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (n->n_log + len + 2 > n->cap_log) {
+		n->cap_log = 2 * (n->cap_log + len + 4096);
+		n->log = realloc(n->log, n->cap_log);
+		if (!n->log)
+			abort();
+	}
+	memcpy(n->log + n->n_log, text, len);
+	n->n_log += len;
+	n->log[n->n_log++] = '\n';
+	n->log[n->n_log] = '\0';
+}
+
 static void on_log(void *user, const struct log_line *l)
 {
 	struct sim_node *n = user;
 
+	if (n->sim->keep_logs)
+		keep_line(n, l->text);
 	if (n->sim->verbose)
 		printf("%10.3f %-8s %s <%s|%llu> %s\n", (double)(n->sim->now - 1000 * NS_PER_S) / 1e9,
 		    n->name, log_group_names[l->group], l->conn, (unsigned long long)l->ike_id, l->text);
@@ -128,6 +151,7 @@ struct sim_node *sim_add(
 	sim_prng_seed(&n->env.prng, sim_prng_next(&s->prng));
 	n->conf_text = strdup(conf);
 	n->secrets_text = strdup(secrets);
+	n->settings_text = strdup("");
 	n->workers = 1;
 	n->kernel.n = n;
 	list_init(&n->kernel.sas);
@@ -198,11 +222,39 @@ static enum cy_err configure(void *user, struct daemon *d, struct config **out)
 	return CY_OK;
 }
 
+static void on_event(void *user, const struct cy_event *ev)
+{
+	struct sim_node *n = user;
+
+	if (ev->kind < SIM_EVENT_KINDS)
+		n->events[ev->kind]++;
+}
+
+static void on_wake(void *user)
+{
+	((struct sim_node *)user)->events_wait = true;
+}
+
+/* The file with a node's settings: the plugins it needs, and what the test says. */
+static bool write_settings(struct sim_node *n, char *path, size_t cap)
+{
+	FILE *f;
+	bool ok;
+
+	snprintf(path, cap, "%s/%s.conf", n->sim->tmpdir, n->name);
+	f = fopen(path, "w");
+	if (!f)
+		return false;
+	ok = fprintf(f, "load = \"openssl\"\n%s", n->settings_text) > 0;
+	return fclose(f) == 0 && ok;
+}
+
 bool sim_boot(struct sim_node *n)
 {
+	char path[512];
 	struct daemon_options o = {.conf = "/nonexistent",
 	    .secrets = "/nonexistent",
-	    .settings = n->sim->settings_path,
+	    .settings = path,
 	    .rundir = "/nonexistent",
 	    .plugindir = n->sim->plugindir,
 	    .no_control = true,
@@ -218,20 +270,77 @@ bool sim_boot(struct sim_node *n)
 	    .configure = configure};
 	char why[256] = "";
 
-	if (daemon_new(&o, why, sizeof(why), &n->d) || daemon_start(n->d, why, sizeof(why))) {
+	if (n->d)
+		return true;
+	if (!write_settings(n, path, sizeof(path))) {
+		sim_fail(n->sim, "%s: the settings cannot be written to %s", n->name, path);
+		return false;
+	}
+	if (daemon_new(&o, why, sizeof(why), &n->d) ||
+	    bus_subscribe(n->d->bus, "sim", UINT64_MAX, 0, on_event, on_wake, n, &n->listener) ||
+	    daemon_start(n->d, why, sizeof(why))) {
 		sim_fail(n->sim, "%s does not start: %s", n->name, why);
 		return false;
 	}
 	return true;
 }
 
+static void unlink_settings(const struct sim_node *n)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s.conf", n->sim->tmpdir, n->name);
+	(void)unlink(path);
+}
+
 void sim_halt(struct sim_node *n)
 {
 	if (!n->d)
 		return;
+	if (n->listener)
+		bus_unsubscribe(n->d->bus, n->listener);
+	n->listener = NULL;
+	n->events_wait = false;
 	daemon_stop(n->d);
 	daemon_free(n->d);
 	n->d = NULL;
+	unlink_settings(n);
+}
+
+void sim_kill(struct sim_node *n)
+{
+	n->open = false;
+	n->kernel.frozen = true;
+	sim_halt(n);
+}
+
+static bool all_closed(void *user)
+{
+	struct sim *s = user;
+
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		if (s->nodes[i]->d && SA_READ(s->nodes[i]->d->sas, ike_sas))
+			return false;
+	return true;
+}
+
+bool sim_teardown(struct sim *s)
+{
+	s->faults = (struct sim_faults){.delay_ns = 5 * NS_PER_MS};
+	for (uint32_t i = 0; i < s->n_nodes; i++) {
+		s->nodes[i]->drop.n = 0;
+		s->nodes[i]->kernel.fail_adds = 0;
+		if (s->nodes[i]->d)
+			sa_manager_shutdown(s->nodes[i]->d->sas);
+	}
+	/* an answer to a delete may have nobody left to give it: as long as the retransmissions go on */
+	if (!sim_run(s, NS_PER_S, NULL, NULL) || !sim_run(s, 400 * NS_PER_S, all_closed, s) ||
+	    !sim_run(s, NS_PER_S, NULL, NULL))
+		return false;
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		if (s->nodes[i]->d)
+			sim_check_empty(s, s->nodes[i]);
+	return s->failure[0] == '\0';
 }
 
 void sim_fini(struct sim *s)
@@ -248,8 +357,14 @@ void sim_fini(struct sim *s)
 		sim_kernel_clear(&s->nodes[i]->kernel);
 		free(s->nodes[i]->conf_text);
 		free(s->nodes[i]->secrets_text);
+		free(s->nodes[i]->settings_text);
+		free(s->nodes[i]->log);
 		free(s->nodes[i]);
 	}
+	for (uint32_t i = 0; i < s->n_nats; i++)
+		free(s->nats[i].map);
+	sim_set_free(s->keys);
+	sim_set_free(s->wire);
 	free(s->heap);
 }
 
@@ -280,6 +395,11 @@ static void step(struct sim *s)
 			for (uint32_t w = 0; s->nodes[i]->d && w < processor_n(s->nodes[i]->d->processor);
 			     w++)
 				worker_step(processor_worker(s->nodes[i]->d->processor, w), 1000);
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		if (s->nodes[i]->events_wait) {
+			s->nodes[i]->events_wait = false;
+			bus_drain(s->nodes[i]->listener, 100000);
+		}
 }
 
 bool sim_run(struct sim *s, uint64_t for_ns, bool (*done)(void *user), void *user)

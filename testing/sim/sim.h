@@ -11,7 +11,8 @@
 #include "libcore/base/addr.h"
 #include "libcore/base/list.h"
 
-#define SIM_NODES_MAX 64
+#define SIM_NODES_MAX 640
+#define SIM_NATS_MAX  4
 
 struct sim;
 struct sim_node;
@@ -50,6 +51,17 @@ struct sim_ksa {
 	uint64_t replay_top;
 };
 
+struct sim_nat {
+	char name[32];
+	struct cy_addr addr;
+	uint16_t next_port;
+	uint32_t n, cap;
+	struct sim_mapping {
+		struct sim_node *node;
+		uint16_t inner, outer;
+	} * map;
+};
+
 struct sim_kpol {
 	struct list node;
 	struct cy_kernel_policy p;
@@ -61,7 +73,10 @@ struct sim_kernel {
 	struct list sas, policies;
 	uint64_t next_seq, acquires;
 	uint32_t fail_adds; /* the next so many sa_add fail */
+	bool frozen;        /* the daemon was killed: nobody removes anything */
 };
+
+#define SIM_EVENT_KINDS 16
 
 struct sim_node {
 	struct sim *sim;
@@ -71,13 +86,21 @@ struct sim_node {
 	struct daemon *d; /* NULL: down */
 	struct sim_kernel kernel;
 	struct cy_addr addr; /* of its one interface */
-	char *conf_text, *secrets_text;
+	char *conf_text, *secrets_text, *settings_text;
 	uint32_t workers;
 	bool open;
 	struct cy_socket_config sock;
+	struct sim_nat *nat; /* NULL: directly on the network */
 	struct {
-		uint64_t established, failed;
-	} seen;
+		uint8_t exchange;
+		bool response;
+		uint32_t n;
+	} drop; /* the next n datagrams it sends of that kind are lost */
+	struct bus_listener *listener;
+	bool events_wait;
+	uint64_t events[SIM_EVENT_KINDS]; /* by enum cy_event_kind, since the start of the simulation */
+	char *log;
+	size_t n_log, cap_log;
 };
 
 struct sim {
@@ -87,11 +110,17 @@ struct sim {
 	struct sim_stats stats;
 	struct sim_node *nodes[SIM_NODES_MAX];
 	uint32_t n_nodes;
+	struct sim_nat nats[SIM_NATS_MAX];
+	uint32_t n_nats;
+	struct sim_set *keys, *wire; /* what must not be seen twice */
+	uint64_t steps;
+	uint32_t check_every; /* steps between two checks of all oracles */
+	bool keep_logs;
 	struct sim_event **heap;
 	size_t n_heap, cap_heap;
 	bool verbose;
 	char failure[512];
-	char settings_path[256];
+	const char *tmpdir;
 	const char *plugindir;
 };
 
@@ -102,7 +131,9 @@ struct sim_node *sim_add(
     struct sim *s, const char *name, const char *addr, const char *conf, const char *secrets);
 bool sim_boot(struct sim_node *n); /* false: s->failure says why */
 void sim_halt(struct sim_node *n); /* orderly: deletes are sent as far as virtual time allows */
-void sim_kill(struct sim_node *n); /* its data plane keeps what it has */
+void sim_kill(struct sim_node *n); /* at once, nothing is sent; its data plane keeps what it has */
+/* All daemons close what they have, the network being good; then nothing may be left of it. */
+bool sim_teardown(struct sim *s);
 /* Run until virtual time has passed, or until done(user). False: an oracle failed. */
 bool sim_run(struct sim *s, uint64_t for_ns, bool (*done)(void *user), void *user);
 void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -111,7 +142,12 @@ void sim_at(struct sim *s, uint64_t ns, void (*fn)(void *user), void *user);
 
 /* --- fabric.c --- */
 extern const struct cy_socket_ops sim_socket_ops;
-void sim_deliver(struct sim *s, struct sim_node *to, const struct cy_dgram *d);
+struct sim_nat *sim_nat_add(struct sim *s, const char *name, const char *addr);
+void sim_nat_rebind(struct sim_nat *nat); /* every mapping gets another port, as after a restart */
+/* The address from which what a node sends from this port is seen; makes the mapping. */
+struct cy_addr sim_outside(struct sim_node *n, uint16_t port);
+/* The node that what is sent to this address reaches, and its own port. NULL: nobody. */
+struct sim_node *sim_inside(struct sim *s, const struct cy_addr *dst, uint16_t *out_port);
 
 /* --- data.c: the data plane --- */
 extern const struct cy_kernel_ops sim_kernel_ops;
@@ -121,5 +157,33 @@ bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const
 
 /* --- oracle.c --- */
 bool sim_check(struct sim *s);
+void sim_check_leases(struct sim *s, struct sim_node *n);
+void sim_check_empty(struct sim *s, struct sim_node *n); /* after an orderly teardown */
+/* An outbound key is installed: it may be so only once (a second time its sequence numbers would repeat). */
+void sim_saw_key(struct sim *s, const struct cy_kernel_sa *sa);
+/* A datagram is sent: one message ID of one IKE_SA stands for the same bytes for ever (RFC 7296, 2.1). */
+void sim_saw_message(struct sim *s, const struct cy_dgram *d);
+
+/* --- set.c: 64 bit numbers and what was last noted for them --- */
+struct sim_set;
+struct sim_set *sim_set_new(void);
+void sim_set_free(struct sim_set *set);
+uint64_t *sim_set_at(struct sim_set *set, uint64_t key, bool *out_fresh);
+uint64_t sim_hash(const void *p, size_t n, uint64_t seed);
+
+/* --- act.c: what scenarios and random runs do to nodes --- */
+enum sim_act { SIM_REKEY_CHILD, SIM_REKEY_IKE, SIM_DELETE_CHILD, SIM_EXPIRE_CHILD, SIM_REAUTH };
+struct conn *sim_conn(struct sim_node *n, const char *name);
+bool sim_up(struct sim_node *n, const char *conn);
+void sim_down(struct sim_node *n, const char *what);
+bool sim_route(struct sim_node *n, const char *conn);
+void sim_act(struct sim_node *n, enum sim_act act, const char *conn);
+uint64_t sim_count_sas(struct sim_node *n, int state); /* IKE_SAs in this state, -1: all */
+uint64_t sim_count_children(struct sim_node *n, const char *conn);
+struct sim_node *sim_node(struct sim *s, const char *name);
+
+/* --- scenario.c, random.c: one run each; s->failure says what went wrong --- */
+void sim_scenario(struct sim *s, const char *path);
+void sim_random(struct sim *s);
 
 #endif

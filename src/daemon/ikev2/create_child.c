@@ -49,6 +49,15 @@ struct cy_slice v2_nonce_min(struct cy_slice a, struct cy_slice b)
 	return v2_nonce_cmp(a, b) <= 0 ? a : b;
 }
 
+/* 2.8.1: the peer's rekeying of the same CHILD_SA succeeded and ours did not, so its new one is the successor. */
+static bool yield(struct ike_sa *sa, struct child_sa *old)
+{
+	if (!old || !old->collision || !child_by_id(sa, old->collision))
+		return false;
+	child_replaced(old, old->collision);
+	return true;
+}
+
 static void fail(struct ike_sa *sa, const char *why)
 {
 	struct task *t = sa->task;
@@ -58,11 +67,12 @@ static void fail(struct ike_sa *sa, const char *why)
 	if (t->kind == TASK_CHILD_REKEY) {
 		struct child_sa *old = child_by_id(sa, t->child_id);
 
-		if (old && old->state == CHILD_REKEYING)
+		if (old && old->state == CHILD_REKEYING && !yield(sa, old))
 			old->state = CHILD_INSTALLED;
-		if (old) { /* try once more before it expires */
+		if (old && old->state == CHILD_INSTALLED) { /* try once more before it expires */
 			old->rekey_queued = false;
-			if (old->expire_due_ns > worker_now(sa->shard->w) + 4 * RETRY_NS)
+			if (!old->expire_due_ns ||
+			    old->expire_due_ns > worker_now(sa->shard->w) + 4 * RETRY_NS)
 				worker_timer_set(
 				    sa->shard->w, &old->t_rekey, worker_now(sa->shard->w) + 2 * RETRY_NS);
 		}
@@ -218,24 +228,39 @@ static void delete_child(struct ike_sa *sa, struct child_sa *c)
 static void settle(struct ike_sa *sa, struct child_sa *fresh, struct child_sa *old, const struct creating *cr)
 {
 	struct child_sa *theirs = old && old->collision ? child_by_id(sa, old->collision) : NULL;
+	uint64_t gone = sa->task->superseded;
 	struct cy_slice ours_min = v2_nonce_min(cy_slice(cr->ni, sizeof(cr->ni)), cy_slice(cr->nr, cr->n_nr));
 
-	if (theirs && v2_nonce_cmp(ours_min, cy_slice(old->collision_nonce, old->n_collision_nonce)) < 0) {
-		ike_note(sa, LOG_CHD, CY_LOG_INFO, "rekey collision: the peer's CHILD_SA {%llu} stays",
-		    (unsigned long long)theirs->id);
-		fresh->state = CHILD_REKEYED;
-		old->state = CHILD_REKEYED;
-		old->successor = theirs->id;
+	if (!old && gone) { /* the end whose new one stays closes the old one: that was the peer */
+		child_replaced(fresh, gone);
 		delete_child(sa, fresh);
 		return;
 	}
-	if (theirs)
-		theirs->state = CHILD_REKEYED; /* the peer deletes it */
+	if (theirs && v2_nonce_cmp(ours_min, cy_slice(old->collision_nonce, old->n_collision_nonce)) < 0) {
+		ike_note(sa, LOG_CHD, CY_LOG_INFO, "rekey collision: the peer's CHILD_SA {%llu} stays",
+		    (unsigned long long)theirs->id);
+		child_replaced(fresh, theirs->id);
+		child_replaced(old, theirs->id);
+		delete_child(sa, fresh);
+		return;
+	}
+	if (theirs) /* the peer deletes it */
+		child_replaced(theirs, fresh->id);
 	if (old) {
-		old->state = CHILD_REKEYED;
-		old->successor = fresh->id;
+		child_replaced(old, fresh->id);
 		delete_child(sa, old);
 	}
+}
+
+/* The peer has a CHILD_SA that we cannot have: close it there. The old one goes on. */
+static void refuse_theirs(struct ike_sa *sa, struct child_sa *c, enum cy_err err)
+{
+	char why[160];
+
+	snprintf(why, sizeof(why), "it could not be installed: %s", err_text(err));
+	c->state = CHILD_DELETING;
+	delete_child(sa, c);
+	fail(sa, why);
 }
 
 static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
@@ -248,12 +273,7 @@ static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
 	t->fresh = NULL;
 	child_adopt(sa, c);
 	if (err) {
-		char why[160];
-
-		snprintf(why, sizeof(why), "the data plane refused it: %s", err_text(err));
-		c->state = CHILD_DELETING;
-		delete_child(sa, c);
-		fail(sa, why);
+		refuse_theirs(sa, c, err);
 		return;
 	}
 	child_mark(c, CHILD_PART_ALL);
@@ -279,7 +299,11 @@ static void install(struct ike_sa *sa, void *arg, enum cy_err err)
 	if (!err && !(r = child_install_req(t->fresh, CHILD_PART_ALL)))
 		err = CY_E_NOMEM;
 	if (err) {
-		fail(sa, err_text(err));
+		struct child_sa *c = t->fresh;
+
+		t->fresh = NULL;
+		child_adopt(sa, c);
+		refuse_theirs(sa, c, err);
 		return;
 	}
 	ike_kernel(sa, r, installed);
@@ -310,6 +334,10 @@ static void on_error(struct ike_sa *sa, const struct payload *err, const char *w
 		fail(sa, "the peer wants a key exchange method we did not offer");
 		return;
 	case N_TEMPORARY_FAILURE: /* 2.25: the peer is busy with the same; a little later */
+		if (yield(sa, old)) {
+			v2_done(sa);
+			return;
+		}
 		if (old && old->state == CHILD_REKEYING)
 			old->state = CHILD_INSTALLED;
 		if (t->tries < 10) {
@@ -439,8 +467,7 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 			    min.n < sizeof(old->collision_nonce) ? min.n : sizeof(old->collision_nonce);
 			memcpy(old->collision_nonce, min.p, old->n_collision_nonce);
 		} else {
-			old->state = CHILD_REKEYED;
-			old->successor = c->id;
+			child_replaced(old, c->id);
 		}
 	}
 	v2_respond(sa);
@@ -494,7 +521,7 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		refuse(sa, an ? N_INVALID_SYNTAX : N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "no nonce");
 		return;
 	}
-	if (rekey && !old) { /* 2.25.1, with the SPI it is about */
+	if (rekey && !old && !sa->unsettled) { /* 2.25.1, with the SPI it is about */
 		v2_out_header(sa, EXCHANGE_CREATE_CHILD_SA, true);
 		(void)!message_notify(&sa->step->a, &sa->step->out, rekey->u.notify.proto,
 		    N_CHILD_SA_NOT_FOUND, rekey->u.notify.spi, cy_slice(NULL, 0));
@@ -502,8 +529,9 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		return;
 	}
 	/* 2.25.1: one we are closing; 2.25.2: while the IKE_SA is being rekeyed or closed */
-	if (sa->state != IKE_ESTABLISHED || (old && old->state == CHILD_DELETING) ||
-	    (old && old->state == CHILD_REKEYED) || (sa->task && sa->task->kind == TASK_IKE_REKEY)) {
+	if (sa->state != IKE_ESTABLISHED || sa->unsettled || (old && old->state == CHILD_DELETING) ||
+	    (old && old->state == CHILD_REKEYED) || (old && task_pending(sa, TASK_CHILD_DELETE, old->id)) ||
+	    (sa->task && sa->task->kind == TASK_IKE_REKEY)) {
 		refuse(sa, N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "the SA is being replaced or closed");
 		return;
 	}

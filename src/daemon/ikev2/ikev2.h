@@ -150,6 +150,12 @@ struct cy_slice v2_nonce_min(struct cy_slice a, struct cy_slice b);
 void v2_rekey_start(struct ike_sa *sa, struct task *t);
 void v2_rekey_response(struct ike_sa *sa);
 void v2_rekey_request(struct ike_sa *sa);
+/*
+ * 2.8.2: the IKE_SA that the peer made while we were rekeying is the successor after all; its handle, 0 when there is none. It may have
+ * tasks now: call v2_resume() when done with this one.
+ */
+slab_handle v2_rekey_yield(struct ike_sa *sa);
+void v2_resume(struct sa_shard *s, slab_handle h);
 void v2_info_start(struct ike_sa *sa, struct task *t); /* deletes, liveness */
 void v2_info_response(struct ike_sa *sa);
 void v2_info_request(struct ike_sa *sa);

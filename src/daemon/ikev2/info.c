@@ -70,6 +70,7 @@ void v2_info_start(struct ike_sa *sa, struct task *t)
 	case TASK_IKE_DELETE:
 		if (sa->state != IKE_REKEYED) {
 			sa->state = IKE_DELETING;
+			unique_forget(sa); /* nothing is added to it any more */
 			ike_note(sa, LOG_IKE, CY_LOG_INFO, "deleting IKE_SA %s[%llu]", sa->conn->name,
 			    (unsigned long long)sa->id);
 		}
@@ -112,7 +113,8 @@ void v2_info_response(struct ike_sa *sa)
 static void close_by_peer(struct ike_sa *sa)
 {
 	struct sa_shard *s = sa->shard;
-	bool rekeyed = sa->state == IKE_REKEYED;
+	slab_handle heir = v2_rekey_yield(sa);
+	bool rekeyed = sa->state == IKE_REKEYED, ours = sa->state == IKE_DELETING;
 	struct conn *conns[DELETE_MAX];
 	enum conn_dpd action[DELETE_MAX];
 	size_t n_conns = 0;
@@ -123,7 +125,7 @@ static void close_by_peer(struct ike_sa *sa)
 	list_foreach (n, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
-		if (n_conns < DELETE_MAX && c->conn->close_action != DPD_NONE &&
+		if (!ours && n_conns < DELETE_MAX && c->conn->close_action != DPD_NONE &&
 		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED) {
 			action[n_conns] = c->conn->close_action;
 			conns[n_conns++] = conn_ref(c->conn);
@@ -134,6 +136,19 @@ static void close_by_peer(struct ike_sa *sa)
 		v2_child_action(s, conns[i], action[i]);
 		conn_unref(conns[i]);
 	}
+	if (heir)
+		v2_resume(s, heir);
+}
+
+/* Made by the peer while our own request to rekey the same CHILD_SA is out: closing it, the peer says that ours stays (2.8.1). */
+static bool gives_way(const struct ike_sa *sa, const struct child_sa *c)
+{
+	struct list *n;
+
+	list_foreach (n, &sa->children)
+		if (list_entry(n, struct child_sa, node)->collision == c->id)
+			return true;
+	return false;
 }
 
 /* Close what the peer closes; our halves of those pairs go into the answer, unless we are deleting them as well (1.4.1). */
@@ -148,6 +163,7 @@ static void delete_children(struct ike_sa *sa, const struct payload *del, uint32
 		struct child_sa *c = r.bad ? NULL : child_by_spi_out(sa, spi), *next;
 		struct conn *conn = NULL;
 		enum conn_dpd action;
+		bool silent;
 
 		if (!c)
 			continue;
@@ -158,10 +174,16 @@ static void delete_children(struct ike_sa *sa, const struct payload *del, uint32
 		                    : NULL;
 		if (next)
 			child_switch_out(next);
+		if (next && sa->task && sa->task->kind == TASK_CHILD_REKEY && sa->task->child_id == c->id)
+			sa->task->superseded = next->id;
+		silent = next || c->state == CHILD_REKEYED || gives_way(sa, c);
 		action = c->conn->close_action;
-		if (c->state == CHILD_INSTALLED && (action == DPD_RESTART || action == DPD_HOLD))
+		if (!silent && c->state == CHILD_INSTALLED && sa->state == IKE_ESTABLISHED &&
+		    (action == DPD_RESTART || action == DPD_HOLD))
 			conn = conn_ref(c->conn);
-		child_remove(c, next || c->state == CHILD_REKEYED ? NULL : "closed by the peer");
+		if (!next)
+			child_successor_gone(sa, c->id);
+		child_remove(c, silent ? NULL : "closed by the peer");
 		if (conn)
 			v2_child_action(sa->shard, conn, action);
 		conn_unref(conn);

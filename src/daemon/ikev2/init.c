@@ -371,8 +371,6 @@ static void reply(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	sa->next_recv = 1;
-	worker_timer_set(sa->shard->w, &sa->t_half_open,
-	    worker_now(sa->shard->w) + sa->shard->d->tune.half_open_timeout_ns);
 	step_end(sa);
 }
 
@@ -468,6 +466,7 @@ void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *
 	hmap_add(&s->by_init, &sa->by_init, sa_init_hash(s, sa->spi_i, &sa->remote));
 	sa->in_init_map = sa->counted_half_open = true;
 	SA_COUNT(s->m, half_open);
+	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + s->d->tune.half_open_timeout_ns);
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "%s is initiating an IKE_SA", addr_str(&sa->remote, from));
 	if (!choose(sa, psa, pke->u.ke.group, &index, why, sizeof(why))) {
 		refuse(sa, N_NO_PROPOSAL_CHOSEN, cy_slice(NULL, 0), why);

@@ -474,7 +474,8 @@ static void task_timeout(struct ike_sa *sa, struct task *t)
 		return;
 	ike_sa_fail(sa, "the peer %s does not answer %s", addr_port_str(&sa->remote, to),
 	    t->kind == TASK_INIT || t->kind == TASK_AUTH ? name_of(task_names, t->kind) : "any more");
-	if (sa->established_ns && (action == DPD_RESTART || action == DPD_HOLD))
+	/* not when it is being closed, or replaced, and the peer just did not say that it has heard of it */
+	if (sa->state == IKE_ESTABLISHED && (action == DPD_RESTART || action == DPD_HOLD))
 		list_foreach (n, &sa->children) {
 			struct child_sa *c = list_entry(n, struct child_sa, node);
 

@@ -72,6 +72,18 @@ static struct ike_sa *successor(struct ike_sa *old, bool initiator)
 	return sa;
 }
 
+static void move_delete(struct ike_sa *old, struct ike_sa *sa)
+{
+	struct list *n, *tmp;
+
+	list_foreach_safe (n, tmp, &old->tasks)
+		if (list_entry(n, struct task, node)->kind == TASK_IKE_DELETE) {
+			list_del(n);
+			list_push_front(&sa->tasks, n);
+			ike_sa_fail(sa, "%s", old->why);
+		}
+}
+
 /* Everything that lives on moves over; the old SA only waits for its delete. */
 static void inherit(struct ike_sa *old, struct ike_sa *sa)
 {
@@ -88,6 +100,8 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 			list_push(&sa->tasks, &t->node);
 		}
 	}
+	if (old->why[0]) /* somebody asked to close it meanwhile: that means its successor */
+		move_delete(old, sa);
 	list_splice(&sa->watches, &old->watches);
 	sa->vips = old->vips;
 	sa->n_vips = old->n_vips;
@@ -105,6 +119,9 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 	worker_timer_cancel(old->shard->w, &old->t_dpd);
 	worker_timer_cancel(old->shard->w, &old->t_keepalive);
 	worker_timer_set(old->shard->w, &old->t_expire, worker_now(old->shard->w) + OLD_LINGER_NS);
+	old->collision = 0;
+	sa->unsettled = false;
+	worker_timer_cancel(sa->shard->w, &sa->t_expire);
 	sa->state = IKE_ESTABLISHED;
 	if (!sa->established_ns) /* it is already when it won over another */
 		SA_COUNT(sa->shard->m, up);
@@ -119,18 +136,39 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 
 /* --- initiator --------------------------------------------------------------------------------------------------------------------------- */
 
+/* An SA that got tasks while nothing was going on in it. */
+void v2_resume(struct sa_shard *s, slab_handle h)
+{
+	struct ike_sa *sa = slab_get(&s->slab, h);
+
+	if (sa && !sa->step && !ike_busy(sa))
+		step_end(sa);
+}
+
+slab_handle v2_rekey_yield(struct ike_sa *sa)
+{
+	struct ike_sa *theirs = sa->collision ? sa_find(sa->shard, sa->collision) : NULL;
+
+	sa->collision = 0;
+	if (!theirs)
+		return 0;
+	inherit(sa, theirs);
+	return theirs->handle;
+}
+
 static void fail(struct ike_sa *sa, const char *why)
 {
-	ike_note(sa, LOG_IKE, CY_LOG_WARN, "rekeying the IKE_SA failed: %s", why);
-	if (sa->expire_due_ns > worker_now(sa->shard->w) + 4 * RETRY_NS)
-		worker_timer_set(sa->shard->w, &sa->t_rekey, worker_now(sa->shard->w) + 2 * RETRY_NS);
-	if (sa->collision) { /* the peer's own rekey succeeded: that one counts */
-		struct ike_sa *theirs = sa_find(sa->shard, sa->collision);
+	struct sa_shard *shard = sa->shard;
+	slab_handle theirs;
 
-		if (theirs)
-			inherit(sa, theirs);
-	}
+	ike_note(sa, LOG_IKE, CY_LOG_WARN, "rekeying the IKE_SA failed: %s", why);
+	if (sa->state == IKE_ESTABLISHED &&
+	    (!sa->expire_due_ns || sa->expire_due_ns > worker_now(sa->shard->w) + 4 * RETRY_NS))
+		worker_timer_set(sa->shard->w, &sa->t_rekey, worker_now(sa->shard->w) + 2 * RETRY_NS);
+	theirs = v2_rekey_yield(sa); /* the peer's own rekey succeeded: that one counts */
 	v2_done(sa);
+	if (theirs)
+		v2_resume(shard, theirs);
 }
 
 static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
@@ -214,15 +252,6 @@ static void queue_delete(struct ike_sa *sa)
 		list_push(&sa->tasks, &t->node);
 }
 
-/* An SA that got tasks while nothing was going on in it. */
-static void resume(struct sa_shard *s, slab_handle h)
-{
-	struct ike_sa *sa = slab_get(&s->slab, h);
-
-	if (sa && !sa->step && !ike_busy(sa))
-		step_end(sa);
-}
-
 /* What the response handler needs after the key exchange; in the step's arena. */
 struct finishing {
 	slab_handle fresh_handle;
@@ -239,6 +268,7 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 	struct sa_shard *shard = sa->shard;
 	slab_handle f_handle = f->fresh_handle, theirs_handle = 0;
 
+	sa->heir = 0;
 	if (!err && fresh)
 		err = v2_derive(fresh, sa, cy_slice(k->secret, k->n_secret), ni, f->nr);
 	v2_ke_free(k);
@@ -263,18 +293,19 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 		fresh->state = IKE_REKEYED;
 		queue_delete(fresh);
 		v2_done(sa);
-		resume(shard, theirs_handle);
-		resume(shard, f_handle);
+		v2_resume(shard, theirs_handle);
+		v2_resume(shard, f_handle);
 		return;
 	}
 	inherit(sa, fresh);
 	if (theirs) { /* the peer deletes it; should it not, it expires */
 		theirs->state = IKE_REKEYED;
+		theirs->unsettled = false;
 		worker_timer_set(sa->shard->w, &theirs->t_expire, worker_now(sa->shard->w) + OLD_LINGER_NS);
 	}
 	queue_delete(sa);
 	v2_done(sa);
-	resume(shard, f_handle);
+	v2_resume(shard, f_handle);
 }
 
 static void on_error(struct ike_sa *sa, const struct payload *err)
@@ -296,6 +327,10 @@ static void on_error(struct ike_sa *sa, const struct payload *err)
 				}
 		break;
 	case N_TEMPORARY_FAILURE:
+		if (sa->collision) {
+			fail(sa, "the peer has completed its own");
+			return;
+		}
 		if (sa->task->tries < 10) {
 			task_retry(sa, RETRY_NS / 2 + env_rand_below(sa->shard->d->env, RETRY_NS));
 			step_end(sa);
@@ -346,12 +381,13 @@ void v2_rekey_response(struct ike_sa *sa)
 	fresh->suite = suite;
 	fresh->spi_i = rk->new_spi;
 	fresh->spi_r = spi;
-	f->fresh_handle = fresh->handle;
+	f->fresh_handle = sa->heir = fresh->handle;
 	f->nr = nr->u.nonce;
 	sa->step->handler = f;
 	k = v2_ke_new(rk->ke, rk->ke_key, ke->u.ke.data);
 	rk->ke_key = NULL;
 	if (!k) {
+		sa->heir = 0;
 		ike_sa_destroy(fresh, NULL);
 		fail(sa, "out of memory");
 		return;
@@ -381,6 +417,7 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 	slab_handle h = an->fresh_handle;
 	bool ok;
 
+	sa->heir = 0;
 	if (!err && fresh)
 		err = v2_derive(fresh, sa, cy_slice(k->secret, k->n_secret), an->ni, nr);
 	ok = !err && fresh && p && pub;
@@ -413,11 +450,12 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		SA_COUNT(shard->m, up);
 		/* should our own rekey never be answered, nobody else ends it */
 		worker_timer_set(shard->w, &fresh->t_expire, worker_now(shard->w) + UNSETTLED_NS);
+		fresh->unsettled = true;
 	} else {
 		inherit(sa, fresh);
 	}
-	v2_respond(sa);   /* ends the step, and perhaps the SA */
-	resume(shard, h); /* inherited tasks may start */
+	v2_respond(sa);      /* ends the step, and perhaps the SA */
+	v2_resume(shard, h); /* inherited tasks may start */
 }
 
 static void refuse(struct ike_sa *sa, uint16_t notify, struct cy_slice data, const char *why)
@@ -476,7 +514,7 @@ void v2_rekey_request(struct ike_sa *sa)
 	fresh->suite = suite;
 	fresh->spi_i = spi;
 	fresh->spi_r = net_spi_new(sa->shard->d->net, sa->shard->d->env, sa->shard->index);
-	an->fresh_handle = fresh->handle;
+	an->fresh_handle = sa->heir = fresh->handle;
 	an->ni = ni->u.nonce;
 	an->number = psa->u.sa.p[index].number;
 	sa->shard->d->env->random(sa->shard->d->env, an->nr, sizeof(an->nr));

@@ -250,24 +250,66 @@ void child_remove(struct child_sa *c, const char *why)
 	child_free(c);
 }
 
+struct switching {
+	struct sa_shard *s;
+	uint32_t spi_in;
+	uint64_t id;
+};
+
+/* One half of a pair is of no use: close it, and make another one. */
+static void start_again(struct child_sa *c)
+{
+	struct ike_sa *sa = c->sa;
+	struct task *del = task_new(TASK_CHILD_DELETE), *create = task_new(TASK_CHILD_CREATE);
+
+	if (!del || !create || sa->state != IKE_ESTABLISHED || c->state != CHILD_INSTALLED) {
+		task_free(del);
+		task_free(create);
+		return;
+	}
+	del->child_id = c->id;
+	create->conn = conn_ref(c->conn);
+	create->reqid = c->reqid;
+	list_push(&sa->tasks, &del->node);
+	list_push(&sa->tasks, &create->node);
+	task_start_next(sa);
+}
+
 static void out_switched(struct worker *w, struct knl_req *r)
 {
-	if (r->err)
+	struct switching *sw = r->user;
+	struct child_sa *c;
+
+	if (r->err) {
 		LOGF(worker_log(w), LOG_KNL, CY_LOG_ERROR, NULL,
 		    "installing the outbound SA after a rekey failed: %s", err_text(r->err));
+		c = child_find_in(sw->s, sw->spi_in);
+		if (c && c->id == sw->id && list_linked(&c->node)) {
+			c->out_installed = c->policies_installed = false;
+			start_again(c);
+		}
+	}
 	knl_req_free(r);
+	free(sw);
 }
 
 void child_switch_out(struct child_sa *c)
 {
+	struct switching *sw;
 	struct knl_req *r;
 
 	worker_timer_cancel(c->shard->w, &c->t_out);
 	if (c->out_installed || !c->in_installed || !c->keys.encr_out.n)
 		return;
 	r = child_install_req(c, CHILD_PART_OUT | CHILD_PART_POLICIES);
-	if (!r)
+	sw = malloc(sizeof(*sw));
+	if (!r || !sw) {
+		knl_req_free(r);
+		free(sw);
 		return;
+	}
+	*sw = (struct switching){c->shard, c->spi_in, c->id};
+	r->user = sw;
 	r->worker = c->shard->w;
 	r->done = out_switched;
 	knl_submit(c->shard->d->knl, r);

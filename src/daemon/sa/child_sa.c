@@ -29,6 +29,10 @@ static void on_out(struct timer *t)
 	child_switch_out(c);
 }
 
+#define LINGER_NS                                                                                            \
+	(180 * NS_PER_S) /* as long as a peer that retransmits may take to delete what it replaced */
+#define RETRY_NS (20 * NS_PER_S)
+
 /* SPIs below 256 are reserved (RFC 4303, 2.1). The top byte tells the worker, as in an IKE SPI. */
 static uint32_t draw_spi(struct sa_shard *s)
 {
@@ -230,6 +234,55 @@ void child_up(struct child_sa *c)
 	c->up_announced = true;
 }
 
+void child_replaced(struct child_sa *c, uint64_t successor)
+{
+	uint64_t end = worker_now(c->shard->w) + LINGER_NS;
+
+	c->state = CHILD_REKEYED;
+	c->successor = successor;
+	worker_timer_cancel(c->shard->w, &c->t_out);
+	if (!c->expire_due_ns || c->expire_due_ns > end)
+		worker_timer_set(c->shard->w, &c->t_expire, end);
+}
+
+void child_successor_gone(struct ike_sa *sa, uint64_t successor)
+{
+	struct worker *w = sa->shard->w;
+	struct list *n;
+
+	list_foreach (n, &sa->children) {
+		struct child_sa *c = list_entry(n, struct child_sa, node);
+
+		if (c->collision == successor)
+			c->collision = 0;
+		if (c->state != CHILD_REKEYED || c->successor != successor || c->deleting_rekeyed ||
+		    task_pending(sa, TASK_CHILD_DELETE, c->id))
+			continue;
+		c->state = CHILD_INSTALLED;
+		c->successor = 0;
+		c->rekey_queued = false;
+		if (c->expire_due_ns)
+			worker_timer_set(w, &c->t_expire, c->expire_due_ns);
+		else
+			worker_timer_cancel(w, &c->t_expire);
+		if (c->rekey_due_ns && !timer_is_set(&c->t_rekey))
+			worker_timer_set(w, &c->t_rekey, worker_now(w) + RETRY_NS);
+	}
+}
+
+/* Its lifetime ended before a rekeying succeeded: the end that made it makes another. */
+static void recreate(struct child_sa *c)
+{
+	struct task *t;
+
+	if (!c->initiator || !c->conn->rekey || (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING) ||
+	    !(t = task_new(TASK_CHILD_CREATE)))
+		return;
+	t->conn = conn_ref(c->conn);
+	t->reqid = c->reqid;
+	list_push(&c->sa->tasks, &t->node);
+}
+
 void child_expire(struct child_sa *c, bool hard)
 {
 	struct ike_sa *sa = c->sa;
@@ -248,9 +301,14 @@ void child_expire(struct child_sa *c, bool hard)
 	if (!t)
 		return;
 	t->child_id = c->id;
-	if (kind == TASK_CHILD_REKEY)
+	if (kind == TASK_CHILD_REKEY) {
 		c->rekey_queued = true;
-	task_queue(sa, t);
+		task_queue(sa, t);
+		return;
+	}
+	list_push(&sa->tasks, &t->node); /* before what takes its place */
+	recreate(c);
+	task_start_next(sa);
 }
 
 struct child_sa *child_by_id(struct ike_sa *sa, uint64_t id)

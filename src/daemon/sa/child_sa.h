@@ -72,12 +72,17 @@ void child_mark(
 void child_up(struct child_sa *c);       /* event, timers */
 /* Remove from the kernel (no waiting) and from its IKE_SA, publish, free. why NULL: replaced by a rekey. */
 void child_remove(struct child_sa *c, const char *why);
+/* Another one (its id) has taken its place: it waits for its delete, ours or the peer's, but not for ever. */
+void child_replaced(struct child_sa *c, uint64_t successor);
+/* What replaced this CHILD_SA was closed by who made it: those that it replaced are in use again. */
+void child_successor_gone(struct ike_sa *sa, uint64_t successor);
 /* Start to send on it, after a rekey that the peer began. */
 void child_switch_out(struct child_sa *c);
 void child_set_spi_out(struct child_sa *c, uint32_t spi);
 uint32_t policy_priority(const struct conn *conn, const struct cy_ts *a, const struct cy_ts *b, bool trap);
 struct child_sa *child_by_id(struct ike_sa *sa, uint64_t id);
 struct child_sa *child_by_spi_in(struct ike_sa *sa, uint32_t spi);
+struct child_sa *child_find_in(struct sa_shard *s, uint32_t spi); /* of any IKE_SA of this worker */
 struct child_sa *child_by_spi_out(struct ike_sa *sa, uint32_t spi);
 void child_expire(struct child_sa *c, bool hard); /* from the kernel or a timer */
 void child_moved(struct child_sa *c, struct cy_addr old_local,

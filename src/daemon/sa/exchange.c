@@ -56,7 +56,7 @@ static void feed_next(struct ike_sa *sa)
 	}
 }
 
-static void start_next_task(struct ike_sa *sa)
+void task_start_next(struct ike_sa *sa)
 {
 	uint64_t now = worker_now(sa->shard->w), earliest = UINT64_MAX;
 	struct list *n;
@@ -89,7 +89,7 @@ void step_end(struct ike_sa *sa)
 	sa->step = NULL;
 	feed_next(sa);
 	if (slab_get(&shard->slab, h) == sa)
-		start_next_task(sa);
+		task_start_next(sa);
 }
 
 void exchange_feed(struct ike_sa *sa, struct net_packet *p)
@@ -137,13 +137,13 @@ void task_free(struct task *t)
 void task_queue(struct ike_sa *sa, struct task *t)
 {
 	list_push(&sa->tasks, &t->node);
-	start_next_task(sa);
+	task_start_next(sa);
 }
 
 void task_queue_front(struct ike_sa *sa, struct task *t)
 {
 	list_push_front(&sa->tasks, &t->node);
-	start_next_task(sa);
+	task_start_next(sa);
 }
 
 bool task_pending(const struct ike_sa *sa, enum task_kind kind, uint64_t child_id)
@@ -363,5 +363,5 @@ void exchange_retransmit(struct timer *timer)
 
 void exchange_task_timer(struct timer *timer)
 {
-	start_next_task(container_of(timer, struct ike_sa, t_task));
+	task_start_next(container_of(timer, struct ike_sa, t_task));
 }

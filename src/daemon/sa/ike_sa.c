@@ -24,6 +24,8 @@ static void on_half_open(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_half_open);
 
+	if (sa->initiator)
+		ike_sa_fail(sa, "where the peer is could not be found out in time");
 	ike_sa_fail(sa, "the peer did not complete IKE_AUTH within %llu s",
 	    (unsigned long long)(sa->shard->d->tune.half_open_timeout_ns / NS_PER_S));
 	ike_sa_destroy(sa, sa->why);
@@ -225,6 +227,15 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id}),
 			    "IKE_SA %s: %s", was_up ? "closed" : "failed", why);
 	}
+	if (sa->heir) {
+		struct ike_sa *heir = slab_get(&s->slab, sa->heir);
+
+		sa->heir = 0;
+		if (heir)
+			ike_sa_destroy(heir, NULL);
+	}
+	if (sa->replaces && !sa->established_ns)
+		sa_reauth_failed(sa);
 	unique_forget(sa);
 	ike_sa_unindex_init(sa);
 	if (sa_find(s, ike_sa_our_spi(sa)) == sa)

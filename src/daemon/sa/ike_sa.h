@@ -66,6 +66,8 @@ struct task {
 	uint32_t reqid;         /* CHILD_CREATE from a trap */
 	struct cy_ts acq_src, acq_dst;
 	bool has_acquire;
+	uint64_t
+	    superseded; /* CHILD_REKEY: the peer's new CHILD_SA, with which it closed the old one meanwhile */
 	uint32_t tries;
 	uint64_t not_before_ns; /* TEMPORARY_FAILURE: try again later */
 	struct list watches;    /* struct up_watch */
@@ -146,7 +148,9 @@ struct ike_sa {
 	uint32_t n_children;
 	struct list watches;            /* up_watch of the bring-up */
 	struct child_sa *pending_child; /* being made for the peer's request; owned */
-	uint64_t collision;           /* our SPI of the IKE_SA the peer made while we were rekeying, 0 none */
+	slab_handle heir;               /* the IKE_SA being made to replace this one, 0 none; dies with it */
+	bool unsettled;     /* made by the peer while our own rekeying is under way: which one stays? */
+	uint64_t collision; /* our SPI of the IKE_SA the peer made while we were rekeying, 0 none */
 	uint8_t collision_nonce[256]; /* the smaller of its two */
 	size_t n_collision_nonce;
 
@@ -244,6 +248,7 @@ void step_end(struct ike_sa *sa);     /* frees sa->step; then runs what waits: i
 struct task *task_new(enum task_kind kind) CY_MUST_USE;
 void task_free(struct task *t);
 void task_queue(struct ike_sa *sa, struct task *t); /* takes t; starts it when nothing else is going on */
+void task_start_next(struct ike_sa *sa);            /* of those that wait, when nothing else is going on */
 void task_queue_front(struct ike_sa *sa, struct task *t);
 bool task_pending(const struct ike_sa *sa, enum task_kind kind, uint64_t child_id);
 void task_done(

@@ -8,6 +8,8 @@
 #include "daemon/sa/traps.h"
 #include "libcore/base/addr.h"
 
+#define WHERE_NS (60 * NS_PER_S) /* to find out where the peer is */
+
 struct initiation {
 	struct job job;
 	struct daemon *d;
@@ -18,6 +20,7 @@ struct initiation {
 	bool has_acquire;
 	struct cy_ts src, dst;
 	slab_handle reuse;
+	bool moved; /* to the worker of an IKE_SA that it may share */
 };
 
 static void watch_fail(struct up_watch *w, const char *why)
@@ -49,6 +52,7 @@ static uint16_t port_of(const struct ike_sa *sa, const struct host_spec *h)
 
 static void start_init(struct ike_sa *sa)
 {
+	worker_timer_cancel(sa->shard->w, &sa->t_half_open);
 	sa->local.port = sa->shard->d->tune.port;
 	sa->remote.port = port_of(sa, &sa->conn->remote.host);
 	/* a remote port of its own means NAT-T from the start (RFC 7296, 2.23) */
@@ -198,11 +202,22 @@ static struct ike_sa *new_initiator(struct sa_shard *s, struct conn *conn)
 	ike_sa_set_conn(sa, conn);
 	sa->spi_i = net_spi_new(s->d->net, s->d->env, s->index);
 	ike_sa_index(sa);
+	/* until the addresses are known: a name server or the kernel may never answer */
+	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + WHERE_NS);
 	sa->tries_left_init = conn->keyingtries ? conn->keyingtries : UINT32_MAX;
 	return sa;
 }
 
-static void initiate_fresh(struct initiation *in)
+/* False: another IKE_SA to this peer is there or on its way. */
+static bool first_to_connect(struct initiation *in, struct ike_sa *sa)
+{
+	if (in->moved || !in->d->tune.reuse_ike_sa)
+		return true;
+	return unique_connecting(sa, &in->s, &in->reuse);
+}
+
+/* False: it went to another worker, to share an IKE_SA there. */
+static bool initiate_fresh(struct initiation *in)
 {
 	struct ike_sa *sa = new_initiator(in->s, in->conn);
 	struct task *init = task_new(TASK_INIT);
@@ -213,7 +228,15 @@ static void initiate_fresh(struct initiation *in)
 			ike_sa_destroy(sa, "out of memory");
 		watch_fail(
 		    in->watch, sa ? "out of memory" : "the limit of IKE_SAs is reached (ike_sa_limit)");
-		return;
+		return true;
+	}
+	if (!first_to_connect(in, sa)) {
+		task_free(init);
+		ike_sa_set_conn(sa, NULL); /* nobody is told of it */
+		ike_sa_destroy(sa, NULL);
+		in->moved = true;
+		worker_post(in->s->w, &in->job, PRIO_MEDIUM, JOB_INITIATE);
+		return false;
 	}
 	if (in->watch)
 		list_push(&sa->watches, &in->watch->node);
@@ -224,6 +247,39 @@ static void initiate_fresh(struct initiation *in)
 	init->acq_dst = in->dst;
 	list_push(&sa->tasks, &init->node); /* starts when the addresses are known */
 	resolve_remote(sa);
+	return true;
+}
+
+static void wait_for(struct initiation *in, struct list *watches)
+{
+	if (in->watch)
+		list_push(watches, &in->watch->node);
+}
+
+/* The IKE_SA is on its way: this connection comes up after it, unless it is the one, or among those, that waits already. */
+static void join(struct initiation *in, struct ike_sa *sa)
+{
+	struct task *t = sa->task;
+	struct list *n;
+
+	if (t && t->conn && strcmp(t->conn->name, in->conn->name) == 0) {
+		wait_for(in, &t->watches);
+		return;
+	}
+	list_foreach (n, &sa->tasks) {
+		t = list_entry(n, struct task, node);
+		if (t->conn && strcmp(t->conn->name, in->conn->name) == 0) {
+			wait_for(in, &t->watches);
+			return;
+		}
+	}
+	t = child_task(in);
+	if (!t) {
+		watch_fail(in->watch, "out of memory");
+		return;
+	}
+	wait_for(in, &t->watches);
+	list_push(&sa->tasks, &t->node); /* behind IKE_SA_INIT and IKE_AUTH */
 }
 
 static void initiate_job(struct worker *w, struct job *j)
@@ -242,8 +298,10 @@ static void initiate_job(struct worker *w, struct job *j)
 		} else {
 			watch_fail(in->watch, "out of memory");
 		}
-	} else {
-		initiate_fresh(in);
+	} else if (sa && (sa->state == IKE_CREATED || sa->state == IKE_CONNECTING) && sa->initiator) {
+		join(in, sa);
+	} else if (!initiate_fresh(in)) {
+		return;
 	}
 	conn_unref(in->conn);
 	free(in);
@@ -318,6 +376,16 @@ void sa_reauthenticate(struct ike_sa *old)
 	choose_source(sa);
 }
 
+void sa_reauth_failed(struct ike_sa *sa)
+{
+	struct ike_sa *old = sa_by_id(sa->shard, sa->replaces);
+	uint64_t again = worker_now(sa->shard->w) + 20 * NS_PER_S;
+
+	if (old && old->state == IKE_ESTABLISHED && !sa->shard->m->stopping &&
+	    (!old->expire_due_ns || old->expire_due_ns > again))
+		worker_timer_set(sa->shard->w, &old->t_rekey, again);
+}
+
 /* --- traps -------------------------------------------------------------------------------------------------------- */
 
 void sa_on_acquire(
@@ -342,8 +410,8 @@ void ike_sa_close(struct ike_sa *sa, const char *why)
 {
 	struct task *t;
 
-	if (sa->state == IKE_DELETING)
-		return;
+	if (sa->state == IKE_DELETING || sa->state == IKE_REKEYED)
+		return; /* it goes anyway, and the peer expects it to be there until it has deleted it */
 	if (sa->state != IKE_ESTABLISHED || (t = task_new(TASK_IKE_DELETE)) == NULL) {
 		ike_sa_destroy(sa, why);
 		return;

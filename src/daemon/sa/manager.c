@@ -243,15 +243,22 @@ struct kernel_event {
 	bool hard, mapping;
 };
 
+struct child_sa *child_find_in(struct sa_shard *s, uint32_t spi)
+{
+	struct hnode *n;
+
+	for (n = hmap_first(&s->child_in, hmap_hash(&s->child_in, &spi, sizeof(spi))); n; n = hmap_next(n))
+		if (container_of(n, struct child_sa, by_spi_in)->spi_in == spi)
+			return container_of(n, struct child_sa, by_spi_in);
+	return NULL;
+}
+
 static struct child_sa *child_find(struct sa_shard *s, const struct cy_kernel_sa_id *id)
 {
 	struct hnode *n;
 
-	if (id->dir != CY_DIR_OUT)
-		for (n = hmap_first(&s->child_in, hmap_hash(&s->child_in, &id->spi, sizeof(id->spi))); n;
-		     n = hmap_next(n))
-			if (container_of(n, struct child_sa, by_spi_in)->spi_in == id->spi)
-				return container_of(n, struct child_sa, by_spi_in);
+	if (id->dir != CY_DIR_OUT && child_find_in(s, id->spi))
+		return child_find_in(s, id->spi);
 	for (n = hmap_first(&s->child_out, hmap_hash(&s->child_out, &id->spi, sizeof(id->spi))); n;
 	     n = hmap_next(n)) {
 		struct child_sa *c = container_of(n, struct child_sa, by_spi_out);

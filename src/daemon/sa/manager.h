@@ -81,6 +81,8 @@ void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, ui
     const struct cy_ts *acq_src, const struct cy_ts *acq_dst);
 /* The same on the SA's worker, to replace `old` by reauthentication (make before break). */
 void sa_reauthenticate(struct ike_sa *old);
+/* What should have replaced another one is destroyed before it was up: try again while there is time. */
+void sa_reauth_failed(struct ike_sa *sa);
 /* Close by connection name ("NAME", "NAME[ike id]", "NAME{child id}", "NAME{}": its CHILD_SAs); done gets how many were found. */
 void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, uint32_t n), void *user);
 /* How many of them are there, among those with numbers up to these? */
@@ -92,6 +94,8 @@ void ike_sa_close(struct ike_sa *sa, const char *why);
 /* --- unique.c --- */
 void unique_register(
     struct ike_sa *sa); /* after authentication: applies uniqueids and INITIAL_CONTACT to others */
+/* Before it is up; false: there is one to the same peer already, or one that connects (which it is). */
+bool unique_connecting(struct ike_sa *sa, struct sa_shard **out_shard, slab_handle *out_handle);
 void unique_forget(struct ike_sa *sa);
 void unique_handover(struct ike_sa *from, struct ike_sa *to); /* IKE_SA rekey */
 /* The IKE_SA (its number) of the same identities that this one continues, by address or INITIAL_CONTACT; 0 none. */

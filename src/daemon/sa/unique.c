@@ -16,6 +16,7 @@ struct peer_entry {
 	slab_handle handle;
 	uint64_t ike_id;
 	uint64_t ids_hash;
+	bool connecting; /* not authenticated yet: only in by_conf */
 };
 
 /* Connections with the same ends, identities and authentication speak to the same peer and can share an IKE_SA. */
@@ -91,6 +92,35 @@ static bool replaces(const struct ike_sa *sa, const struct peer_entry *e)
 	return !cy_addr_eq(&sa->remote, &e->remote);
 }
 
+/* Before it is up: others of this peer wait for it instead of making their own. */
+bool unique_connecting(struct ike_sa *sa, struct sa_shard **out_shard, slab_handle *out_handle)
+{
+	struct sa_manager *m = sa->shard->m;
+	struct peer_entry *e = calloc(1, sizeof(*e));
+	struct hnode *n;
+
+	if (!e)
+		return true; /* on its own, then */
+	e->connecting = true;
+	e->shard = sa->shard;
+	e->handle = sa->handle;
+	e->ike_id = sa->id;
+	e->conf_hash = conf_hash(m, sa->conn);
+	pthread_mutex_lock(&m->peers_lock);
+	n = hmap_first(&m->peers_by_conf, e->conf_hash);
+	if (n) {
+		*out_shard = container_of(n, struct peer_entry, by_conf)->shard;
+		*out_handle = container_of(n, struct peer_entry, by_conf)->handle;
+	} else {
+		hmap_add(&m->peers_by_conf, &e->by_conf, e->conf_hash);
+		sa->peer_entry = e;
+	}
+	pthread_mutex_unlock(&m->peers_lock);
+	if (n)
+		free(e);
+	return n == NULL;
+}
+
 void unique_register(struct ike_sa *sa)
 {
 	struct sa_manager *m = sa->shard->m;
@@ -99,6 +129,7 @@ void unique_register(struct ike_sa *sa)
 
 	if (!e)
 		return;
+	unique_forget(sa); /* as one that connects */
 	if (ident_dup(&e->my_id, &sa->my_id) || ident_dup(&e->peer_id, &sa->peer_id)) {
 		ident_fini(&e->my_id);
 		ident_fini(&e->peer_id);
@@ -138,7 +169,8 @@ void unique_forget(struct ike_sa *sa)
 		return;
 	sa->peer_entry = NULL;
 	pthread_mutex_lock(&m->peers_lock);
-	hmap_del(&m->peers, &e->by_ids);
+	if (!e->connecting)
+		hmap_del(&m->peers, &e->by_ids);
 	hmap_del(&m->peers_by_conf, &e->by_conf);
 	pthread_mutex_unlock(&m->peers_lock);
 	ident_fini(&e->my_id);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A random run: everything is drawn from the seed. Some daemons with connections between them live through some twenty
+ * minutes of faults, rekeying and administrators; then the network heals, and within fifteen minutes traffic must flow
+ * on every connection.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/sa/manager.h"
+#include "sim.h"
+
+#define NODES_MAX 4
+#define HEAL_NS   (600 * NS_PER_S) /* by itself: retransmissions give up, liveness notices, restarts */
+#define UP_NS     (300 * NS_PER_S) /* then somebody says up where he has said down */
+
+struct link {
+	struct sim_node *a, *b; /* b initiates */
+	char name[16], a_ip[32], b_ip[32];
+};
+
+struct world {
+	struct sim *s;
+	struct sim_node *nodes[NODES_MAX];
+	uint32_t n;
+	struct link links[NODES_MAX * NODES_MAX];
+	uint32_t n_links;
+};
+
+static uint32_t draw(struct world *w, uint32_t n)
+{
+	return (uint32_t)sim_prng_below(&w->s->prng, n);
+}
+
+static bool chance(struct world *w, uint32_t percent)
+{
+	return draw(w, 100) < percent;
+}
+
+static void append(char **to, const char *text)
+{
+	char *more;
+
+	if (asprintf(&more, "%s%s", *to, text) < 0)
+		abort();
+	free(*to);
+	*to = more;
+}
+
+static void add_link(struct world *w, uint32_t i, uint32_t j)
+{
+	static const char *const esp[] = {"aes128gcm16!", "aes128gcm16-x25519!", "aes128-sha256-x25519!",
+	    "aes256gcm16,aes128gcm16-x25519!"};
+	struct link *l = &w->links[w->n_links++];
+	uint32_t ike_life = 120 + draw(w, 600), life = 60 + draw(w, 240), margin = 10 + draw(w, 20);
+	const char *suite = esp[draw(w, 4)], *reauth = chance(w, 20) ? "yes" : "no";
+	const char *frag = chance(w, 50) ? "yes" : "no";
+	char text[1024];
+
+	l->a = w->nodes[i];
+	l->b = w->nodes[j];
+	snprintf(l->name, sizeof(l->name), "c%u%u", i, j);
+	snprintf(l->a_ip, sizeof(l->a_ip), "10.%u.0.1", i + 1);
+	snprintf(l->b_ip, sizeof(l->b_ip), "10.%u.0.1", j + 1);
+	for (int side = 0; side < 2; side++) {
+		uint32_t me = side ? j : i, other = side ? i : j;
+		char right[32];
+
+		snprintf(right, sizeof(right), "192.0.2.%u", other + 1);
+		snprintf(text, sizeof(text),
+		    "conn %s\n  keyexchange=ikev2\n  authby=secret\n  left=192.0.2.%u\n  leftid=@n%u\n"
+		    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  rightsubnet=10.%u.0.0/16\n"
+		    "  ike=aes128gcm16-prfsha256-x25519!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
+		    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
+		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n",
+		    l->name, me + 1, me, !side && l->b->nat ? "%any" : right, other, me + 1, other + 1, suite,
+		    ike_life + draw(w, 100), life + draw(w, 60), margin, reauth, frag,
+		    side ? "restart" : "clear", side ? "start" : "add");
+		append(side ? &l->b->conf_text : &l->a->conf_text, text);
+		snprintf(text, sizeof(text), "@n%u @n%u : PSK sesame%u%u\n", i, j, i, j);
+		append(side ? &l->b->secrets_text : &l->a->secrets_text, text);
+	}
+}
+
+static void make_world(struct world *w)
+{
+	static const char *const fragment[] = {"", "fragment_size = 576\n", "fragment_size = 300\n"};
+	char name[32], addr[32], text[128];
+
+	w->n = 2 + draw(w, NODES_MAX - 1);
+	if (chance(w, 40))
+		sim_nat_add(w->s, "nat", "203.0.113.1");
+	for (uint32_t i = 0; i < w->n; i++) {
+		snprintf(name, sizeof(name), "n%u", i);
+		snprintf(addr, sizeof(addr), "192.0.2.%u", i + 1);
+		w->nodes[i] = sim_add(w->s, name, addr,
+		    chance(w, 70) ? "config setup\n" : "config setup\n  uniqueids=no\n", "");
+		w->nodes[i]->workers = 1 + draw(w, 3);
+		if (w->s->n_nats && i == w->n - 1)
+			w->nodes[i]->nat = &w->s->nats[0];
+		snprintf(text, sizeof(text), "%s%s", fragment[draw(w, 3)],
+		    chance(w, 20) ? "cookie_threshold_total = 1\n" : "");
+		append(&w->nodes[i]->settings_text, text);
+	}
+	for (uint32_t i = 0; i < w->n; i++)
+		for (uint32_t j = i + 1; j < w->n; j++)
+			if (j == i + 1 || chance(w, 40))
+				add_link(w, i, j);
+}
+
+static void draw_faults(struct world *w)
+{
+	struct sim_faults *f = &w->s->faults;
+
+	f->loss = chance(w, 50) ? draw(w, 300) : 0;
+	f->duplicate = chance(w, 50) ? draw(w, 200) : 0;
+	f->reorder = chance(w, 50) ? draw(w, 300) : 0;
+	f->corrupt = chance(w, 30) ? draw(w, 50) : 0;
+	f->delay_ns = (1 + draw(w, 60)) * NS_PER_MS;
+	f->jitter_ns = (1 + draw(w, 30)) * NS_PER_MS;
+	f->partition = chance(w, 8);
+}
+
+static void one_act(struct world *w)
+{
+	struct link *l = &w->links[draw(w, w->n_links)];
+	struct sim_node *n = chance(w, 50) ? l->a : l->b;
+	enum sim_act act = chance(w, 50) ? SIM_REKEY_CHILD : SIM_REKEY_IKE;
+
+	switch (draw(w, 14)) {
+	case 0:
+	case 1:
+	case 2:
+	case 3: /* both at once */
+		sim_act(l->a, act, l->name);
+		sim_act(l->b, chance(w, 80) ? act : SIM_REKEY_CHILD, l->name);
+		break;
+	case 4:
+	case 5:
+		sim_act(n, act, l->name);
+		break;
+	case 6:
+		sim_act(l->a, act, l->name);
+		sim_act(l->b, chance(w, 50) ? SIM_DELETE_CHILD : SIM_EXPIRE_CHILD, l->name);
+		break;
+	case 7:
+		sim_up(l->b, l->name);
+		break;
+	case 8:
+		sim_down(n, l->name);
+		break;
+	case 9:
+		sim_down(l->a, l->name);
+		sim_down(l->b, l->name);
+		break;
+	case 10:
+		n->kernel.fail_adds = 1 + draw(w, 2);
+		break;
+	case 11:
+		if (chance(w, 50))
+			sim_kill(n);
+		else
+			sim_halt(n);
+		break;
+	case 12:
+		if (w->s->n_nats)
+			sim_nat_rebind(&w->s->nats[0]);
+		break;
+	default:
+		sim_act(l->b, SIM_REAUTH, l->name);
+		break;
+	}
+}
+
+static bool flows(struct link *l)
+{
+	bool back = sim_ping(l->b, l->a, l->b_ip, l->a_ip), there = sim_ping(l->a, l->b, l->a_ip, l->b_ip);
+
+	return there && back;
+}
+
+static bool all_flow(struct world *w)
+{
+	bool all = true;
+
+	for (uint32_t i = 0; i < w->n_links; i++)
+		all &= flows(&w->links[i]);
+	return all;
+}
+
+static void heal(struct world *w)
+{
+	struct sim *s = w->s;
+
+	s->faults = (struct sim_faults){.delay_ns = 5 * NS_PER_MS, .jitter_ns = NS_PER_MS};
+	for (uint32_t i = 0; i < w->n; i++) {
+		w->nodes[i]->kernel.fail_adds = 0;
+		sim_boot(w->nodes[i]);
+	}
+	sim_run(s, HEAL_NS, NULL, NULL);
+	for (uint64_t t = 0; t < UP_NS && !s->failure[0]; t += 5 * NS_PER_S) {
+		if (t % (60 * NS_PER_S) == 0)
+			for (uint32_t i = 0; i < w->n_links; i++)
+				if (!flows(&w->links[i]))
+					sim_up(w->links[i].b, w->links[i].name);
+		sim_run(s, 5 * NS_PER_S, NULL, NULL);
+		if (t >= 120 * NS_PER_S && all_flow(w))
+			return;
+	}
+	for (uint32_t i = 0; i < w->n_links; i++)
+		if (!flows(&w->links[i]))
+			sim_fail(s, "no traffic on %s long after the network healed", w->links[i].name);
+}
+
+void sim_random(struct sim *s)
+{
+	struct world w = {.s = s};
+	uint64_t end;
+
+	make_world(&w);
+	for (uint32_t i = 0; i < w.n && !s->failure[0]; i++)
+		sim_boot(w.nodes[i]);
+	for (end = s->now + 1200 * NS_PER_S; s->now < end && !s->failure[0];) {
+		draw_faults(&w);
+		sim_run(s, (1 + draw(&w, 60)) * NS_PER_S, NULL, NULL);
+		for (uint32_t i = draw(&w, 3); i-- > 0;)
+			one_act(&w);
+		(void)all_flow(&w);
+		if (chance(&w, 60))
+			for (uint32_t i = 0; i < w.n; i++)
+				sim_boot(w.nodes[i]);
+	}
+	if (!s->failure[0])
+		heal(&w);
+	for (uint32_t i = 0; i < w.n; i++)
+		sim_check_leases(s, w.nodes[i]);
+	if (!s->failure[0])
+		sim_teardown(s);
+	if (s->verbose)
+		printf("sent %llu, lost %llu, duplicated %llu, corrupted %llu\n",
+		    (unsigned long long)s->stats.sent, (unsigned long long)s->stats.lost,
+		    (unsigned long long)s->stats.duplicated, (unsigned long long)s->stats.corrupted);
+}

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Scenario files. First the cast, then what happens, a statement a line; # begins a comment.
+ *
+ *	node NAME ADDRESS [workers N] [behind NAT]     nat NAME ADDRESS (before its nodes)
+ *	conf NAME ... end     secrets NAME ... end     settings NAME ... end
+ *	repeat FIRST LAST ... end                      (cast only) the lines once for every number, which %d stands for
+ *
+ *	at T STATEMENT        go on to T after the beginning     wait T     after T more
+ *	up|down|route NODE CONN    rekey-child|rekey-ike|delete-child|expire-child|reauth NODE[,NODE...] CONN
+ *	boot|kill|stop NODE    rebind NAT    partition T    fail-kernel-add NODE N
+ *	loss|duplicate|reorder|corrupt THOUSANDTHS     delay T
+ *	drop-next NODE EXCHANGE request|response [N]   check-every N
+ *	expect [within T] CONDITION, and for the opposite: expect no CONDITION
+ *
+ * Conditions: traffic NODE ADDRESS NODE ADDRESS (both ways), sas|established|half-open|children NODE N,
+ * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases NODE N, policies NODE N.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/policy/lease.h"
+#include "daemon/sa/manager.h"
+#include "sim.h"
+
+#define WORDS 16
+
+struct script {
+	struct sim *s;
+	const char *path;
+	char *text;
+	uint32_t line;
+	uint64_t t0;
+	bool started;
+};
+
+static void bad(struct script *sc, const char *what)
+{
+	sim_fail(sc->s, "%s:%u: %s", sc->path, sc->line, what);
+}
+
+static bool parse_time(const char *text, uint64_t *out)
+{
+	char *end;
+	double v = strtod(text, &end);
+	double unit = strcmp(end, "ms") == 0 ? 1e6
+	    : strcmp(end, "m") == 0          ? 60e9
+	    : strcmp(end, "h") == 0          ? 3600e9
+	    : strcmp(end, "s") == 0          ? 1e9
+	                                     : 0;
+
+	*out = (uint64_t)(v * unit);
+	return end != text && unit != 0 && v >= 0;
+}
+
+static size_t split(char *line, char **w) /* room for WORDS */
+{
+	size_t n = 0;
+
+	for (char *p = strtok(line, " \t"); p && n < WORDS; p = strtok(NULL, " \t"))
+		w[n++] = p;
+	return n;
+}
+
+static char *slurp(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char *text = NULL;
+	size_t n = 0;
+	ssize_t got = -1;
+
+	if (f) {
+		got = getdelim(&text, &n, '\0', f);
+		fclose(f);
+	}
+	if (got < 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* --- the cast ------------------------------------------------------------------------------------------------------- */
+
+static void append(char **to, const char *line)
+{
+	char *more;
+
+	if (asprintf(&more, "%s%s\n", *to, line) < 0)
+		abort();
+	free(*to);
+	*to = more;
+}
+
+static void add_node(struct script *sc, char **w, size_t n)
+{
+	struct sim_node *node;
+
+	if (n < 3 || sc->s->n_nodes == SIM_NODES_MAX) {
+		bad(sc, "node NAME ADDRESS [workers N] [behind NAT]");
+		return;
+	}
+	node = sim_add(sc->s, w[1], w[2], "", "");
+	for (size_t i = 3; i + 1 < n; i += 2)
+		if (strcmp(w[i], "workers") == 0) {
+			node->workers = (uint32_t)atoi(w[i + 1]);
+		} else if (strcmp(w[i], "behind") == 0) {
+			for (uint32_t k = 0; k < sc->s->n_nats; k++)
+				if (strcmp(sc->s->nats[k].name, w[i + 1]) == 0)
+					node->nat = &sc->s->nats[k];
+			if (!node->nat)
+				bad(sc, "no such NAT");
+		} else {
+			bad(sc, "a node has workers and behind");
+		}
+}
+
+static char **text_of(struct sim_node *n, const char *what)
+{
+	return strcmp(what, "conf") == 0   ? &n->conf_text
+	    : strcmp(what, "secrets") == 0 ? &n->secrets_text
+	                                   : &n->settings_text;
+}
+
+/* --- conditions ------------------------------------------------------------------------------------------------------ */
+
+static const char *const event_names[] = {[CY_EV_IKE_UP] = "ike-up",
+    [CY_EV_IKE_DOWN] = "ike-down",
+    [CY_EV_IKE_REKEYED] = "ike-rekeyed",
+    [CY_EV_IKE_FAILED] = "ike-failed",
+    [CY_EV_CHILD_UP] = "child-up",
+    [CY_EV_CHILD_DOWN] = "child-down",
+    [CY_EV_CHILD_REKEYED] = "child-rekeyed",
+    [CY_EV_ADDRESS_CHANGED] = "address-changed"};
+
+static void count_online(void *user, const struct lease_info *i)
+{
+	*(uint64_t *)user += i->session != 0;
+}
+
+static uint64_t list_length(const struct list *l)
+{
+	struct list *x;
+	uint64_t n = 0;
+
+	list_foreach (x, l)
+		n++;
+	return n;
+}
+
+static bool number_is(struct script *sc, struct sim_node *n, const char *what, uint64_t want, uint64_t *got)
+{
+	*got = 0;
+	if (strcmp(what, "sas") == 0)
+		*got = sim_count_sas(n, -1);
+	else if (strcmp(what, "established") == 0)
+		*got = sim_count_sas(n, IKE_ESTABLISHED);
+	else if (strcmp(what, "half-open") == 0)
+		*got = n->d ? SA_READ(n->d->sas, half_open) : 0;
+	else if (strcmp(what, "children") == 0)
+		*got = sim_count_children(n, NULL);
+	else if (strcmp(what, "policies") == 0)
+		*got = list_length(&n->kernel.policies);
+	else if (strcmp(what, "leases") == 0 && n->d) {
+		leases_list(n->d->leases, count_online, got);
+		sim_check_leases(sc->s, n);
+	} else
+		bad(sc, "no such condition");
+	return *got == want;
+}
+
+static bool holds(struct script *sc, char **w, size_t n, char *got, size_t cap)
+{
+	struct sim_node *a = n > 1 ? sim_node(sc->s, w[1]) : NULL, *b;
+	uint64_t count;
+
+	got[0] = '\0';
+	if (!a) {
+		bad(sc, "no such node");
+		return false;
+	}
+	if (strcmp(w[0], "traffic") == 0 && n == 5 && (b = sim_node(sc->s, w[3]))) {
+		bool there = sim_ping(a, b, w[2], w[4]), back = sim_ping(b, a, w[4], w[2]);
+
+		snprintf(got, cap, "there %s, back %s", there ? "yes" : "no", back ? "yes" : "no");
+		return there && back;
+	}
+	if (strcmp(w[0], "log") == 0 && n >= 3) {
+		char text[256] = "";
+
+		for (size_t i = 2; i < n; i++)
+			snprintf(
+			    text + strlen(text), sizeof(text) - strlen(text), "%s%s", i > 2 ? " " : "", w[i]);
+		return a->log && strstr(a->log, text);
+	}
+	if (strcmp(w[0], "event") == 0 && n >= 3) {
+		for (size_t k = 0; k < ARRAY_LEN(event_names); k++)
+			if (event_names[k] && strcmp(event_names[k], w[2]) == 0) {
+				snprintf(got, cap, "%llu so far", (unsigned long long)a->events[k]);
+				return a->events[k] >= (n > 3 ? strtoull(w[3], NULL, 10) : 1);
+			}
+		bad(sc, "no such event");
+		return false;
+	}
+	if (strcmp(w[0], "child") == 0 && n == 4) {
+		count = sim_count_children(a, w[2]);
+		snprintf(got, cap, "there are %llu", (unsigned long long)count);
+		return count == strtoull(w[3], NULL, 10);
+	}
+	if (n == 3) {
+		bool ok = number_is(sc, a, w[0], strtoull(w[2], NULL, 10), &count);
+
+		snprintf(got, cap, "there are %llu", (unsigned long long)count);
+		return ok;
+	}
+	bad(sc, "this cannot be expected");
+	return false;
+}
+
+static void expect(struct script *sc, char **w, size_t n)
+{
+	uint64_t within = 0, end;
+	char got[128], said[256] = "";
+	bool no = false;
+
+	for (size_t i = 0; i < n; i++)
+		snprintf(said + strlen(said), sizeof(said) - strlen(said), " %s", w[i]);
+	w++, n--;
+	if (n > 2 && strcmp(w[0], "within") == 0) {
+		if (!parse_time(w[1], &within)) {
+			bad(sc, "not a time");
+			return;
+		}
+		w += 2, n -= 2;
+	}
+	if (n && strcmp(w[0], "no") == 0) {
+		no = true;
+		w++, n--;
+	}
+	for (end = sc->s->now + within; !sc->s->failure[0];) {
+		if (holds(sc, w, n, got, sizeof(got)) != no)
+			return;
+		if (sc->s->now >= end)
+			break;
+		sim_run(sc->s, 500 * NS_PER_MS < end - sc->s->now ? 500 * NS_PER_MS : end - sc->s->now, NULL,
+		    NULL);
+	}
+	sim_fail(sc->s, "%s:%u:%s: not so; %s", sc->path, sc->line, said, got);
+}
+
+/* --- deeds -------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	enum sim_act act;
+} acts[] = {{"rekey-child", SIM_REKEY_CHILD}, {"rekey-ike", SIM_REKEY_IKE},
+    {"delete-child", SIM_DELETE_CHILD}, {"expire-child", SIM_EXPIRE_CHILD}, {"reauth", SIM_REAUTH}};
+
+static bool act(struct script *sc, char **w)
+{
+	for (size_t i = 0; i < ARRAY_LEN(acts); i++) {
+		if (strcmp(acts[i].name, w[0]) != 0)
+			continue;
+		for (char *name = strtok(w[1], ","); name; name = strtok(NULL, ",")) {
+			struct sim_node *n = sim_node(sc->s, name);
+
+			if (n)
+				sim_act(n, acts[i].act, w[2]);
+			else
+				bad(sc, "no such node");
+		}
+		return true;
+	}
+	return false;
+}
+
+static void heal(void *user)
+{
+	((struct sim *)user)->faults.partition = false;
+}
+
+static bool fault(struct script *sc, char **w)
+{
+	struct sim_faults *f = &sc->s->faults;
+	uint32_t v = (uint32_t)atoi(w[1]);
+	uint64_t t;
+
+	if (strcmp(w[0], "loss") == 0)
+		f->loss = v;
+	else if (strcmp(w[0], "duplicate") == 0)
+		f->duplicate = v;
+	else if (strcmp(w[0], "reorder") == 0)
+		f->reorder = v;
+	else if (strcmp(w[0], "corrupt") == 0)
+		f->corrupt = v;
+	else if (strcmp(w[0], "check-every") == 0)
+		sc->s->check_every = v ? v : 1;
+	else if (strcmp(w[0], "delay") == 0 && parse_time(w[1], &t))
+		f->delay_ns = t;
+	else if (strcmp(w[0], "partition") == 0 && parse_time(w[1], &t)) {
+		f->partition = true;
+		sim_at(sc->s, sc->s->now + t, heal, sc->s);
+	} else
+		return false;
+	return true;
+}
+
+static uint8_t exchange_of(const char *name)
+{
+	return strcmp(name, "IKE_SA_INIT") == 0    ? 34
+	    : strcmp(name, "IKE_AUTH") == 0        ? 35
+	    : strcmp(name, "CREATE_CHILD_SA") == 0 ? 36
+	    : strcmp(name, "INFORMATIONAL") == 0   ? 37
+	                                           : 0;
+}
+
+static bool on_node(struct script *sc, char **w, size_t n)
+{
+	struct sim_node *node = sim_node(sc->s, w[1]);
+
+	if (!node)
+		return false;
+	if (strcmp(w[0], "up") == 0 && n == 3) {
+		if (!sim_up(node, w[2]))
+			bad(sc, "no such connection");
+	} else if (strcmp(w[0], "down") == 0 && n == 3)
+		sim_down(node, w[2]);
+	else if (strcmp(w[0], "route") == 0 && n == 3) {
+		if (!sim_route(node, w[2]))
+			bad(sc, "this connection cannot be routed");
+	} else if (strcmp(w[0], "boot") == 0)
+		sim_boot(node);
+	else if (strcmp(w[0], "kill") == 0)
+		sim_kill(node);
+	else if (strcmp(w[0], "stop") == 0)
+		sim_halt(node);
+	else if (strcmp(w[0], "fail-kernel-add") == 0 && n == 3)
+		node->kernel.fail_adds = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "drop-next") == 0 && n >= 4 && exchange_of(w[2])) {
+		node->drop.exchange = exchange_of(w[2]);
+		node->drop.response = strcmp(w[3], "response") == 0;
+		node->drop.n = n > 4 ? (uint32_t)atoi(w[4]) : 1;
+	} else
+		return false;
+	return true;
+}
+
+static void statement(struct script *sc, char **w, size_t n)
+{
+	uint64_t t;
+
+	if (n > 1 && strcmp(w[0], "at") == 0 && parse_time(w[1], &t)) {
+		if (sc->t0 + t < sc->s->now)
+			bad(sc, "that time is over");
+		else if (sim_run(sc->s, sc->t0 + t - sc->s->now, NULL, NULL) && n > 2)
+			statement(sc, w + 2, n - 2);
+	} else if (n == 2 && strcmp(w[0], "wait") == 0 && parse_time(w[1], &t)) {
+		sim_run(sc->s, t, NULL, NULL);
+	} else if (n > 2 && strcmp(w[0], "expect") == 0) {
+		expect(sc, w, n);
+	} else if (n == 2 && strcmp(w[0], "rebind") == 0) {
+		for (uint32_t i = 0; i < sc->s->n_nats; i++)
+			if (strcmp(sc->s->nats[i].name, w[1]) == 0)
+				sim_nat_rebind(&sc->s->nats[i]);
+	} else if (!(n == 3 && act(sc, w)) && !(n == 2 && fault(sc, w)) && !(n >= 2 && on_node(sc, w, n))) {
+		bad(sc, "not understood");
+	}
+}
+
+static bool is_cast(const char *word)
+{
+	return strcmp(word, "node") == 0 || strcmp(word, "nat") == 0 || strcmp(word, "conf") == 0 ||
+	    strcmp(word, "secrets") == 0 || strcmp(word, "settings") == 0;
+}
+
+/* One line outside blocks. A block's node is returned, and its lines follow. */
+static char **line_of(struct script *sc, char *line)
+{
+	char *w[WORDS];
+	size_t n = split(line, w);
+	struct sim_node *node;
+
+	if (!n)
+		return NULL;
+	if (!is_cast(w[0])) {
+		if (!sc->started)
+			for (uint32_t i = sc->s->n_nodes; i-- > 0 && !sc->s->failure[0];)
+				sim_boot(sc->s->nodes[i]);
+		sc->started = true;
+		if (!sc->s->failure[0])
+			statement(sc, w, n);
+		return NULL;
+	}
+	if (strcmp(w[0], "node") == 0) {
+		add_node(sc, w, n);
+	} else if (strcmp(w[0], "nat") == 0) {
+		if (n != 3 || !sim_nat_add(sc->s, w[1], w[2]))
+			bad(sc, "nat NAME ADDRESS");
+	} else {
+		node = n == 2 ? sim_node(sc->s, w[1]) : NULL;
+		if (node)
+			return text_of(node, w[0]);
+		bad(sc, "no such node");
+	}
+	return NULL;
+}
+
+/* %d in a repeated line. */
+static void with_number(const char *line, int number, char *out, size_t cap)
+{
+	size_t at = 0;
+
+	while (*line && at + 12 < cap)
+		if (line[0] == '%' && line[1] == 'd') {
+			at += (size_t)snprintf(out + at, cap - at, "%d", number);
+			line += 2;
+		} else {
+			out[at++] = *line++;
+		}
+	out[at] = '\0';
+}
+
+static void run_lines(struct script *sc, char **lines, size_t n, uint32_t first_line, int number)
+{
+	char **block = NULL, text[512];
+
+	for (size_t i = 0; i < n && !sc->s->failure[0]; i++) {
+		int from, to;
+
+		sc->line = first_line + (uint32_t)i;
+		with_number(lines[i], number, text, sizeof(text));
+		if (sscanf(text, "repeat %d %d", &from, &to) == 2) {
+			size_t depth = 0, end = i + 1;
+
+			for (; end < n; end++) { /* up to the end that is not a block's */
+				char word[16] = "";
+
+				sscanf(lines[end], "%15s", word);
+				if (strcmp(word, "end") == 0 && depth-- == 0)
+					break;
+				if (strcmp(word, "conf") == 0 || strcmp(word, "secrets") == 0 ||
+				    strcmp(word, "settings") == 0)
+					depth++;
+			}
+			for (int k = from; k <= to; k++)
+				run_lines(sc, lines + i + 1, end - i - 1, first_line + (uint32_t)i + 1, k);
+			i = end;
+			continue;
+		}
+		if (block) {
+			if (strspn(text, " \t") == strlen(text) - 3 &&
+			    strcmp(text + strlen(text) - 3, "end") == 0)
+				block = NULL;
+			else
+				append(block, text[0] == '\t' ? text + 1 : text);
+			continue;
+		}
+		text[strcspn(text, "#")] = '\0';
+		block = line_of(sc, text);
+	}
+}
+
+void sim_scenario(struct sim *s, const char *path)
+{
+	struct script sc = {.s = s, .path = path, .t0 = s->now};
+	char **lines = NULL;
+	size_t n = 0;
+
+	s->keep_logs = true;
+	sc.text = slurp(path);
+	if (!sc.text) {
+		sim_fail(s, "%s cannot be read", path);
+		return;
+	}
+	for (char *p = sc.text, *nl; *p; p = nl + 1) {
+		lines = realloc(lines, (n + 1) * sizeof(*lines));
+		if (!lines)
+			abort();
+		lines[n++] = p;
+		nl = strchr(p, '\n');
+		if (!nl)
+			break;
+		*nl = '\0';
+	}
+	run_lines(&sc, lines, n, 1, 0);
+	if (!s->failure[0])
+		sim_teardown(s);
+	free(lines);
+	free(sc.text);
+}
