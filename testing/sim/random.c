@@ -188,6 +188,17 @@ static bool all_flow(struct world *w)
 	return all;
 }
 
+/* No IKE_SA half made, replaced or half closed. */
+static bool settled(void *user)
+{
+	struct world *w = user;
+
+	for (uint32_t i = 0; i < w->n; i++)
+		if (sim_count_sas(w->nodes[i], IKE_ESTABLISHED) != sim_count_sas(w->nodes[i], -1))
+			return false;
+	return true;
+}
+
 static void heal(struct world *w)
 {
 	struct sim *s = w->s;
@@ -232,6 +243,8 @@ void sim_random(struct sim *s)
 	}
 	if (!s->failure[0])
 		heal(&w);
+	if (!s->failure[0] && sim_run(s, 60 * NS_PER_S, settled, &w) && !settled(&w))
+		sim_fail(s, "an IKE_SA is stuck between two states");
 	for (uint32_t i = 0; i < w.n; i++)
 		sim_check_leases(s, w.nodes[i]);
 	if (!s->failure[0])
