@@ -214,12 +214,12 @@ static void *reader(void *user)
 			path = sa_path(sa);
 			EXPECT(path->dst.port == path->src.port);
 			found++;
+			atomic_store(&reader_found, found);
 		}
 		if (found % 7 == 0)
 			rcu_offline(&r->k.rcu, 3);
 	}
 	rcu_offline(&r->k.rcu, 3);
-	atomic_store(&reader_found, found);
 	return NULL;
 }
 
@@ -231,8 +231,10 @@ START_TEST(readers_never_see_what_is_freed)
 
 	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
 	atomic_store(&reader_stop, false);
+	atomic_store(&reader_found, 0);
 	ck_assert_int_eq(pthread_create(&thread, NULL, reader, &r), 0);
-	for (int i = 0; i < 20000; i++) {
+	/* on until the reader had its turn, however busy the machine is */
+	for (int i = 0; i < 20000 || (!atomic_load(&reader_found) && i < 100000000); i++) {
 		uint32_t n = (uint32_t)(i * 31) % 64;
 
 		if (!sa[n]) {
