@@ -114,7 +114,7 @@ static void close_by_peer(struct ike_sa *sa)
 {
 	struct sa_shard *s = sa->shard;
 	slab_handle heir = v2_rekey_yield(sa);
-	bool rekeyed = sa->state == IKE_REKEYED, ours = sa->state == IKE_DELETING;
+	bool rekeyed = sa->state == IKE_REKEYED, ours = sa->state == IKE_DELETING, another;
 	struct conn *conns[DELETE_MAX];
 	enum conn_dpd action[DELETE_MAX];
 	size_t n_conns = 0;
@@ -122,10 +122,13 @@ static void close_by_peer(struct ike_sa *sa)
 
 	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);
 	(void)!exchange_respond(sa, true);
+	unique_forget(sa);
+	another =
+	    unique_known(s->m, &sa->my_id, &sa->peer_id); /* it has reauthenticated: nothing is missing */
 	list_foreach (n, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
-		if (!ours && n_conns < DELETE_MAX && c->conn->close_action != DPD_NONE &&
+		if (!ours && !another && n_conns < DELETE_MAX && c->conn->close_action != DPD_NONE &&
 		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED) {
 			action[n_conns] = c->conn->close_action;
 			conns[n_conns++] = conn_ref(c->conn);
