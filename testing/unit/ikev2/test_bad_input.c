@@ -374,8 +374,7 @@ START_TEST(exchange_out_of_place)
 	uint64_t sent = d->a.n_sent;
 	uint8_t data = 0;
 
-	/* it may have overtaken the IKE_AUTH response: it is well formed only with SA, Ni and KE, so an error notify here
-	   stands for INVALID_SYNTAX */
+	/* malformed besides: it has no SA payload */
 	deliver(&h, PAYLOAD_NONCE, nonce, sizeof(nonce));
 	ck_assert_uint_eq(d->a.n_sent, sent + 1);
 	ck_assert_int_eq(notify_in(duel_last(&d->a, 0), true, &data), N_INVALID_SYNTAX);
@@ -386,6 +385,32 @@ START_TEST(exchange_out_of_place)
 	deliver(&h, 0, "", 0);
 	ck_assert_int_eq(notify_in(duel_last(&d->a, 0), true, &data), N_INVALID_SYNTAX);
 	ck_assert_uint_eq(duel_count(&d->a), 0);
+}
+END_TEST
+
+/* 1.3.1, 2.21.3: a CHILD_SA asked for without selectors. */
+START_TEST(child_without_selectors)
+{
+	static const uint8_t sa_ke_nonce[28 + 40 + 20] = {34, 0, 0, 28, 0, 0, 0, 24, 1, 3, 4, 1, 9, 9, 9, 9,
+	    0, 0, 0, 12, 1, 0, 0, 20, 0x80, 14, 0, 128, [28] = 40, 0, 0, 40, 0, 31, [28 + 40] = 0, 0, 0, 20};
+	struct ike_sa *sa = reach(UP_I);
+	struct ike_header h = proper(sa, EXCHANGE_CREATE_CHILD_SA, false);
+	uint8_t data = 0;
+
+	deliver(&h, PAYLOAD_SA, sa_ke_nonce, sizeof(sa_ke_nonce));
+	ck_assert_int_eq(notify_in(duel_last(&d->a, 0), true, &data), N_INVALID_SYNTAX);
+	ck_assert_uint_eq(duel_count(&d->a), 0);
+	/* well formed, but before the IKE_AUTH response: the peer will repeat it */
+	sa = reach(WAIT_AUTH);
+	h = proper(sa, EXCHANGE_CREATE_CHILD_SA, false);
+	{
+		uint64_t sent = d->a.n_sent, unexpected = COUNTER(drop_unexpected);
+
+		deliver(&h, PAYLOAD_SA, sa_ke_nonce, sizeof(sa_ke_nonce));
+		ck_assert_uint_eq(d->a.n_sent, sent);
+		ck_assert_uint_eq(COUNTER(drop_unexpected), unexpected + 1);
+		ck_assert(duel_sa(&d->a) == sa && sa->next_recv == h.msgid);
+	}
 }
 END_TEST
 
@@ -580,6 +605,7 @@ UNIT_TESTS(bad_input)
 	tcase_add_test(tc, bad_icv_is_a_counted_drop);
 	tcase_add_test(tc, unencrypted_messages_have_no_effect);
 	tcase_add_test(tc, exchange_out_of_place);
+	tcase_add_test(tc, child_without_selectors);
 	tcase_add_test(tc, higher_major_version);
 	tcase_add_test(tc, unknown_spi_is_answered_at_a_limit);
 	tcase_add_test(tc, malformed_init_request);
