@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Seconds after which a test counts as hung. Not a measure of speed: sanitizers on a busy machine take their time. */
+#define HUNG_AFTER 300
+
 static struct unit_tests *registered;
 
 void unit_register(struct unit_tests *tests)
@@ -38,6 +41,7 @@ int main(int argc, char **argv)
 		if (!wanted(t->name, argc, argv))
 			continue;
 		TCase *tc = tcase_create(t->name);
+		tcase_set_timeout(tc, HUNG_AFTER);
 		t->add(tc);
 		suite_add_tcase(suite, tc);
 		cases++;

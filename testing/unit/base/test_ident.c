@@ -342,5 +342,4 @@ UNIT_TESTS(ident)
 	tcase_add_test(tc, matching_dns);
 	tcase_add_test(tc, printing_dns);
 	tcase_add_test(tc, malformed_dns);
-	tcase_set_timeout(tc, 60);
 }

@@ -405,5 +405,4 @@ UNIT_TESTS(log)
 	tcase_add_test(tc, blocked_writer);
 	tcase_add_test(tc, loss_is_reported);
 	tcase_add_test(tc, stderr_sink);
-	tcase_set_timeout(tc, 60);
 }

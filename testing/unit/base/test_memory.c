@@ -247,5 +247,4 @@ UNIT_TESTS(memory)
 	tcase_add_test(tc, slab_limits_and_nonsense);
 	tcase_add_test(tc, siphash);
 	tcase_add_loop_test(tc, hmap_against_a_model, 0, 2);
-	tcase_set_timeout(tc, 60);
 }

@@ -256,7 +256,6 @@ END_TEST
 
 UNIT_TESTS(commands)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, what_is_not_there_is_named_with_what_is_near);
 	tcase_add_test(tc, route_and_unroute_answer_when_it_is_done);
 	tcase_add_test(tc, a_listing_has_every_sa_once);

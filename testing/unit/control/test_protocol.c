@@ -243,7 +243,6 @@ END_TEST
 
 UNIT_TESTS(protocol)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_request_may_come_byte_by_byte);
 	tcase_add_test(tc, requests_in_one_piece_are_answered_by_their_ids);
 	tcase_add_test(tc, what_is_no_request_is_answered_and_the_next_one_works);

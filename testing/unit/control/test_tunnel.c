@@ -175,7 +175,6 @@ END_TEST
 
 UNIT_TESTS(tunnel)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, what_comes_up_is_listed_and_goes_down);
 	tcase_add_test(tc, many_children_of_one_sa_are_listed_once);
 	tcase_add_test(tc, a_data_plane_that_hangs_holds_up_nobody);

@@ -678,7 +678,6 @@ UNIT_TESTS(certs)
 {
 	if (strstr(" " PLUGINS_BUILT " ", " openssl ") == NULL)
 		return; /* nobody reads certificates */
-	tcase_set_timeout(tc, 60);
 	tcase_add_unchecked_fixture(tc, make, unmake);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, good_paths);

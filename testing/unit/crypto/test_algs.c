@@ -415,7 +415,6 @@ END_TEST
 
 UNIT_TESTS(algs)
 {
-	tcase_set_timeout(tc, 60); /* sanitizers on a busy machine */
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, esp_packets);
 	tcase_add_test(tc, forgeries);

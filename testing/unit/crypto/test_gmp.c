@@ -253,7 +253,6 @@ END_TEST
 
 UNIT_TESTS(gmp)
 {
-	tcase_set_timeout(tc, 120); /* sanitizers on a busy machine */
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, preferred_and_tested);
 	tcase_add_test(tc, alone);

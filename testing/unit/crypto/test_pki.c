@@ -749,7 +749,6 @@ END_TEST
 
 UNIT_TESTS(pki)
 {
-	tcase_set_timeout(tc, 60); /* sanitizers on a busy machine */
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, private_keys_in_all_encodings);
 	tcase_add_test(tc, key_identifiers);

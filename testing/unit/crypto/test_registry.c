@@ -395,7 +395,6 @@ END_TEST
 
 UNIT_TESTS(registry)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, openssl_has_all);
 	tcase_add_test(tc, cipher_key_lengths);

@@ -300,7 +300,6 @@ END_TEST
 
 UNIT_TESTS(codec)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, round_trips, 0, (int)N_SUITES);
 	tcase_add_loop_test(tc, every_byte_is_protected, 0, (int)N_SUITES);
 	tcase_add_loop_test(tc, esn_is_found_again, 0, (int)N_SUITES);

@@ -308,7 +308,6 @@ END_TEST
 
 UNIT_TESTS(malformed)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, inside, 0, (int)N_WRONGS);
 	tcase_add_test(tc, too_short_and_unaligned);
 	tcase_add_test(tc, ecn_and_dscp);

@@ -310,7 +310,6 @@ END_TEST
 
 UNIT_TESTS(queue)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, through_and_in_order);
 	tcase_add_test(tc, waiting_for_an_sa);
 	tcase_add_test(tc, what_is_not_sent);

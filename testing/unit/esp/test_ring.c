@@ -122,7 +122,6 @@ END_TEST
 
 UNIT_TESTS(ring)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, bounded_and_in_order);
 	tcase_add_test(tc, several_producers);
 }

@@ -285,7 +285,6 @@ END_TEST
 
 UNIT_TESTS(sad)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, what_is_refused);
 	tcase_add_test(tc, names);
 	tcase_add_test(tc, the_newest_living_sa_sends);

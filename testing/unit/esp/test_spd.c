@@ -261,7 +261,6 @@ END_TEST
 
 UNIT_TESTS(spd)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, priority_then_narrowness_then_age);
 	tcase_add_test(tc, replacing_and_deleting);
 	tcase_add_test(tc, without_template_it_is_a_block);

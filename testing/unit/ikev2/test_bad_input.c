@@ -595,7 +595,6 @@ END_TEST
 UNIT_TESTS(bad_input)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, malformed_request_ends_the_sa);
 	tcase_add_test(tc, malformed_response_ends_the_sa);
 	tcase_add_test(tc, unknown_critical_payload);

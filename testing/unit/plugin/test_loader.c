@@ -661,7 +661,6 @@ END_TEST
 UNIT_TESTS(loader)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, needs_decide_the_order);
 	tcase_add_test(tc, preference_decides_else);
 	tcase_add_test(tc, soft_circle_loads);

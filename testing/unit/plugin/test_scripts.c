@@ -247,7 +247,6 @@ UNIT_TESTS(scripts)
 {
 	if (strstr(" " PLUGINS_BUILT " ", " updown ") == NULL)
 		return;
-	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, runs_with_its_environment);
 	tcase_add_test(tc, failures_are_told);

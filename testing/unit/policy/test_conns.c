@@ -260,7 +260,6 @@ END_TEST
 
 UNIT_TESTS(conns)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, nearest_address_first);
 	tcase_add_test(tc, nobody);
 	tcase_add_test(tc, ranges_like_a_plain_search);

@@ -687,7 +687,6 @@ END_TEST
 UNIT_TESTS(lease)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, in_order_without_network_and_broadcast);
 	tcase_add_test(tc, what_is_no_pool);
 	tcase_add_test(tc, the_same_comes_back);
@@ -703,7 +702,6 @@ UNIT_TESTS(lease)
 UNIT_TESTS(lease_store)
 {
 	tcase_add_checked_fixture(tc, store_setup, store_teardown);
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, leases_survive_a_restart);
 	tcase_add_test(tc, the_store_follows_behind);
 	tcase_add_test(tc, a_failing_store_is_tried_again);
@@ -713,6 +711,5 @@ UNIT_TESTS(lease_store)
 
 UNIT_TESTS(lease_threads)
 {
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, many_threads);
 }

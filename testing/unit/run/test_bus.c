@@ -280,5 +280,4 @@ UNIT_TESTS(bus)
 	tcase_add_test(tc, limit_of_listeners);
 	tcase_add_test(tc, publishers_and_listeners);
 	tcase_add_test(tc, blocked_listener);
-	tcase_set_timeout(tc, 60);
 }

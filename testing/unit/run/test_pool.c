@@ -291,5 +291,4 @@ UNIT_TESTS(pool)
 	tcase_add_test(tc, free_while_one_hangs);
 	tcase_add_test(tc, many_submitters);
 	tcase_add_test(tc, simulated);
-	tcase_set_timeout(tc, 60);
 }

@@ -301,5 +301,4 @@ UNIT_TESTS(proc)
 	tcase_add_test(tc, background_child);
 	tcase_add_test(tc, from_many_threads);
 	tcase_add_test(tc, simulated);
-	tcase_set_timeout(tc, 60);
 }

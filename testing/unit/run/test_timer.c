@@ -244,5 +244,4 @@ UNIT_TESTS(timer)
 	tcase_add_loop_test(tc, callbacks_that_set_and_cancel, 0, 30);
 	tcase_add_test(tc, driven_by_next);
 	tcase_add_test(tc, order_of_ticks);
-	tcase_set_timeout(tc, 60);
 }

@@ -447,5 +447,4 @@ UNIT_TESTS(worker)
 	tcase_add_test(tc, deleted_while_ready);
 	tcase_add_test(tc, slow_steps_are_named);
 	tcase_add_test(tc, nobody_starves);
-	tcase_set_timeout(tc, 60);
 }

@@ -238,7 +238,6 @@ END_TEST
 
 UNIT_TESTS(codec)
 {
-	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, built_messages_read_the_same);
 	tcase_add_test(tc, generator_knows_every_payload);
 	tcase_add_test(tc, cut_messages_are_refused);

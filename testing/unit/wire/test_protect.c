@@ -540,7 +540,6 @@ END_TEST
 UNIT_TESTS(protect)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, what_is_sealed_opens, 0, KINDS);
 	tcase_add_loop_test(tc, what_was_changed_does_not_open, 0, KINDS);
 	tcase_add_loop_test(tc, other_keys_do_not_open, 0, KINDS);
