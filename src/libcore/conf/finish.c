@@ -27,9 +27,7 @@ static bool finish_version(struct build *b)
 		e = b->later.ikev2;
 		b->c->version = b->later.ikev2_version;
 	}
-	if (b->c->version == CONN_IKEV1 && e)
-		return build_fault(b, e, "use keyexchange=ikev2 if the peer can",
-		    "%s=%s: IKEv1 is not built yet", e->name, e->value);
+	b->later.keyexchange = e;
 	return true;
 }
 
@@ -231,12 +229,14 @@ bool build_finish(struct build *b)
 	good = finish_addresses(b, false) && good;
 	good = finish_addresses(b, true) && good;
 	good = finish_auth(b) && good;
+	good = finish_xauth(b) && good;
 	good = finish_dpd(b) && good;
 	good = finish_marks(b) && good;
 	good = finish_child(b) && good;
 	good = finish_orientation(b) && good;
 	finish_retransmit(b);
 	c->unique = b->setup->unique;
+	good = finish_remote_access(b) && good;
 	if (b->later.encap_dscp)
 		c->copy_dscp = b->later.decap_dscp ? CY_DSCP_YES : CY_DSCP_OUT;
 	else
