@@ -159,34 +159,6 @@ static bool keep_attr(struct v2_init *in, uint16_t type, const void *p, size_t n
 	return true;
 }
 
-static bool lease_one(struct ike_sa *sa, int family, const struct cy_addr *wanted, bool *out_oom)
-{
-	struct leases *pool = sa->shard->d->leases;
-	const struct str_list *pools = &sa->conn->remote.pools;
-	struct ike_lease *more;
-	char key[IDENT_STR_MAX], text[ADDR_STR_MAX];
-	struct cy_addr got;
-
-	for (size_t i = 0; i < pools->n; i++) {
-		if (leases_acquire(
-		        pool, pools->s[i], family, ident_str(&sa->peer_id, key), sa->id, wanted, &got))
-			continue;
-		more = realloc(sa->leases, (sa->n_leases + 1) * sizeof(*more));
-		if (more)
-			sa->leases = more;
-		if (!more || !(more[sa->n_leases].pool = strdup(pools->s[i]))) {
-			leases_release(pool, pools->s[i], &got, sa->id);
-			*out_oom = true;
-			return false;
-		}
-		more[sa->n_leases++].addr = got;
-		ike_note(sa, LOG_IKE, CY_LOG_INFO, "virtual address %s is assigned to '%s'",
-		    addr_str(&got, text), key);
-		return true;
-	}
-	return false;
-}
-
 static bool reply_address(struct v2_init *in, const struct cy_addr *a)
 {
 	uint8_t v6[17];
@@ -250,7 +222,8 @@ bool v2_cp_answer(struct ike_sa *sa, const struct payload *cp, uint16_t *out_not
 		int family = at->type == CFG_INTERNAL_IP4_ADDRESS ? AF_INET
 		    : at->type == CFG_INTERNAL_IP6_ADDRESS        ? AF_INET6
 		                                                  : 0;
-		struct cy_addr wanted;
+		struct cy_addr wanted, got;
+		enum cy_err e;
 
 		if (!family)
 			continue;
@@ -258,12 +231,15 @@ bool v2_cp_answer(struct ike_sa *sa, const struct payload *cp, uint16_t *out_not
 		memset(&wanted, 0, sizeof(wanted));
 		if (!addr_of(at, family, &wanted))
 			wanted = addr_any(family);
-		if (lease_one(sa, family, &wanted, &oom)) {
-			v4 |= family == AF_INET;
-			v6 |= family == AF_INET6;
-			if (!reply_address(in, &sa->leases[sa->n_leases - 1].addr))
-				oom = true;
+		e = ike_lease(sa, family, &wanted, &got);
+		if (e) {
+			oom = oom || e == CY_E_NOMEM;
+			continue;
 		}
+		v4 |= family == AF_INET;
+		v6 |= family == AF_INET6;
+		if (!reply_address(in, &got))
+			oom = true;
 	}
 	for (size_t i = 0; i < r->n_dns && !oom; i++)
 		if (r->dns[i].family == AF_INET ? v4 : v6)

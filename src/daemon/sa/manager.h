@@ -101,6 +101,8 @@ void unique_handover(struct ike_sa *from, struct ike_sa *to); /* IKE_SA rekey */
 /* The IKE_SA (its number) of the same identities that this one continues, by address or INITIAL_CONTACT; 0 none. */
 uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa);
 bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id);
+/* The same of identities and user, once he has logged in. */
+bool unique_known_user(struct sa_manager *m, const struct ike_sa *sa);
 /* An established IKE_SA to the peer of this connection. */
 bool unique_find_conf(
     struct sa_manager *m, const struct conn *conn, struct sa_shard **out_shard, slab_handle *out_handle);
