@@ -68,6 +68,7 @@ struct task {
 	bool has_acquire;
 	uint64_t
 	    superseded; /* CHILD_REKEY: the peer's new CHILD_SA, with which it closed the old one meanwhile */
+	uint32_t ts_pair; /* CHILD_CREATE of IKEv1: which pair of the connection's selectors */
 	uint32_t tries;
 	uint64_t not_before_ns; /* TEMPORARY_FAILURE: try again later */
 	struct list watches;    /* struct up_watch */
@@ -138,6 +139,8 @@ struct ike_sa {
 
 	struct list tasks; /* waiting */
 	struct task *task; /* in progress: being built or awaiting its response */
+	/* IKEv1: tasks whose exchanges are under way, several at once; `task` is then the one that is being worked on */
+	struct list running;
 	struct step *step; /* being handled */
 	uint64_t op_id;    /* the operation we wait for, 0 none */
 	uint64_t last_op_id;
@@ -168,7 +171,7 @@ struct ike_sa {
 	struct cy_addr *dns;
 	uint32_t n_dns;
 	struct peer_entry *peer_entry; /* unique.c */
-	void *init;                    /* state of the initial exchanges; the version's */
+	void *init; /* the version's: state of the initial exchanges; with IKEv1 for the whole life */
 	void (*init_free)(void *init);
 	char why[256]; /* of the failure: one sentence */
 };
@@ -264,6 +267,12 @@ void exchange_answered(struct ike_sa *sa); /* the response to our request is her
 void exchange_feed(
     struct ike_sa *sa, struct net_packet *p); /* a datagram arrived: handle, or wait in the inbox */
 void sent_clear(struct sent *s);
+/* For exchanges that keep their own: a datagram more (sent: a struct sent; false without memory), send them all, the wait before
+   retransmission number `tries`, and how many there are. */
+bool sent_add(void *sent, struct cy_slice datagram);
+void sent_transmit(struct ike_sa *sa, const struct sent *s);
+uint64_t retransmit_delay(const struct ike_sa *sa, uint32_t tries);
+uint32_t retransmit_max(const struct ike_sa *sa);
 void exchange_retransmit(struct timer *timer); /* t_retransmit */
 void exchange_task_timer(struct timer *timer); /* t_task */
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "config.h"
 #include "libcore/base/err.h"
 #include "libcore/conf/build.h"
 #include "libcore/conf/value.h"
@@ -27,9 +28,13 @@ static bool finish_version(struct build *b)
 		e = b->later.ikev2;
 		b->c->version = b->later.ikev2_version;
 	}
+#ifndef HAVE_IKEV1
 	if (b->c->version == CONN_IKEV1 && e)
 		return build_fault(b, e, "use keyexchange=ikev2 if the peer can",
-		    "%s=%s: IKEv1 is not built yet", e->name, e->value);
+		    "%s=%s: this cygnet is built without IKEv1", e->name, e->value);
+#else
+	(void)e;
+#endif
 	return true;
 }
 
