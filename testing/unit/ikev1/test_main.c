@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Main and quick mode between two daemons under virtual time: loss, repetition, rekeying, liveness, closing. */
+#include "duel.h"
 #include "unit.h"
 
 #include "daemon/ikev1/ikev1.h"
-#include "duel.h"
-#include "libcore/base/addr.h"
 
 #define KEYS "  keyexchange=ikev1\n  ike=aes128-sha256-modp2048!\n  esp=aes128gcm16-modp2048!\n"
 #define PHASE1 6
