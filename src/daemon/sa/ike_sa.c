@@ -226,7 +226,9 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 			SA_COUNT(s->m, failed);
 		if (why)
 			LOGF(s->d->log, LOG_IKE, was_up ? CY_LOG_NOTICE : CY_LOG_WARN,
-			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id}),
+			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL,
+			        .ike_id = sa->id,
+			        .user = sa->user}),
 			    "IKE_SA %s: %s", was_up ? "closed" : "failed", why);
 	}
 	if (sa->heir) {
@@ -264,6 +266,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	free_packets(&sa->inbox);
 	release_leases(sa);
 	remove_vips(sa);
+	ike_xauth_end(sa);
 	sent_clear(&sa->request);
 	sent_clear(&sa->response);
 	frag_fini(&sa->frag_in_req);
@@ -280,6 +283,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	ident_fini(&sa->my_id);
 	ident_fini(&sa->peer_id);
 	free(sa->peer_vendor);
+	free(sa->user);
 	conn_unref(sa->conn);
 	config_unref(sa->config);
 	SA_UNCOUNT(s->m, ike_sas);
@@ -372,7 +376,7 @@ void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
 
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
 {
-	struct log_ctx ctx = {.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id};
+	struct log_ctx ctx = {.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id, .user = sa->user};
 	char line[1024];
 	struct list *n;
 	va_list ap;

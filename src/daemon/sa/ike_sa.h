@@ -9,6 +9,7 @@
 #ifndef DAEMON_SA_IKE_SA_H
 #define DAEMON_SA_IKE_SA_H
 
+#include "daemon/auth/xauth.h"
 #include "daemon/core/daemon.h"
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
@@ -173,7 +174,9 @@ struct ike_sa {
 	struct peer_entry *peer_entry; /* unique.c */
 	void *init; /* the version's: state of the initial exchanges; with IKEv1 for the whole life */
 	void (*init_free)(void *init);
-	char why[256]; /* of the failure: one sentence */
+	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */
+	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
+	char why[256];        /* of the failure: one sentence */
 };
 
 /* --- versions ------------------------------------------------------------------------------------------------ */
@@ -235,6 +238,18 @@ void ike_run(struct ike_sa *sa, bool slow, enum cy_err (*fn)(void *arg), ike_con
     void (*drop)(void *arg), void *arg);
 /* Submit a kernel request; cont gets it as arg and frees it. When the SA is gone what was added is removed again. */
 void ike_kernel(struct ike_sa *sa, struct knl_req *r, ike_cont cont);
+/*
+ * Have the user's name and password checked by the connection's back end; the SA is busy meanwhile, then cont is called with the
+ * answer, which it borrows. Sets sa->user, and gives t_half_open the time that the back end may take. After
+ * CY_XAUTH_OK the session lasts until ike_xauth_end() or the end of the SA.
+ */
+typedef void (*ike_xauth_cont)(struct ike_sa *sa, const struct xauth_answer *a);
+void ike_xauth_begin(struct ike_sa *sa, const char *user, struct cy_slice password, ike_xauth_cont cont);
+void ike_xauth_reply(struct ike_sa *sa, struct cy_slice answer, ike_xauth_cont cont); /* after a challenge */
+void ike_xauth_end(struct ike_sa *sa);
+/* The new SA continues the session of the old one (a rekeyed IKE_SA that does not ask again). */
+void ike_xauth_handover(struct ike_sa *from, struct ike_sa *to);
+bool ike_set_user(struct ike_sa *sa, const char *user); /* false: no memory */
 static inline bool ike_busy(const struct ike_sa *sa)
 {
 	return sa->op_id != 0;

@@ -162,3 +162,136 @@ void ike_kernel(struct ike_sa *sa, struct knl_req *r, ike_cont cont)
 	r->done = kernel_done;
 	knl_submit(sa->shard->d->knl, r);
 }
+
+/* --- logins ---------------------------------------------------------------------------------------------------- */
+
+struct xauth_op {
+	struct xauth_wait wait;
+	struct sa_shard *shard;
+	slab_handle handle;
+	uint64_t op_id;
+	ike_xauth_cont cont;
+};
+
+bool ike_set_user(struct ike_sa *sa, const char *user)
+{
+	char *copy = user && *user ? strdup(user) : NULL;
+
+	if (user && *user && !copy)
+		return false;
+	free(sa->user);
+	sa->user = copy;
+	return true;
+}
+
+static void log_answer(struct ike_sa *sa, const struct xauth_answer *a)
+{
+	const char *why = *a->reason ? ": " : "";
+
+	if (a->result == CY_XAUTH_OK && !a->soft)
+		ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "XAUTH: user '%s' is logged in%s%s", sa->user, why,
+		    a->reason);
+	else if (a->result == CY_XAUTH_OK)
+		ike_note(sa, LOG_IKE, CY_LOG_WARN,
+		    "XAUTH: user '%s' is refused%s%s; let in by xauthfail=soft", sa->user, why, a->reason);
+	else if (a->result == CY_XAUTH_FAIL)
+		ike_note(
+		    sa, LOG_IKE, CY_LOG_WARN, "XAUTH: user '%s' is refused%s%s", sa->user, why, a->reason);
+	else if (a->result == CY_XAUTH_ERROR)
+		ike_note(sa, LOG_IKE, CY_LOG_ERROR, "XAUTH: user '%s' cannot be checked%s%s", sa->user, why,
+		    a->reason);
+	else
+		ike_note(sa, LOG_IKE, CY_LOG_INFO, "XAUTH: user '%s' is asked again", sa->user);
+}
+
+static void xauth_answered(struct worker *w, struct xauth_wait *x, const struct xauth_answer *a)
+{
+	struct xauth_op *op = container_of(x, struct xauth_op, wait);
+	struct ike_sa *sa = op_finish(op->shard, op->handle, op->op_id);
+
+	(void)w;
+	if (sa) {
+		if (a->result != CY_XAUTH_OK && a->result != CY_XAUTH_CHALLENGE)
+			sa->xauth_login = 0;
+		log_answer(sa, a);
+		op->cont(sa, a);
+	}
+	free(op);
+}
+
+static struct xauth_op *xauth_op_new(struct ike_sa *sa, ike_xauth_cont cont)
+{
+	struct xauth_op *op = calloc(1, sizeof(*op));
+	const struct tuning *t = &sa->shard->d->tune;
+
+	if (!op)
+		return NULL;
+	op->wait.done = xauth_answered;
+	op->shard = sa->shard;
+	op->handle = sa->handle;
+	op->cont = cont;
+	if (timer_is_set(&sa->t_half_open))
+		worker_timer_set(sa->shard->w, &sa->t_half_open,
+		    worker_now(sa->shard->w) + t->xauth_deadline_ns + t->half_open_timeout_ns);
+	return op;
+}
+
+static void xauth_failed(struct ike_sa *sa, ike_xauth_cont cont, const char *why)
+{
+	cont(sa,
+	    &(struct xauth_answer){
+	        .result = CY_XAUTH_ERROR, .message = "", .reason = why, .pool = "", .group = ""});
+}
+
+void ike_xauth_begin(struct ike_sa *sa, const char *user, struct cy_slice password, ike_xauth_cont cont)
+{
+	struct xauth_op *op;
+	char id[IDENT_STR_MAX];
+
+	ike_xauth_end(sa);
+	op = ike_set_user(sa, user) ? xauth_op_new(sa, cont) : NULL;
+	if (op)
+		sa->xauth_login = xauth_begin(sa->shard->d->xauth, sa->shard->w,
+		    &(struct xauth_request){.backend = sa->conn->xauth_backend ? sa->conn->xauth_backend : "",
+		        .user = user,
+		        .password = password,
+		        .conn = sa->conn->name,
+		        .remote_id = ident_str(&sa->peer_id, id),
+		        .local = sa->local,
+		        .remote = sa->remote,
+		        .session = sa->id,
+		        .soft = sa->conn->xauth_soft},
+		    &op->wait);
+	if (op && sa->xauth_login) {
+		op->op_id = op_begin(sa);
+		return;
+	}
+	free(op);
+	xauth_failed(sa, cont, "out of memory");
+}
+
+void ike_xauth_reply(struct ike_sa *sa, struct cy_slice answer, ike_xauth_cont cont)
+{
+	struct xauth_op *op = xauth_op_new(sa, cont);
+
+	if (op && xauth_reply(sa->shard->d->xauth, sa->shard->w, sa->xauth_login, answer, &op->wait)) {
+		op->op_id = op_begin(sa);
+		return;
+	}
+	xauth_failed(sa, cont, op ? "nothing was asked" : "out of memory");
+	free(op);
+}
+
+void ike_xauth_end(struct ike_sa *sa)
+{
+	xauth_end(sa->shard->d->xauth, sa->shard->w, sa->xauth_login);
+	sa->xauth_login = 0;
+}
+
+void ike_xauth_handover(struct ike_sa *from, struct ike_sa *to)
+{
+	ike_xauth_end(to);
+	to->xauth_login = from->xauth_login;
+	from->xauth_login = 0;
+	(void)ike_set_user(to, from->user);
+}
