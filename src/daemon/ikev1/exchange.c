@@ -32,7 +32,8 @@ static void v1_free(void *arg)
 	free(v->msgids);
 	if (v->encr_key.n)
 		protect_forget(v->sa->shard->protect,
-		    &(struct protect_keys){.encr = v->sa->suite.encr, .encr_key = secret_slice(&v->encr_key)});
+		    &(struct protect_keys){
+		        .encr = v->sa->suite.encr, .encr_key = secret_slice(&v->encr_key)});
 	secret_fini(&v->shared);
 	secret_fini(&v->skeyid);
 	secret_fini(&v->skeyid_d);

@@ -50,6 +50,11 @@ enum v1_natt { V1_NATT_NONE, V1_NATT_DRAFT_02, V1_NATT_DRAFT_03, V1_NATT_RFC };
 /* How the HASH payload of a phase 2 message is made (RFC 2409, 5.5, 5.7). */
 enum v1_hash { V1_HASH_NONE, V1_HASH_1, V1_HASH_2, V1_HASH_3 };
 
+/* What a transaction of ours is for. */
+enum v1_transaction { V1_TX_XAUTH_ASK = 1, V1_TX_XAUTH_STATUS, V1_TX_CONFIG_PULL, V1_TX_CONFIG_PUSH };
+
+#define V1_SPLIT_MAX 16
+
 struct v1_exchange {
 	struct list node;
 	struct ike_sa *sa;
@@ -60,6 +65,7 @@ struct v1_exchange {
 	bool finished;  /* only there to answer what the peer repeats */
 	bool answered;  /* what was heard last has its answer in `sent` */
 	uint8_t at;     /* messages gone over the wire */
+	enum v1_transaction transaction;
 	uint8_t iv[V1_BLOCK_MAX];
 	struct sent sent;
 	uint64_t heard[V1_HEARD];
@@ -97,6 +103,12 @@ struct v1 {
 	size_t n_cands;
 	enum v1_natt natt;
 	bool peer_natt, peer_dpd, peer_xauth, peer_unity, peer_fragments, got_certreq;
+	bool reauthenticated; /* its CHILD_SAs are those of the one before it */
+	bool xauth_done, xauth_answered, challenged;
+	struct cy_addr given; /* to this user by XAUTH's back end, family 0 none */
+	char given_pool[128];
+	struct cy_ts split[V1_SPLIT_MAX]; /* Unity: the networks behind the server */
+	size_t n_split;
 	bool hinted; /* the peer said, in clear, what it does not like */
 	uint32_t dpd_out, dpd_in;
 	bool dpd_in_seen, dpd_waiting;
@@ -198,21 +210,64 @@ bool v1_add_natd(struct ike_sa *sa, struct message *m);
 void v1_check_natd(struct ike_sa *sa, const struct payload *first, const struct net_packet *p);
 void v1_float_ports(struct ike_sa *sa); /* initiator: to the NAT-T port, when there is a NAT */
 
-/* --- phase1.c, main.c --- */
-void v1_main_start(struct ike_sa *sa, struct task *t);
-void v1_main_message(struct ike_sa *sa, struct v1_exchange *x);
-void v1_main_request(struct sa_shard *s, struct step *st);
+/* --- phase1.c, proof.c --- */
 struct ike_sa *v1_responder_new(struct sa_shard *s, struct step *st, uint8_t exchange);
 bool v1_choose_suite(struct ike_sa *sa, const struct payload *psa, const struct v1_proposal **out_p,
     const struct v1_transform **out_t, char *why, size_t cap);
 bool v1_take_suite(struct ike_sa *sa, const struct payload *psa, char *why, size_t cap);
 bool v1_pick_psk(struct ike_sa *sa, struct cy_slice *out, char *why, size_t cap);
-uint16_t v1_auth_attr(const struct conn *c, bool initiator); /* what a connection wants; 0: not of IKEv1 */
+uint16_t v1_auth_attr(const struct conn *c, bool initiator);
 struct cy_slice v1_id_body(struct arena *a, const struct ident *id);
 bool v1_remember(struct cy_buf *to, struct cy_slice from);
-bool v1_own_id(struct ike_sa *sa, struct auth_op *op);
+bool v1_expected_id(struct ike_sa *sa);
+bool v1_may_stay(struct ike_sa *sa);
 /* Phase 1 is complete: established, CHILD_SAs taken over, what the task wants comes next. Ends the step. */
 void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x);
+bool v1_auth_psk(uint16_t auth);
+bool v1_prepare_id(struct ike_sa *sa);
+bool v1_add_id(struct ike_sa *sa);
+bool v1_take_id(struct ike_sa *sa);
+bool v1_add_certreq(struct ike_sa *sa);
+void v1_sign(struct ike_sa *sa, ike_cont cont);
+bool v1_add_proof(struct ike_sa *sa, const struct auth_op *op);
+void v1_verify(struct ike_sa *sa, ike_cont cont);
+
+/* --- main.c, aggressive.c --- */
+void v1_main_start(struct ike_sa *sa, struct task *t);
+void v1_main_message(struct ike_sa *sa, struct v1_exchange *x);
+void v1_main_request(struct sa_shard *s, struct step *st);
+void v1_aggressive_start(struct ike_sa *sa, struct task *t);
+void v1_aggressive_message(struct ike_sa *sa, struct v1_exchange *x);
+void v1_aggressive_request(struct sa_shard *s, struct step *st);
+bool v1_add_ke_nonce(struct ike_sa *sa);
+bool v1_take_ke_nonce(struct ike_sa *sa);
+bool v1_phase1_keys(struct ike_sa *sa, struct v1_exchange *x, char *why, size_t cap);
+bool v1_add_initial_contact(struct ike_sa *sa);
+bool v1_remember_sa(struct ike_sa *sa, const struct v1_exchange *x);
+void v1_heard_first(struct ike_sa *sa);
+
+/* After XAUTH, if there is any: IKE_UP, then Mode Config, then what the task wants. Each ends the step. */
+void v1_established(struct ike_sa *sa);
+void v1_ready(struct ike_sa *sa);
+
+/* --- transaction.c, xauth.c, modecfg.c --- */
+struct v1_exchange *v1_transaction_new(struct ike_sa *sa, enum v1_transaction kind);
+bool v1_transaction_send(struct ike_sa *sa, struct v1_exchange *x, uint8_t type, uint16_t id,
+    const struct v1_attr *attrs, size_t n, bool wait);
+void v1_transaction_message(struct ike_sa *sa, struct v1_exchange *x);
+void v1_transaction_timeout(struct ike_sa *sa, struct v1_exchange *x);
+const struct v1_attr *v1_attr_find(const struct v1_config *c, uint16_t type);
+void v1_xauth_start(struct ike_sa *sa); /* server */
+void v1_xauth_reply(struct ike_sa *sa, const struct v1_config *c);
+void v1_xauth_acked(struct ike_sa *sa);
+void v1_xauth_asked(struct ike_sa *sa, struct v1_exchange *x, const struct v1_config *c); /* client */
+void v1_xauth_status(struct ike_sa *sa, struct v1_exchange *x, const struct v1_config *c);
+bool v1_config_wanted(const struct ike_sa *sa);
+void v1_config_pull(struct ike_sa *sa);
+void v1_config_taken(struct ike_sa *sa, const struct v1_config *c);
+void v1_config_pushed(struct ike_sa *sa, struct v1_exchange *x, const struct v1_config *c);
+void v1_config_asked(struct ike_sa *sa, struct v1_exchange *x, const struct v1_config *c); /* server */
+bool v1_config_push(struct ike_sa *sa);
 
 /* --- quick.c --- */
 void v1_quick_start(struct ike_sa *sa, struct task *t);

@@ -11,7 +11,7 @@ static const struct cy_slice none = {NULL, 0};
 
 /* --- pieces -------------------------------------------------------------------------------------------------------------- */
 
-static bool add_ke_nonce(struct ike_sa *sa)
+bool v1_add_ke_nonce(struct ike_sa *sa)
 {
 	struct v1 *v = v1_of(sa);
 	struct arena *a = &sa->step->a;
@@ -22,10 +22,10 @@ static bool add_ke_nonce(struct ike_sa *sa)
 		return false;
 	ke->u.ke1 = sa->initiator ? cy_slice(v->ke_i, v->n_ke_i) : cy_slice(v->ke_r, v->n_ke_r);
 	no->u.nonce1 = sa->initiator ? cy_slice(v->ni, v->n_ni) : cy_slice(v->nr, v->n_nr);
-	return v1_add_natd(sa, &sa->step->out);
+	return true;
 }
 
-static bool take_ke_nonce(struct ike_sa *sa)
+bool v1_take_ke_nonce(struct ike_sa *sa)
 {
 	struct v1 *v = v1_of(sa);
 	const struct payload *ke = wire_find(sa->step->in.first, PAYLOAD_V1_KE),
@@ -46,12 +46,12 @@ static bool take_ke_nonce(struct ike_sa *sa)
 	return true;
 }
 
-static bool derive(struct ike_sa *sa, struct v1_exchange *x, char *why, size_t cap)
+bool v1_phase1_keys(struct ike_sa *sa, struct v1_exchange *x, char *why, size_t cap)
 {
 	struct cy_slice psk = none;
 	enum cy_err e;
 
-	if (v1_of(sa)->auth == V1_AUTH_PSK && !v1_pick_psk(sa, &psk, why, cap))
+	if (v1_auth_psk(v1_of(sa)->auth) && !v1_pick_psk(sa, &psk, why, cap))
 		return false;
 	e = v1_derive(sa, psk);
 	if (!e)
@@ -62,30 +62,7 @@ static bool derive(struct ike_sa *sa, struct v1_exchange *x, char *why, size_t c
 	return !e;
 }
 
-/* ID and HASH of ours. */
-static bool add_auth(struct ike_sa *sa)
-{
-	struct v1 *v = v1_of(sa);
-	struct arena *a = &sa->step->a;
-	struct cy_buf *body = sa->initiator ? &v->idii_b : &v->idir_b;
-	struct payload *id, *hash;
-	uint8_t h[CY_MAX_MAC_LEN], *copy;
-	size_t n;
-
-	if (!v1_remember(body, v1_id_body(a, &sa->my_id)) || v1_auth_hash(sa, sa->initiator, h, &n))
-		return false;
-	id = message_add(a, &sa->step->out, PAYLOAD_V1_ID);
-	hash = message_add(a, &sa->step->out, PAYLOAD_V1_HASH);
-	copy = arena_dup(a, h, n);
-	if (!id || !hash || !copy)
-		return false;
-	id->u.id1 =
-	    (struct v1_id){.type = (uint8_t)sa->my_id.type, .data = cy_slice(sa->my_id.p, sa->my_id.n)};
-	hash->u.hash1 = cy_slice(copy, n);
-	return true;
-}
-
-static bool add_initial_contact(struct ike_sa *sa)
+bool v1_add_initial_contact(struct ike_sa *sa)
 {
 	const struct ident *want = &sa->conn->remote.auth[0].id;
 	struct writer w;
@@ -107,40 +84,13 @@ static bool add_initial_contact(struct ike_sa *sa)
 	return true;
 }
 
-static bool prepare_id(struct ike_sa *sa)
+/* SAi_b: the first payload of the first message as it went out. */
+bool v1_remember_sa(struct ike_sa *sa, const struct v1_exchange *x)
 {
-	struct auth_op *op = auth_op_new(sa->shard->d, sa->config, sa->conn, true);
-	bool ok = op && v1_own_id(sa, op);
+	const struct cy_buf *sent = &x->sent.parts[0];
+	size_t len = (size_t)sent->p[IKE_HEADER_LEN + 2] << 8 | sent->p[IKE_HEADER_LEN + 3];
 
-	auth_op_free(op);
-	return ok;
-}
-
-/* HASH of the peer over what it says that it is; sa->peer_id is set. */
-static bool verify(struct ike_sa *sa, char *why, size_t cap)
-{
-	struct v1 *v = v1_of(sa);
-	const struct payload *id = wire_find(sa->step->in.first, PAYLOAD_V1_ID),
-	                     *hash = wire_find(sa->step->in.first, PAYLOAD_V1_HASH);
-	struct cy_buf *body = sa->initiator ? &v->idir_b : &v->idii_b;
-	uint8_t want[CY_MAX_MAC_LEN];
-	size_t n;
-
-	if (!id || !hash) {
-		snprintf(why, cap, "the peer's last message of main mode lacks its identity or HASH");
-		return false;
-	}
-	ident_fini(&sa->peer_id);
-	if (ident_set(&sa->peer_id, id->u.id1.type, id->u.id1.data) || !v1_remember(body, id->raw) ||
-	    v1_auth_hash(sa, !sa->initiator, want, &n)) {
-		snprintf(why, cap, "out of memory");
-		return false;
-	}
-	if (hash->u.hash1.n != n || !mem_eq_ct(want, hash->u.hash1.p, n)) {
-		snprintf(why, cap, "the HASH of the peer is wrong: its pre-shared key differs from ours");
-		return false;
-	}
-	return true;
+	return v1_remember(&v1_of(sa)->sai_b, cy_slice(sent->p + IKE_HEADER_LEN + 4, len - 4));
 }
 
 /* --- initiator ------------------------------------------------------------------------------------------------------------- */
@@ -151,7 +101,6 @@ void v1_main_start(struct ike_sa *sa, struct task *t)
 	struct v1_exchange *x = v ? v1_exchange_new(sa, EXCHANGE_V1_MAIN, 0, true) : NULL;
 	struct suite suites[V1_SUITES_MAX];
 	char to[ADDR_STR_MAX];
-	struct payload *psa;
 	size_t n;
 
 	if (!x) {
@@ -180,17 +129,9 @@ void v1_main_start(struct ike_sa *sa, struct task *t)
 		v1_fatal(sa, "the first message of main mode could not be made");
 		return;
 	}
-	psa = sa->step->out.first;
-	(void)psa;
-	/* SAi_b: the payload as it went out */
-	{
-		const struct cy_buf *sent = &x->sent.parts[0];
-		size_t len = (size_t)sent->p[IKE_HEADER_LEN + 2] << 8 | sent->p[IKE_HEADER_LEN + 3];
-
-		if (!v1_remember(&v->sai_b, cy_slice(sent->p + IKE_HEADER_LEN + 4, len - 4))) {
-			v1_fatal(sa, "out of memory");
-			return;
-		}
+	if (!v1_remember_sa(sa, x)) {
+		v1_fatal(sa, "out of memory");
+		return;
 	}
 	v1_step_end(sa);
 }
@@ -211,8 +152,8 @@ static void send_third(struct ike_sa *sa, void *arg, enum cy_err err)
 		sa->shard->d->env->random(sa->shard->d->env, v->ni, v->n_ni);
 	}
 	ike_ke_free(k);
-	if (!ok || !v1_out(sa, x, V1_HASH_NONE) || !add_ke_nonce(sa) ||
-	    v1_send(sa, x, V1_HASH_NONE, none, none, true)) {
+	if (!ok || !v1_out(sa, x, V1_HASH_NONE) || !v1_add_ke_nonce(sa) || !v1_add_certreq(sa) ||
+	    !v1_add_natd(sa, &sa->step->out) || v1_send(sa, x, V1_HASH_NONE, none, none, true)) {
 		v1_fatal(sa, "the third message of main mode could not be made: %s", err_text(err));
 		return;
 	}
@@ -250,28 +191,45 @@ static void second(struct ike_sa *sa, struct v1_exchange *x)
 
 static void send_fifth(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct ike_ke *k = arg;
-	struct v1 *v = v1_of(sa);
+	struct auth_op *op = arg;
 	struct v1_exchange *x = v1_current(sa);
-	char why[256] = "out of memory";
 	bool ok;
 
+	if (err) {
+		ike_sa_fail(sa, "%s", op->why[0] ? op->why : err_text(err));
+		auth_op_free(op);
+		v1_fatal(sa, "%s", sa->why);
+		return;
+	}
+	ok = v1_out(sa, x, V1_HASH_NONE) && v1_add_id(sa) && v1_add_proof(sa, op) &&
+	    v1_add_initial_contact(sa) && v1_send(sa, x, V1_HASH_NONE, none, none, true) == CY_OK;
+	auth_op_free(op);
+	if (!ok) {
+		v1_fatal(sa, "the fifth message of main mode could not be made");
+		return;
+	}
+	v1_step_end(sa);
+}
+
+static void got_secret(struct ike_sa *sa, void *arg, enum cy_err err)
+{
+	struct ike_ke *k = arg;
+	struct v1_exchange *x = v1_current(sa);
+	char why[256] = "out of memory";
+
 	if (!err)
-		err = secret_dup(&v->shared, cy_slice(k->secret, k->n_secret));
+		err = secret_dup(&v1_of(sa)->shared, cy_slice(k->secret, k->n_secret));
 	ike_ke_free(k);
 	if (err) {
 		v1_fatal(sa, "the key exchange failed: %s", err_text(err));
 		return;
 	}
 	v1_float_ports(sa);
-	ok = derive(sa, x, why, sizeof(why)) && prepare_id(sa) && v1_out(sa, x, V1_HASH_NONE) &&
-	    add_auth(sa) && add_initial_contact(sa) &&
-	    v1_send(sa, x, V1_HASH_NONE, none, none, true) == CY_OK;
-	if (!ok) {
+	if (!v1_phase1_keys(sa, x, why, sizeof(why)) || !v1_prepare_id(sa)) {
 		v1_fatal(sa, "%s", why);
 		return;
 	}
-	v1_step_end(sa);
+	v1_sign(sa, send_fifth);
 }
 
 static void fourth(struct ike_sa *sa, struct v1_exchange *x)
@@ -279,7 +237,7 @@ static void fourth(struct ike_sa *sa, struct v1_exchange *x)
 	struct v1 *v = v1_of(sa);
 	struct ike_ke *k;
 
-	if (!take_ke_nonce(sa)) {
+	if (!v1_take_ke_nonce(sa)) {
 		SA_COUNT(sa->shard->m, drop_syntax);
 		v1_drop(sa, "it lacks KE or nonce");
 		return;
@@ -294,27 +252,34 @@ static void fourth(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	(void)x;
-	ike_run(sa, ike_ke_slow(v->ke), ike_ke_run, send_fifth, ike_ke_free, k);
+	ike_run(sa, ike_ke_slow(v->ke), ike_ke_run, got_secret, ike_ke_free, k);
 }
 
-static void sixth(struct ike_sa *sa, struct v1_exchange *x)
+static void sixth_verified(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	const struct ident *want = &sa->conn->remote.auth[0].id;
-	char why[256], a[IDENT_STR_MAX], b[IDENT_STR_MAX];
+	struct auth_op *op = arg;
 
-	if (!verify(sa, why, sizeof(why))) {
-		SA_COUNT(sa->shard->m, drop_bad_icv);
-		v1_drop(sa, "%s", why);
+	if (err) {
+		ike_sa_fail(sa, "%s", op->why[0] ? op->why : err_text(err));
+		v1_notify(sa, V1N_AUTHENTICATION_FAILED, PROTO_IKE, none, none);
+	}
+	auth_op_free(op);
+	if (err)
+		v1_fatal(sa, "%s", sa->why);
+	else
+		v1_phase1_done(sa, v1_current(sa));
+}
+
+static void sixth(struct ike_sa *sa)
+{
+	if (!v1_take_id(sa)) {
+		SA_COUNT(sa->shard->m, drop_syntax);
+		v1_drop(sa, "it lacks the peer's identity");
 		return;
 	}
 	v1_accept(sa);
-	if (want->type != ID_ANY && !ident_match(want, &sa->peer_id)) {
-		ike_sa_fail(sa, "the peer says it is %.110s, connection %.20s expects %.110s",
-		    ident_str(&sa->peer_id, a), sa->conn->name, ident_str(want, b));
-		v1_fatal(sa, "%s", sa->why);
-		return;
-	}
-	v1_phase1_done(sa, x);
+	if (v1_expected_id(sa))
+		v1_verify(sa, sixth_verified);
 }
 
 /* --- responder ------------------------------------------------------------------------------------------------------------- */
@@ -351,7 +316,7 @@ struct ike_sa *v1_responder_new(struct sa_shard *s, struct step *st, uint8_t exc
 }
 
 /* What v1_packet() does for those that have an SA already. */
-static void heard_first(struct ike_sa *sa)
+void v1_heard_first(struct ike_sa *sa)
 {
 	struct v1_exchange *x = v1_current(sa);
 
@@ -376,7 +341,7 @@ void v1_main_request(struct sa_shard *s, struct step *st)
 	sa = v1_responder_new(s, st, EXCHANGE_V1_MAIN);
 	if (!sa)
 		return;
-	heard_first(sa);
+	v1_heard_first(sa);
 	if (!v1_choose_suite(sa, psa, &p, &t, why, sizeof(why))) {
 		v1_notify(sa, V1N_NO_PROPOSAL_CHOSEN, PROTO_IKE, none, none);
 		v1_fatal(sa, "%s", why);
@@ -412,8 +377,9 @@ static void send_fourth(struct ike_sa *sa, void *arg, enum cy_err err)
 		v1_fatal(sa, "the key exchange failed: %s", err_text(err));
 		return;
 	}
-	ok = v1_out(sa, x, V1_HASH_NONE) && add_ke_nonce(sa) &&
-	    v1_send(sa, x, V1_HASH_NONE, none, none, false) == CY_OK && derive(sa, x, why, sizeof(why));
+	ok = v1_out(sa, x, V1_HASH_NONE) && v1_add_ke_nonce(sa) && v1_add_certreq(sa) &&
+	    v1_add_natd(sa, &sa->step->out) && v1_send(sa, x, V1_HASH_NONE, none, none, false) == CY_OK &&
+	    v1_phase1_keys(sa, x, why, sizeof(why));
 	if (!ok) {
 		v1_fatal(sa, "%s", why);
 		return;
@@ -426,7 +392,7 @@ static void third(struct ike_sa *sa)
 	struct v1 *v = v1_of(sa);
 	struct ike_ke *k;
 
-	if (!take_ke_nonce(sa)) {
+	if (!v1_take_ke_nonce(sa)) {
 		SA_COUNT(sa->shard->m, drop_syntax);
 		v1_drop(sa, "it lacks KE or nonce");
 		return;
@@ -443,19 +409,59 @@ static void third(struct ike_sa *sa)
 	ike_run(sa, ike_ke_slow(v->ke), ike_ke_run, send_fourth, ike_ke_free, k);
 }
 
-static void fifth(struct ike_sa *sa, struct v1_exchange *x)
+static void send_sixth(struct ike_sa *sa, void *arg, enum cy_err err)
+{
+	struct auth_op *op = arg;
+	struct v1_exchange *x = v1_current(sa);
+	bool ok = !err;
+
+	if (err)
+		ike_sa_fail(sa, "%s", op->why[0] ? op->why : err_text(err));
+	ok = ok && v1_out(sa, x, V1_HASH_NONE) && v1_add_id(sa) && v1_add_proof(sa, op) &&
+	    v1_send(sa, x, V1_HASH_NONE, none, none, false) == CY_OK;
+	auth_op_free(op);
+	if (ok)
+		v1_phase1_done(sa, x);
+	else
+		v1_fatal(sa, "the last message of main mode could not be made");
+}
+
+static void fifth_verified(struct ike_sa *sa, void *arg, enum cy_err err)
+{
+	struct auth_op *op = arg;
+
+	if (err) {
+		ike_sa_fail(sa, "%s", op->why[0] ? op->why : err_text(err));
+		v1_notify(sa, V1N_AUTHENTICATION_FAILED, PROTO_IKE, none, none);
+	}
+	auth_op_free(op);
+	if (err) {
+		v1_fatal(sa, "%s", sa->why);
+		return;
+	}
+	sa->got_initial_contact = v1_find_notify(sa->step->in.first, V1N_INITIAL_CONTACT) != NULL;
+	if (!v1_prepare_id(sa)) {
+		v1_fatal(sa, "out of memory");
+		return;
+	}
+	if (!v1_may_stay(sa))
+		return;
+	v1_sign(sa, send_sixth);
+}
+
+static void fifth(struct ike_sa *sa)
 {
 	struct v1 *v = v1_of(sa);
 	struct conn *conn;
 	char why[320] = "";
 
-	if (!verify(sa, why, sizeof(why))) {
-		SA_COUNT(sa->shard->m, drop_bad_icv);
-		ike_sa_fail(sa, "%s", why);
-		v1_drop(sa, "%s", why);
+	if (!v1_take_id(sa)) {
+		SA_COUNT(sa->shard->m, drop_syntax);
+		v1_drop(sa, "it lacks the peer's identity");
 		return;
 	}
 	v1_accept(sa);
+	sa->why[0] = '\0';
 	conn = conn_match_ids(v->cands, v->n_cands, &sa->peer_id, NULL, why, sizeof(why));
 	if (!conn) {
 		v1_notify(sa, V1N_INVALID_ID_INFORMATION, PROTO_IKE, none, none);
@@ -463,19 +469,7 @@ static void fifth(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	ike_sa_set_conn(sa, conn);
-	sa->why[0] = '\0';
-	sa->got_initial_contact = v1_find_notify(sa->step->in.first, V1N_INITIAL_CONTACT) != NULL;
-	if (!prepare_id(sa) || !v1_out(sa, x, V1_HASH_NONE) || !add_auth(sa) ||
-	    v1_send(sa, x, V1_HASH_NONE, none, none, false)) {
-		v1_fatal(sa, "the last message of main mode could not be made");
-		return;
-	}
-	if (conn->unique == UNIQUE_KEEP && !sa->got_initial_contact &&
-	    unique_known(sa->shard->m, &sa->my_id, &sa->peer_id)) {
-		v1_fatal(sa, "the same identity is connected already (uniqueids=keep)");
-		return;
-	}
-	v1_phase1_done(sa, x);
+	v1_verify(sa, fifth_verified);
 }
 
 void v1_main_message(struct ike_sa *sa, struct v1_exchange *x)
@@ -501,13 +495,13 @@ void v1_main_message(struct ike_sa *sa, struct v1_exchange *x)
 		break;
 	case 4:
 		if (!x->ours) {
-			fifth(sa, x);
+			fifth(sa);
 			return;
 		}
 		break;
 	case 5:
 		if (x->ours) {
-			sixth(sa, x);
+			sixth(sa);
 			return;
 		}
 		break;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/ikev1/ikev1.h"
+#include "daemon/policy/lease.h"
 #include "daemon/policy/select.h"
 #include "libcore/base/addr.h"
 
@@ -17,17 +18,32 @@ bool v1_remember(struct cy_buf *to, struct cy_slice from)
 	return to->p != NULL;
 }
 
+/* What the connection wants when `initiator` says whether we begin; 0: IKEv1 cannot do it. */
 uint16_t v1_auth_attr(const struct conn *c, bool initiator)
 {
-	(void)initiator;
-	if (!c->local.n_auth || !c->remote.n_auth || c->local.auth[0].method != c->remote.auth[0].method)
+	const struct conn_end *i = initiator ? &c->local : &c->remote,
+	                      *r = initiator ? &c->remote : &c->local;
+	enum conn_auth a, b;
+
+	if (!i->n_auth || !r->n_auth)
 		return 0;
-	switch (c->local.auth[0].method) {
-	case AUTH_PSK:
-		return V1_AUTH_PSK;
-	default:
+	a = i->auth[0].method;
+	b = r->auth[0].method;
+	if (a == AUTH_XAUTH && b == AUTH_PUBKEY)
+		return V1_AUTH_HYBRID_INIT_RSA;
+	if (b == AUTH_XAUTH && a == AUTH_PUBKEY)
+		return V1_AUTH_HYBRID_RESP_RSA;
+	if (a != b)
 		return 0;
-	}
+	if (a == AUTH_PSK)
+		return i->xauth_client ? V1_AUTH_XAUTH_INIT_PSK
+		    : r->xauth_client  ? V1_AUTH_XAUTH_RESP_PSK
+		                       : V1_AUTH_PSK;
+	if (a != AUTH_PUBKEY)
+		return 0;
+	if (i->xauth_client || r->xauth_client)
+		return i->xauth_client ? V1_AUTH_XAUTH_INIT_RSA : V1_AUTH_XAUTH_RESP_RSA;
+	return i->auth[0].key_types == 1u << CY_KEY_ECDSA ? V1_AUTH_ECDSA_256 : V1_AUTH_RSA;
 }
 
 /* Type, protocol and port (of any), data: RFC 2407, 4.6.2 */
@@ -44,22 +60,37 @@ struct cy_slice v1_id_body(struct arena *a, const struct ident *id)
 	return cy_slice(p, 4u + id->n);
 }
 
-bool v1_own_id(struct ike_sa *sa, struct auth_op *op)
+/* Initiator: is the peer who it should be? False: the SA is gone. */
+bool v1_expected_id(struct ike_sa *sa)
 {
-	op->local = sa->local;
-	op->remote = sa->remote;
-	if (auth_pick_own(op)) {
-		ike_sa_fail(sa, "%s", op->why[0] ? op->why : "out of memory");
-		return false;
-	}
-	ident_fini(&sa->my_id);
-	return ident_dup(&sa->my_id, &op->local_id) == CY_OK;
+	const struct ident *want = &sa->conn->remote.auth[0].id;
+	char a[IDENT_STR_MAX], b[IDENT_STR_MAX];
+
+	if (want->type == ID_ANY || ident_match(want, &sa->peer_id))
+		return true;
+	ike_sa_fail(sa, "the peer says it is %.110s, connection %.20s expects %.110s",
+	    ident_str(&sa->peer_id, a), sa->conn->name, ident_str(want, b));
+	v1_notify(sa, V1N_INVALID_ID_INFORMATION, PROTO_IKE, cy_slice(NULL, 0), cy_slice(NULL, 0));
+	v1_fatal(sa, "%s", sa->why);
+	return false;
+}
+
+/* uniqueids=keep: who is here stays. False: the SA is gone. */
+bool v1_may_stay(struct ike_sa *sa)
+{
+	if (sa->conn->unique != UNIQUE_KEEP || sa->got_initial_contact || unique_twin(sa) ||
+	    !unique_known(sa->shard->m, &sa->my_id, &sa->peer_id))
+		return true;
+	v1_notify(sa, V1N_AUTHENTICATION_FAILED, PROTO_IKE, cy_slice(NULL, 0), cy_slice(NULL, 0));
+	v1_fatal(sa, "the same identity is connected already (uniqueids=keep)");
+	return false;
 }
 
 /* In main mode it is chosen before any identity is known: by those of the connection, or the addresses (RFC 2409, 5.4). */
 bool v1_pick_psk(struct ike_sa *sa, struct cy_slice *out, char *why, size_t cap)
 {
-	const struct ident *want[2] = {&sa->conn->local.auth[0].id, &sa->conn->remote.auth[0].id};
+	const struct ident *want[2] = {&sa->conn->local.auth[0].id,
+	    sa->peer_id.type != ID_ANY ? &sa->peer_id : &sa->conn->remote.auth[0].id};
 	const struct cy_addr *at[2] = {&sa->local, &sa->remote};
 	struct ident ids[2] = {{0, 0, NULL}, {0, 0, NULL}};
 	char a[IDENT_STR_MAX], b[IDENT_STR_MAX];
@@ -115,10 +146,10 @@ static void explain(struct ike_sa *sa, const struct payload *psa, const struct c
 
 	if (psa->u.sa1.p[0].n)
 		(void)!v1_read_ike(&psa->u.sa1.p[0].t[0], &o);
-	if (n && o.auth && o.auth != v1_auth_attr(c, true)) {
+	if (n && o.auth && o.auth != v1_auth_attr(c, false)) {
 		snprintf(why, cap, "the peer wants to authenticate with %s, connection %.64s with %s",
 		    name_or_number(v1_auth_names, o.auth), c->name,
-		    name_or_number(v1_auth_names, v1_auth_attr(c, true)));
+		    name_or_number(v1_auth_names, v1_auth_attr(c, false)));
 		return;
 	}
 	if (n)
@@ -143,12 +174,12 @@ bool v1_choose_suite(struct ike_sa *sa, const struct payload *psa, const struct 
 		snprintf(why, cap, "no connection allows IKEv1 between %s and %s", addr_str(&sa->local, a),
 		    addr_str(&sa->remote, b));
 	for (size_t i = 0; i < n; i++) {
-		uint16_t auth = v1_auth_attr(cands[i], true);
+		uint16_t auth = v1_auth_attr(cands[i], false);
 		size_t n_ours = v1_ike_suites(sa, cands[i], ours, V1_SUITES_MAX);
 		const struct v1_transform *t = NULL;
 		const struct v1_proposal *p = NULL;
 
-		if (!auth)
+		if (!auth || cands[i]->aggressive != v->aggressive)
 			continue;
 		for (size_t j = 0; j < n_ours && !t; j++)
 			if (!v->n_cands || same(&ours[j], &sa->suite))
@@ -171,7 +202,8 @@ bool v1_choose_suite(struct ike_sa *sa, const struct payload *psa, const struct 
 		v->cands[v->n_cands++] = conn_ref(cands[i]);
 	}
 	if (!v->n_cands && !why[0])
-		snprintf(why, cap, "no connection for %s has what IKEv1 needs", addr_str(&sa->remote, a));
+		snprintf(why, cap, "no connection for %s allows %s", addr_str(&sa->remote, a),
+		    v->aggressive ? "aggressive mode" : "main mode");
 	return v->n_cands != 0;
 }
 
@@ -229,6 +261,13 @@ static void take_over(struct ike_sa *sa, struct ike_sa *old)
 		old->vips = NULL;
 		old->n_vips = 0;
 	}
+	if (old->n_leases && !sa->n_leases) {
+		leases_transfer(sa->shard->d->leases, old->id, sa->id);
+		sa->leases = old->leases;
+		sa->n_leases = old->n_leases;
+		old->leases = NULL;
+		old->n_leases = 0;
+	}
 	if (count)
 		ike_note(sa, LOG_CHD, CY_LOG_INFO, "%u CHILD_SAs move from IKE_SA [%llu]", count,
 		    (unsigned long long)old->id);
@@ -261,30 +300,75 @@ static void shorten(struct ike_sa *sa)
 	worker_timer_set(sa->shard->w, &sa->t_rekey, sa->rekey_due_ns);
 }
 
+/* Does somebody have to log in? The way of authentication that was agreed says it. */
+static bool wants_xauth(const struct v1 *v, bool of_initiator)
+{
+	return of_initiator ? v->auth == V1_AUTH_XAUTH_INIT_PSK || v->auth == V1_AUTH_XAUTH_INIT_RSA ||
+	        v->auth == V1_AUTH_HYBRID_INIT_RSA
+	                    : v->auth == V1_AUTH_XAUTH_RESP_PSK || v->auth == V1_AUTH_XAUTH_RESP_RSA ||
+	        v->auth == V1_AUTH_HYBRID_RESP_RSA;
+}
+
 void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 {
 	struct v1 *v = v1_of(sa);
-	struct ike_sa *old = predecessor(sa);
-	struct task *t = x->task;
-	uint64_t replaced = sa->replaces;
 
 	memcpy(v->iv, x->iv, sizeof(v->iv));
 	v->authenticated = true;
 	secret_fini(&v->shared);
-	x->task = NULL;
+	v1_task_park(sa, x);
 	v1_exchange_finish(x);
+	if (wants_xauth(v, !sa->initiator)) {
+		v1_xauth_start(sa);
+	} else if (wants_xauth(v, sa->initiator)) { /* we are asked */
+		worker_timer_set(sa->shard->w, &sa->t_half_open,
+		    worker_now(sa->shard->w) + sa->shard->d->tune.half_open_timeout_ns +
+		        sa->shard->d->tune.xauth_deadline_ns);
+		step_end(sa);
+	} else {
+		v->xauth_done = true;
+		v1_established(sa);
+	}
+}
+
+void v1_established(struct ike_sa *sa)
+{
+	struct ike_sa *old = predecessor(sa);
+	bool ours = sa->replaces != 0;
+
 	ike_sa_established(sa);
 	shorten(sa);
 	if (old)
 		take_over(sa, old);
+	v1_of(sa)->reauthenticated = ours && old;
 	sa->replaces = 0;
-	if (t) { /* sa->task: now it is about the CHILD_SA */
-		struct list *n;
+	if (old && ours)
+		ike_sa_close(old, "reauthenticated");
+	if (v1_config_wanted(sa) && !(ours && sa->n_vips)) {
+		if (sa->conn->modecfg_pull)
+			v1_config_pull(sa);
+		else /* it comes by itself */
+			step_end(sa);
+		return;
+	}
+	/* with XAUTH the client has to say first that it knows */
+	if (!wants_xauth(v1_of(sa), !sa->initiator) && v1_config_push(sa))
+		return;
+	v1_ready(sa);
+}
 
+void v1_ready(struct ike_sa *sa)
+{
+	struct v1_exchange *x = v1_of(sa)->phase1;
+	struct task *t = x ? x->task : NULL;
+	struct list *n;
+
+	if (t) { /* now it is about the CHILD_SA */
+		x->task = NULL;
+		list_del(&t->node);
 		while ((n = list_pop(&sa->watches)))
 			list_push(&t->watches, n);
-		sa->task = NULL;
-		if (replaced) {
+		if (v1_of(sa)->reauthenticated) {
 			ike_watch_done(sa, &t->watches, true, "");
 			task_free(t);
 		} else {
@@ -292,7 +376,5 @@ void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 			list_push_front(&sa->tasks, &t->node);
 		}
 	}
-	if (old && replaced)
-		ike_sa_close(old, "reauthenticated");
 	step_end(sa);
 }

@@ -172,9 +172,12 @@ static size_t local_ts(const struct ike_sa *sa, const struct conn *c, bool trans
 static size_t remote_ts(const struct ike_sa *sa, const struct conn *c, bool transport, struct cy_ts *out)
 {
 	struct cy_addr vips[16];
+	struct cy_ts all[TS_MAX];
 	size_t n = peer_vips(sa, vips, 16);
+	const struct v1 *v = v1_of(sa);
 
-	return ts_for_end(&c->remote, &sa->remote, vips, n, transport, out, TS_MAX);
+	n = ts_for_end(&c->remote, &sa->remote, vips, n, transport, v->n_split ? all : out, TS_MAX);
+	return v->n_split ? ts_narrow(all, n, v->split, v->n_split, out, TS_MAX) : n;
 }
 
 /* Pair number `which` of the connection's selectors of one family; *out_more: there is another. */

@@ -112,7 +112,7 @@ static bool open_message(
 			SA_COUNT(sa->shard->m, drop_bad_icv);
 			return false;
 		}
-	} else if (x->encrypted) {
+	} else if (x->encrypted && x->type != EXCHANGE_V1_AGGRESSIVE) { /* RFC 2409, 5: its last one may be */
 		SA_COUNT(sa->shard->m, drop_unprotected);
 		snprintf(why->text, sizeof(why->text), "it is not encrypted");
 		return false;
@@ -133,8 +133,11 @@ static void note_wrong_key(struct ike_sa *sa, const struct v1_exchange *x)
 {
 	char from[ADDR_STR_MAX];
 
-	if (x != v1_of(sa)->phase1 || x->finished || v1_of(sa)->auth == V1_AUTH_RSA)
+	if (x != v1_of(sa)->phase1 || x->finished || !v1_auth_psk(v1_of(sa)->auth))
 		return;
+	if (!x->ours && !v1_of(sa)->hinted) /* it may help whoever sits at the other end */
+		v1_notify(sa, V1N_PAYLOAD_MALFORMED, PROTO_IKE, cy_slice(NULL, 0), cy_slice(NULL, 0));
+	v1_of(sa)->hinted = true;
 	ike_sa_fail(sa,
 	    "what %s encrypts cannot be read: its pre-shared key differs from the one in our ipsec.secrets",
 	    addr_str(&sa->step->pkt->src, from));
@@ -164,6 +167,9 @@ static struct v1_exchange *exchange_of(struct ike_sa *sa, const struct ike_heade
 
 	if (x || is_phase1(h->exchange))
 		return x;
+	/* who has not logged in yet gets no CHILD_SA */
+	if (h->exchange == EXCHANGE_V1_QUICK && sa->state == IKE_CONNECTING)
+		return NULL;
 	if (!may_begin || !h->msgid || !v->authenticated || !(h->flags & V1_FLAG_ENCRYPTED) ||
 	    v->n_exchanges >= V1_EXCHANGES)
 		return NULL;
@@ -184,11 +190,17 @@ static void dispatch(struct ike_sa *sa, struct v1_exchange *x)
 	case EXCHANGE_V1_MAIN:
 		v1_main_message(sa, x);
 		break;
+	case EXCHANGE_V1_AGGRESSIVE:
+		v1_aggressive_message(sa, x);
+		break;
 	case EXCHANGE_V1_QUICK:
 		v1_quick_message(sa, x);
 		break;
 	case EXCHANGE_V1_INFORMATIONAL:
 		v1_info_message(sa, x);
+		break;
+	case EXCHANGE_V1_TRANSACTION:
+		v1_transaction_message(sa, x);
 		break;
 	default:
 		SA_COUNT(sa->shard->m, drop_unexpected);
@@ -239,7 +251,8 @@ void v1_packet(struct ike_sa *sa, struct net_packet *p)
 		drop(sa, p);
 		return;
 	}
-	if (heard_before(x, hash) || x->finished) {
+	/* some go on with XAUTH in the same transaction */
+	if (heard_before(x, hash) || (x->finished && x->type != EXCHANGE_V1_TRANSACTION)) {
 		/* only what was heard last may have an answer that got lost */
 		if (x->n_heard && x->heard[x->n_heard - 1] == hash)
 			v1_resend(x);
@@ -284,7 +297,10 @@ void v1_task_start(struct ike_sa *sa, struct task *t)
 	switch (t->kind) {
 	case TASK_INIT:
 	case TASK_AUTH:
-		v1_main_start(sa, t);
+		if (sa->conn->aggressive)
+			v1_aggressive_start(sa, t);
+		else
+			v1_main_start(sa, t);
 		break;
 	case TASK_CHILD_CREATE:
 	case TASK_CHILD_REKEY:
@@ -376,7 +392,7 @@ void v1_task_timeout(struct ike_sa *sa, struct v1_exchange *x)
 		peer_gone(sa);
 		return;
 	}
-	v1_exchange_free(x);
+	v1_transaction_timeout(sa, x);
 }
 
 static void task_timeout(struct ike_sa *sa, struct task *t)

@@ -44,13 +44,16 @@ static void request(struct sa_shard *s, struct net_packet *p)
 		step_free(st);
 		return;
 	}
-	v1_main_request(s, st);
+	if (p->h.exchange == EXCHANGE_V1_MAIN)
+		v1_main_request(s, st);
+	else
+		v1_aggressive_request(s, st);
 }
 
 void v1_stray(struct sa_shard *s, struct net_packet *p)
 {
-	if (p->h.exchange == EXCHANGE_V1_MAIN && p->h.spi_i && !p->h.spi_r && !p->h.msgid &&
-	    !(p->h.flags & V1_FLAG_ENCRYPTED) && wanted(s, p)) {
+	if ((p->h.exchange == EXCHANGE_V1_MAIN || p->h.exchange == EXCHANGE_V1_AGGRESSIVE) && p->h.spi_i &&
+	    !p->h.spi_r && !p->h.msgid && !(p->h.flags & V1_FLAG_ENCRYPTED) && wanted(s, p)) {
 		request(s, p);
 		return;
 	}

@@ -49,7 +49,13 @@ bool v1_add_vendors(struct ike_sa *sa, struct message *m)
 {
 	static const enum vendor natt[] = {VID_NATT_RFC, VID_NATT_03, VID_NATT_02N, VID_NATT_02};
 	struct v1 *v = v1_of(sa);
+	const struct conn *c = sa->conn;
 	bool ok = add(sa, m, VID_DPD);
+
+	if (ok && (c->local.xauth_server || c->local.xauth_client))
+		ok = add(sa, m, VID_XAUTH);
+	if (ok && c->cisco_unity)
+		ok = add(sa, m, VID_UNITY);
 
 	if (sa->initiator) {
 		for (size_t i = 0; i < ARRAY_LEN(natt) && ok; i++)

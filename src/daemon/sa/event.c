@@ -121,8 +121,8 @@ struct event_copy *ike_event_child_copy(
 	x->ev.ts_remote = arena_dup(&x->a, x->ev.ts_remote, x->ev.n_ts_remote * sizeof(struct cy_ts));
 	x->ev.vips = arena_dup(&x->a, x->ev.vips, x->ev.n_vips * sizeof(struct cy_addr));
 	x->ev.dns = arena_dup(&x->a, x->ev.dns, x->ev.n_dns * sizeof(struct cy_addr));
-	if (!x->ev.conn || !x->ev.reason || !x->ev.local_id || !x->ev.remote_id || !x->ev.updown || !x->ev.user ||
-	    !x->ev.ts_local || !x->ev.ts_remote || (x->ev.n_vips && !x->ev.vips) ||
+	if (!x->ev.conn || !x->ev.reason || !x->ev.local_id || !x->ev.remote_id || !x->ev.updown ||
+	    !x->ev.user || !x->ev.ts_local || !x->ev.ts_remote || (x->ev.n_vips && !x->ev.vips) ||
 	    (x->ev.n_dns && !x->ev.dns)) {
 		ike_event_copy_free(x);
 		return NULL;

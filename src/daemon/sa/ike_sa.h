@@ -219,6 +219,12 @@ uint64_t ike_sa_our_spi(const struct ike_sa *sa);
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
 /* The peer (or we) moved: CHILD_SAs follow (NAT rebinding). */
 void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote);
+/* --- vips.c --- */
+bool ike_addr_add(struct cy_addr **list, uint32_t *n, const struct cy_addr *a); /* false: no memory */
+bool ike_install_vips(struct ike_sa *sa); /* ours, before any policy that follows; false: no memory */
+/* One more address for the peer from the first pool that has one for this key; it is the last of sa->leases then. */
+bool ike_lease(struct ike_sa *sa, const struct str_list *pools, int family, const char *key,
+    const struct cy_addr *wanted, bool *out_oom);
 /* A line for log and watchers. */
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
