@@ -5,7 +5,7 @@
 
 #include "daemon/ikev1/ikev1.h"
 
-#define KEYS "  keyexchange=ikev1\n  ike=aes128-sha256-modp2048!\n  esp=aes128gcm16-modp2048!\n"
+#define KEYS   "  keyexchange=ikev1\n  ike=aes128-sha256-modp2048!\n  esp=aes128gcm16-modp2048!\n"
 #define PHASE1 6
 #define TUNNEL (PHASE1 + 3)
 
