@@ -16,6 +16,9 @@
 #include "daemon/auth/xauth.h"
 #include "daemon/control/control.h"
 #include "daemon/ikev2/ikev2.h"
+#ifdef HAVE_IKEV1
+#include "daemon/ikev1/ikev1.h"
+#endif
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
@@ -407,6 +410,9 @@ static enum cy_err make_all(struct run *r, struct why *why)
 		return e;
 	d->tune.force_encap = knl_features(d->knl) & CY_KERNEL_UDP_ONLY;
 	d->ike[2] = &ikev2_ops;
+#ifdef HAVE_IKEV1
+	d->ike[1] = &ikev1_ops;
+#endif
 	e = make_net(r, why);
 	return e ? e : make_config(r, why);
 }

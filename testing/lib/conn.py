@@ -37,6 +37,8 @@ class Conn:
     start: str = "add"                           # or "route", "start"
     fragmentation: bool = True
     encap: bool = False
+    version: int = 2                             # of IKE
+    aggressive: bool = False
     options: dict = field(default_factory=dict)  # further keys of cygnet's ipsec.conf
 
     def seen_from(self, side):

@@ -100,7 +100,7 @@ class Cygnet(Peer):
 
     def _conn_lines(self, conn):
         local, remote = conn.seen_from(self.side)
-        lines = [("keyexchange", "ikev2"), *ipsec_conf_common(conn, self.side), ("ike", conn.ike + "!"), ("esp", conn.esp + "!"),
+        lines = [("keyexchange", f"ikev{conn.version}"), *ipsec_conf_common(conn, self.side), ("ike", conn.ike + "!"), ("esp", conn.esp + "!"),
                  ("mobike", "no"), ("fragmentation", "yes" if conn.fragmentation else "no"), ("keyingtries", "1"),
                  ("leftauth", local.auth), ("rightauth", remote.auth),
                  ("auto", {"add": "add", "route": "route", "start": "start"}[conn.start])]
@@ -118,6 +118,8 @@ class Cygnet(Peer):
             lines.append(("rightdns", ",".join(local.dns)))
         if conn.encap:
             lines.append(("forceencaps", "yes"))
+        if conn.aggressive:
+            lines.append(("aggressive", "yes"))
         if conn.dpd:
             lines += [("dpdaction", "clear"), ("dpddelay", f"{conn.dpd}s")]
         for key, value in (("ikelifetime", conn.ike_lifetime), ("lifetime", conn.lifetime)):

@@ -21,6 +21,7 @@ CONF = """charon {{
 	retransmit_base = 1.4
 	retransmit_timeout = 1
 	retransmit_tries = 5
+	i_dont_care_about_security_and_use_aggressive_mode_psk = yes
 	filelog {{
 		log {{
 			path = {log}
@@ -116,10 +117,14 @@ class StrongSwan(Peer):
                  "local_ts": local.ts or ["dynamic"], "remote_ts": remote.ts or ["dynamic"]}
         if conn.lifetime:
             child.update(life_time=conn.lifetime * 4, rand_time=0)
-        out = {"version": 2, "local_addrs": [local.addr], "remote_addrs": [remote.addr], "proposals": conn.ike.split(","),
+        out = {"version": conn.version, "local_addrs": [local.addr], "remote_addrs": [remote.addr], "proposals": conn.ike.split(","),
                "mobike": "no", "fragmentation": "yes" if conn.fragmentation else "no", "encap": "yes" if conn.encap else "no",
                "rekey_time": conn.ike_lifetime or 14400, "reauth_time": 0, "dpd_delay": conn.dpd, "unique": "replace",
                "local": _auth(local, True), "remote": _auth(remote, False), "children": {conn.name: child}}
+        if conn.version == 1:
+            out.update(aggressive="yes" if conn.aggressive else "no")
+            if conn.ike_lifetime:  # it has no other way
+                out.update(reauth_time=conn.ike_lifetime, rekey_time=0)
         if conn.ike_lifetime:
             out.update(over_time=conn.ike_lifetime, rand_time=0)
         if local.vips:

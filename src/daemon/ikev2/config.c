@@ -75,20 +75,8 @@ static bool addr_of(const struct cp_attr *a, int family, struct cy_addr *out)
 	return !addr_is_any(out);
 }
 
-static bool append(struct cy_addr **list, uint32_t *n, const struct cy_addr *a)
-{
-	struct cy_addr *more = realloc(*list, (*n + 1) * sizeof(*more));
-
-	if (!more)
-		return false;
-	*list = more;
-	more[(*n)++] = *a;
-	return true;
-}
-
 bool v2_cp_take(struct ike_sa *sa, const struct payload *cp)
 {
-	struct knl_req *r;
 	struct cy_addr a;
 	char text[ADDR_STR_MAX];
 
@@ -102,7 +90,7 @@ bool v2_cp_take(struct ike_sa *sa, const struct payload *cp)
 		case CFG_INTERNAL_IP4_ADDRESS:
 		case CFG_INTERNAL_IP6_ADDRESS:
 			if (sa->n_vips < 16 && addr_of(at, v6 ? AF_INET6 : AF_INET, &a)) {
-				if (!append(&sa->vips, &sa->n_vips, &a))
+				if (!ike_addr_add(&sa->vips, &sa->n_vips, &a))
 					return false;
 				ike_note(sa, LOG_IKE, CY_LOG_INFO, "virtual address %s is ours",
 				    addr_str(&a, text));
@@ -111,25 +99,12 @@ bool v2_cp_take(struct ike_sa *sa, const struct payload *cp)
 		case CFG_INTERNAL_IP4_DNS:
 		case CFG_INTERNAL_IP6_DNS:
 			if (sa->n_dns < 16 && addr_of(at, v6 ? AF_INET6 : AF_INET, &a) &&
-			    !append(&sa->dns, &sa->n_dns, &a))
+			    !ike_addr_add(&sa->dns, &sa->n_dns, &a))
 				return false;
 			break;
 		}
 	}
-	if (!sa->n_vips || !sa->shard->d->tune.install_vips)
-		return true;
-	r = knl_req_new(sa->n_vips);
-	if (!r)
-		return false;
-	for (uint32_t i = 0; i < sa->n_vips; i++) {
-		struct knl_step *s = knl_req_add(r, KNL_ADDR_SET);
-
-		s->u.addr.addr = sa->vips[i];
-		s->u.addr.prefix = sa->vips[i].family == AF_INET ? 32 : 128;
-		s->u.addr.on = true;
-	}
-	knl_submit(sa->shard->d->knl, r); /* requests execute in order: before the CHILD_SA's policies */
-	return true;
+	return ike_install_vips(sa);
 }
 
 /* --- responder ------------------------------------------------------------------------------------------------------------ */

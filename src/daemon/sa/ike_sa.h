@@ -69,6 +69,7 @@ struct task {
 	bool has_acquire;
 	uint64_t
 	    superseded; /* CHILD_REKEY: the peer's new CHILD_SA, with which it closed the old one meanwhile */
+	uint32_t ts_pair; /* CHILD_CREATE of IKEv1: which pair of the connection's selectors */
 	uint32_t tries;
 	uint64_t not_before_ns; /* TEMPORARY_FAILURE: try again later */
 	struct list watches;    /* struct up_watch */
@@ -145,6 +146,8 @@ struct ike_sa {
 
 	struct list tasks; /* waiting */
 	struct task *task; /* in progress: being built or awaiting its response */
+	/* IKEv1: tasks whose exchanges are under way, several at once; `task` is then the one that is being worked on */
+	struct list running;
 	struct step *step; /* being handled */
 	uint64_t op_id;    /* the operation we wait for, 0 none */
 	uint64_t last_op_id;
@@ -175,7 +178,7 @@ struct ike_sa {
 	struct cy_addr *dns;
 	uint32_t n_dns;
 	struct peer_entry *peer_entry; /* unique.c */
-	void *init;                    /* state of the initial exchanges; the version's */
+	void *init; /* the version's: state of the initial exchanges; with IKEv1 for the whole life */
 	void (*init_free)(void *init);
 	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */
 	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
@@ -223,6 +226,9 @@ uint64_t ike_sa_our_spi(const struct ike_sa *sa);
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
 /* The peer (or we) moved: CHILD_SAs follow (NAT rebinding). */
 void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote);
+/* --- vips.c --- */
+bool ike_addr_add(struct cy_addr **list, uint32_t *n, const struct cy_addr *a); /* false: no memory */
+bool ike_install_vips(struct ike_sa *sa); /* ours, before any policy that follows; false: no memory */
 /* A line for log and watchers. */
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -298,6 +304,12 @@ void exchange_answered(struct ike_sa *sa); /* the response to our request is her
 void exchange_feed(
     struct ike_sa *sa, struct net_packet *p); /* a datagram arrived: handle, or wait in the inbox */
 void sent_clear(struct sent *s);
+/* For exchanges that keep their own: a datagram more (sent: a struct sent; false without memory), send them all, the wait before
+   retransmission number `tries`, and how many there are. */
+bool sent_add(void *sent, struct cy_slice datagram);
+void sent_transmit(struct ike_sa *sa, const struct sent *s);
+uint64_t retransmit_delay(const struct ike_sa *sa, uint32_t tries);
+uint32_t retransmit_max(const struct ike_sa *sa);
 void exchange_retransmit(struct timer *timer); /* t_retransmit */
 void exchange_task_timer(struct timer *timer); /* t_task */
 

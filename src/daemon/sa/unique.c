@@ -6,9 +6,10 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "libcore/base/addr.h"
 
 struct peer_entry {
-	struct hnode by_ids, by_conf;
+	struct hnode by_ids, by_conf, by_addr;
 	struct ident my_id, peer_id;
 	char *user;              /* of XAUTH: all of a group may have one identity; NULL none */
 	struct cy_addr own_addr; /* that the user alone may have; family 0 none */
@@ -19,6 +20,7 @@ struct peer_entry {
 	uint64_t ike_id;
 	uint64_t ids_hash;
 	bool connecting; /* not authenticated yet: only in by_conf */
+	bool in_addr;    /* of IKEv1 */
 };
 
 /* Connections with the same ends, identities and authentication speak to the same peer and can share an IKE_SA. */
@@ -189,8 +191,26 @@ void unique_register(struct ike_sa *sa)
 	}
 	hmap_add(&m->peers, &e->by_ids, e->ids_hash);
 	hmap_add(&m->peers_by_conf, &e->by_conf, e->conf_hash);
+	e->in_addr = sa->version == 1;
+	if (e->in_addr)
+		hmap_add(&m->peers_by_addr, &e->by_addr, addr_hash(m->map_key, &e->remote, true));
 	pthread_mutex_unlock(&m->peers_lock);
 	sa->peer_entry = e;
+}
+
+struct sa_shard *unique_by_addr(struct sa_manager *m, const struct cy_addr *remote)
+{
+	struct sa_shard *found = NULL;
+	struct hnode *n;
+
+	pthread_mutex_lock(&m->peers_lock);
+	for (n = hmap_first(&m->peers_by_addr, addr_hash(m->map_key, remote, true)); n; n = hmap_next(n))
+		if (cy_addr_eq(&container_of(n, struct peer_entry, by_addr)->remote, remote)) {
+			found = container_of(n, struct peer_entry, by_addr)->shard;
+			break;
+		}
+	pthread_mutex_unlock(&m->peers_lock);
+	return found;
 }
 
 void unique_forget(struct ike_sa *sa)
@@ -204,6 +224,8 @@ void unique_forget(struct ike_sa *sa)
 	pthread_mutex_lock(&m->peers_lock);
 	if (!e->connecting)
 		hmap_del(&m->peers, &e->by_ids);
+	if (e->in_addr)
+		hmap_del(&m->peers_by_addr, &e->by_addr);
 	hmap_del(&m->peers_by_conf, &e->by_conf);
 	pthread_mutex_unlock(&m->peers_lock);
 	entry_free(e);
@@ -222,6 +244,24 @@ void unique_handover(struct ike_sa *from, struct ike_sa *to)
 	e->handle = to->handle;
 	e->ike_id = to->id;
 	pthread_mutex_unlock(&m->peers_lock);
+}
+
+slab_handle unique_twin(struct ike_sa *sa)
+{
+	struct sa_manager *m = sa->shard->m;
+	slab_handle found = 0;
+	struct hnode *n;
+
+	pthread_mutex_lock(&m->peers_lock);
+	for (n = hmap_first(&m->peers, ids_hash(m, sa)); n && !found; n = hmap_next(n)) {
+		struct peer_entry *o = container_of(n, struct peer_entry, by_ids);
+
+		if (o->shard == sa->shard && o->handle != sa->handle && ident_eq(&o->my_id, &sa->my_id) &&
+		    ident_eq(&o->peer_id, &sa->peer_id) && cy_addr_eq(&o->remote, &sa->remote))
+			found = o->handle;
+	}
+	pthread_mutex_unlock(&m->peers_lock);
+	return found;
 }
 
 uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "config.h"
 #include "libcore/base/err.h"
 #include "libcore/conf/build.h"
 #include "libcore/conf/value.h"
@@ -28,6 +29,11 @@ static bool finish_version(struct build *b)
 		b->c->version = b->later.ikev2_version;
 	}
 	b->later.keyexchange = e;
+#ifndef HAVE_IKEV1
+	if (b->c->version == CONN_IKEV1 && e)
+		return build_fault(b, e, "use keyexchange=ikev2 if the peer can",
+		    "%s=%s: this cygnet is built without IKEv1", e->name, e->value);
+#endif
 	return true;
 }
 

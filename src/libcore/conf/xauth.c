@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* IKEv1's additions for remote access: who gives user and password (XAUTH), who gives addresses (Mode Config). */
 
+#include "config.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -239,6 +241,10 @@ bool finish_remote_access(struct build *b)
 		    "asking for user and password is of IKEv1, so this connection is");
 		c->version = CONN_IKEV1;
 	}
+#ifndef HAVE_IKEV1
+	if (any)
+		return build_fault(b, e, "", "%s=%.100s: this cygnet is built without IKEv1", e->name, e->value);
+#endif
 	/* libreswan ignores uniqueids there: all users of a group have the group's identity */
 	if (b->dialect == LS && c->local.xauth_server && !b->setup->unique_set)
 		c->unique = UNIQUE_NO;
