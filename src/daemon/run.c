@@ -17,7 +17,7 @@
 #include "daemon/control/control.h"
 #include "daemon/ikev2/ikev2.h"
 #ifdef HAVE_IKEV1
-#include "daemon/ikev1/ikev1.h"
+#	include "daemon/ikev1/ikev1.h"
 #endif
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
