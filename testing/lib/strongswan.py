@@ -13,7 +13,7 @@ PACKAGES = ["libstrongswan", "libstrongswan-standard-plugins", "libstrongswan-ex
             "libcharon-extauth-plugins", "strongswan-libcharon", "strongswan-charon", "strongswan-swanctl"]
 
 PLUGINS = ("random nonce openssl aes sha1 sha2 md5 hmac kdf gmp gcm ccm ctr cmac xcbc chapoly curve25519 mgf1 x509 constraints "
-           "pubkey pkcs1 pkcs8 pkcs12 pem revocation drbg {kernel} socket-default vici updown resolve")
+           "pubkey pkcs1 pkcs8 pkcs12 pem revocation drbg {kernel} socket-default vici updown resolve xauth-generic")
 
 CONF = """charon {{
 	load = {plugins}

@@ -35,6 +35,9 @@ static uint64_t conf_hash(const struct sa_manager *m, const struct conn *c)
 		for (size_t j = 0; j < host->names.n; j++)
 			h = h * 31 ^ siphash24(m->map_key, host->names.s[j], strlen(host->names.s[j]));
 		h = h * 31 + host->port;
+		/* another user is another peer, though his group has one identity */
+		if (end[i]->xauth_user)
+			h = h * 31 ^ siphash24(m->map_key, end[i]->xauth_user, strlen(end[i]->xauth_user));
 		for (uint8_t j = 0; j < end[i]->n_auth; j++) {
 			h = h * 31 ^ ident_hash(m->map_key, &end[i]->auth[j].id);
 			h = h * 31 + end[i]->auth[j].method;
