@@ -233,8 +233,8 @@ static void drop(struct ike_sa *sa, struct net_packet *p)
 
 void v1_packet(struct ike_sa *sa, struct net_packet *p)
 {
-	uint64_t hash = datagram_hash(sa, p);
 	struct wire_error why = {0};
+	uint64_t hash;
 	struct v1_exchange *x;
 	struct heard *h;
 
@@ -242,6 +242,16 @@ void v1_packet(struct ike_sa *sa, struct net_packet *p)
 		drop(sa, p);
 		return;
 	}
+	if (p->h.next == PAYLOAD_V1_FRAGMENT && !(p->h.flags & V1_FLAG_ENCRYPTED)) {
+		p = v1_fragment(sa, p);
+		if (!p)
+			return;
+		if (!spis_fit(sa, &p->h)) {
+			drop(sa, p);
+			return;
+		}
+	}
+	hash = datagram_hash(sa, p);
 	if (p->h.exchange == EXCHANGE_V1_INFORMATIONAL && !(p->h.flags & V1_FLAG_ENCRYPTED)) {
 		clear_info(sa, p);
 		return;
