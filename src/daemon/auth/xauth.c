@@ -219,7 +219,7 @@ static void party_rest(struct xauth *x, struct party *p)
 {
 	uint64_t now = env_now(x->d->env);
 
-	if (p->in_progress || p->n_sessions)
+	if (p->in_progress || p->n_sessions || list_linked(&p->idle))
 		return;
 	list_push(&x->idle, &p->idle);
 	forget_some(x, now);
@@ -341,6 +341,7 @@ static bool settle(struct login *l)
 	}
 	if (a->result == CY_XAUTH_OK && l->user) {
 		l->user->n_sessions++;
+		l->address->n_sessions++;
 		list_push(&l->user->sessions, &l->of_user);
 		x->stats.sessions++;
 	}
@@ -701,10 +702,14 @@ uint64_t xauth_begin(
 	struct login *l = calloc(1, sizeof(*l));
 	size_t n = strnlen(q->user, XAUTH_USER_MAX);
 	enum cy_xauth_result result;
+	struct cy_slice password = q->password;
 	const char *why;
 
 	if (!l)
 		return 0;
+	/* some clients send the end of their string, too */
+	while (password.n && password.p[password.n - 1] == 0)
+		password.n--;
 	l->x = x;
 	l->w = w;
 	l->remote = q->remote;
@@ -734,7 +739,7 @@ uint64_t xauth_begin(
 	if (!n || n >= XAUTH_USER_MAX) {
 		result = CY_XAUTH_FAIL;
 		why = n ? "the name is too long" : "no name";
-	} else if (q->password.n > XAUTH_PASSWORD_MAX) {
+	} else if (password.n > XAUTH_PASSWORD_MAX) {
 		result = CY_XAUTH_FAIL;
 		why = "the password is too long";
 	} else {
@@ -752,7 +757,7 @@ uint64_t xauth_begin(
 		    &(struct cy_xauth_login){.size = sizeof(struct cy_xauth_login),
 		        .id = l->id,
 		        .user = q->user,
-		        .password = q->password,
+		        .password = password,
 		        .conn = q->conn,
 		        .remote_id = q->remote_id,
 		        .local = q->local,
@@ -780,6 +785,8 @@ bool xauth_reply(
 	pthread_mutex_unlock(&x->lock);
 	if (!l)
 		return false;
+	while (answer.n && answer.p[answer.n - 1] == 0)
+		answer.n--;
 	wait_for(l, wait);
 	if (answer.n > XAUTH_PASSWORD_MAX) {
 		backend_end(l);
@@ -812,6 +819,7 @@ void xauth_end(struct xauth *x, struct worker *w, uint64_t login)
 			hmap_del(&x->logins, &l->node);
 			list_del(&l->of_user);
 			l->user->n_sessions--;
+			l->address->n_sessions--;
 			x->stats.sessions--;
 			parties_rest(l);
 		} else if (state == LOGIN_ASKED) {

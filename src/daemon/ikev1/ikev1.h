@@ -105,8 +105,6 @@ struct v1 {
 	bool peer_natt, peer_dpd, peer_xauth, peer_unity, peer_fragments, got_certreq;
 	bool reauthenticated; /* its CHILD_SAs are those of the one before it */
 	bool xauth_done, xauth_answered, challenged;
-	struct cy_addr given; /* to this user by XAUTH's back end, family 0 none */
-	char given_pool[128];
 	struct cy_ts split[V1_SPLIT_MAX]; /* Unity: the networks behind the server */
 	size_t n_split;
 	bool hinted; /* the peer said, in clear, what it does not like */

@@ -186,44 +186,17 @@ void v1_config_pushed(struct ike_sa *sa, struct v1_exchange *x, const struct v1_
 
 /* --- server -------------------------------------------------------------------------------------------------------------- */
 
-static const char *lease_key(const struct ike_sa *sa, char id[IDENT_STR_MAX])
-{
-	return sa->user ? sa->user : ident_str(&sa->peer_id, id);
-}
-
-/* An address that the back end of XAUTH names for this user, even outside of the pools. */
-static bool given(struct ike_sa *sa)
-{
-	struct v1 *v = v1_of(sa);
-	struct ike_lease *more = realloc(sa->leases, (sa->n_leases + 1) * sizeof(*more));
-
-	if (!more)
-		return false;
-	sa->leases = more;
-	more[sa->n_leases].pool = strdup("");
-	if (!more[sa->n_leases].pool)
-		return false;
-	more[sa->n_leases++].addr = v->given;
-	return true;
-}
-
 static bool lease(struct ike_sa *sa, int family, const struct cy_addr *wanted, bool *oom)
 {
-	struct v1 *v = v1_of(sa);
-	char *pool = v->given_pool, id[IDENT_STR_MAX];
-	struct str_list special = {&pool, 1};
-	const struct str_list *pools = *pool ? &special : &sa->conn->remote.pools;
+	struct cy_addr got;
+	enum cy_err e;
 
 	for (uint32_t i = 0; i < sa->n_leases; i++)
 		if (sa->leases[i].addr.family == family)
 			return true; /* asked again */
-	if (v->given.family == family) {
-		if (ike_lease(sa, pools, family, lease_key(sa, id), &v->given, oom) &&
-		    cy_addr_ip_eq(&sa->leases[sa->n_leases - 1].addr, &v->given))
-			return true;
-		return !*oom && given(sa);
-	}
-	return ike_lease(sa, pools, family, lease_key(sa, id), wanted, oom);
+	e = ike_lease(sa, family, wanted, &got);
+	*oom = *oom || e == CY_E_NOMEM;
+	return !e;
 }
 
 static void put_subnets(struct ike_sa *sa, struct attr_list *at, uint16_t type)

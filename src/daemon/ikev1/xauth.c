@@ -81,8 +81,6 @@ static void on_login(struct ike_sa *sa, const struct xauth_answer *a)
 
 	switch (a->result) {
 	case CY_XAUTH_OK:
-		v->given = a->address;
-		snprintf(v->given_pool, sizeof(v->given_pool), "%s", a->pool);
 		v->xauth_done = true;
 		send_status(sa, true, a->message);
 		break;

@@ -178,7 +178,6 @@ bool v2_cp_answer(struct ike_sa *sa, const struct payload *cp, uint16_t *out_not
 	struct v2_init *in = v2_init(sa);
 	const struct conn_end *r = &sa->conn->remote;
 	bool v4 = false, v6 = false, asked = false, oom = false;
-	char key[IDENT_STR_MAX];
 	uint64_t before;
 
 	*out_notify = 0;
@@ -198,7 +197,8 @@ bool v2_cp_answer(struct ike_sa *sa, const struct payload *cp, uint16_t *out_not
 		int family = at->type == CFG_INTERNAL_IP4_ADDRESS ? AF_INET
 		    : at->type == CFG_INTERNAL_IP6_ADDRESS        ? AF_INET6
 		                                                  : 0;
-		struct cy_addr wanted;
+		struct cy_addr wanted, got;
+		enum cy_err e;
 
 		if (!family)
 			continue;
@@ -206,13 +206,15 @@ bool v2_cp_answer(struct ike_sa *sa, const struct payload *cp, uint16_t *out_not
 		memset(&wanted, 0, sizeof(wanted));
 		if (!addr_of(at, family, &wanted))
 			wanted = addr_any(family);
-		if (ike_lease(
-		        sa, &sa->conn->remote.pools, family, ident_str(&sa->peer_id, key), &wanted, &oom)) {
-			v4 |= family == AF_INET;
-			v6 |= family == AF_INET6;
-			if (!reply_address(in, &sa->leases[sa->n_leases - 1].addr))
-				oom = true;
+		e = ike_lease(sa, family, &wanted, &got);
+		if (e) {
+			oom = oom || e == CY_E_NOMEM;
+			continue;
 		}
+		v4 |= family == AF_INET;
+		v6 |= family == AF_INET6;
+		if (!reply_address(in, &got))
+			oom = true;
 	}
 	for (size_t i = 0; i < r->n_dns && !oom; i++)
 		if (r->dns[i].family == AF_INET ? v4 : v6)

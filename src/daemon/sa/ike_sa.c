@@ -284,6 +284,8 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	ident_fini(&sa->peer_id);
 	free(sa->peer_vendor);
 	free(sa->user);
+	free(sa->assigned.pool);
+	free(sa->assigned.group);
 	conn_unref(sa->conn);
 	config_unref(sa->config);
 	SA_UNCOUNT(s->m, ike_sas);

@@ -107,6 +107,12 @@ struct ike_lease {
 	struct cy_addr addr;
 };
 
+/* What a back end assigned to the user instead of what the connection says. */
+struct ike_assigned {
+	struct cy_addr addr; /* family 0: none */
+	char *pool, *group;  /* NULL: none */
+};
+
 struct ike_sa {
 	slab_handle handle;
 	struct sa_shard *shard;
@@ -176,7 +182,8 @@ struct ike_sa {
 	void (*init_free)(void *init);
 	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */
 	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
-	char why[256];        /* of the failure: one sentence */
+	struct ike_assigned assigned;
+	char why[256]; /* of the failure: one sentence */
 };
 
 /* --- versions ------------------------------------------------------------------------------------------------ */
@@ -222,9 +229,6 @@ void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct c
 /* --- vips.c --- */
 bool ike_addr_add(struct cy_addr **list, uint32_t *n, const struct cy_addr *a); /* false: no memory */
 bool ike_install_vips(struct ike_sa *sa); /* ours, before any policy that follows; false: no memory */
-/* One more address for the peer from the first pool that has one for this key; it is the last of sa->leases then. */
-bool ike_lease(struct ike_sa *sa, const struct str_list *pools, int family, const char *key,
-    const struct cy_addr *wanted, bool *out_oom);
 /* A line for log and watchers. */
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
@@ -232,6 +236,18 @@ void ike_watch_done(struct ike_sa *sa, struct list *watches, bool ok, const char
 struct cy_slice ike_key(const struct ike_sa *sa, int which); /* enum ike_key_index */
 enum ike_key_index { SK_D, SK_AI, SK_AR, SK_EI, SK_ER, SK_PI, SK_PR, SK_N };
 void ike_protect_keys(struct ike_sa *sa, bool sending, struct protect_keys *out);
+
+/* --- addresses for the peer (lease.c) ---------------------------------------------------------------------------- */
+
+/* Whose leases they are: the user's, else the peer's identity. */
+const char *ike_lease_key(const struct ike_sa *sa, char buf[IDENT_STR_MAX]);
+/*
+ * An address of the family for the peer, added to sa->leases: the user's own, else from the pool he or his group was assigned, else from
+ * those of the connection. wanted: what the peer asks for, or any. Every failure is logged. CY_E_NOTFOUND: there are no
+ * addresses of this family for it; CY_E_LIMIT: all are in use; CY_E_BUSY: the user's own is another's.
+ */
+enum cy_err ike_lease(
+    struct ike_sa *sa, int family, const struct cy_addr *wanted, struct cy_addr *out) CY_MUST_USE;
 
 /* --- operations that take time -------------------------------------------------------------------------------- */
 

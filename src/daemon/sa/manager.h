@@ -105,6 +105,8 @@ uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa);
 /* IKEv1: another one of this worker with the same identities and the same peer's address and port, 0 none. */
 slab_handle unique_twin(struct ike_sa *sa);
 bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id);
+/* The same of identities and user, once he has logged in. */
+bool unique_known_user(struct sa_manager *m, const struct ike_sa *sa);
 /* IKEv1: the worker that has an established IKE_SA with this address and port, NULL none. */
 struct sa_shard *unique_by_addr(struct sa_manager *m, const struct cy_addr *remote);
 /* An established IKE_SA to the peer of this connection. */

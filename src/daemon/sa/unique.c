@@ -11,6 +11,8 @@
 struct peer_entry {
 	struct hnode by_ids, by_conf, by_addr;
 	struct ident my_id, peer_id;
+	char *user;              /* of XAUTH: all of a group may have one identity; NULL none */
+	struct cy_addr own_addr; /* that the user alone may have; family 0 none */
 	struct cy_addr remote;
 	uint64_t conf_hash;
 	struct sa_shard *shard;
@@ -42,9 +44,34 @@ static uint64_t conf_hash(const struct sa_manager *m, const struct conn *c)
 	return h;
 }
 
+/* The user behind the peer's identity, NULL none. */
+static const char *user_of(const struct ike_sa *sa)
+{
+	return sa->conn && sa->conn->local.xauth_server ? sa->user : NULL;
+}
+
 static uint64_t ids_hash(const struct sa_manager *m, const struct ike_sa *sa)
 {
-	return ident_hash(m->map_key, &sa->my_id) * 31 ^ ident_hash(m->map_key, &sa->peer_id);
+	const char *user = user_of(sa);
+
+	return ident_hash(m->map_key, &sa->my_id) * 31 ^ ident_hash(m->map_key, &sa->peer_id) ^
+	    (user ? siphash24(m->map_key, user, strlen(user)) : 0);
+}
+
+static bool same_peer(const struct peer_entry *e, const struct ike_sa *sa)
+{
+	const char *user = user_of(sa);
+
+	return ident_eq(&e->my_id, &sa->my_id) && ident_eq(&e->peer_id, &sa->peer_id) &&
+	    (user ? e->user && strcmp(e->user, user) == 0 : !e->user);
+}
+
+static void entry_free(struct peer_entry *e)
+{
+	ident_fini(&e->my_id);
+	ident_fini(&e->peer_id);
+	free(e->user);
+	free(e);
 }
 
 struct close_job {
@@ -81,13 +108,16 @@ static void close_other(const struct peer_entry *e, const char *why)
 /*
  * uniqueids: `replace` closes an older SA of the same identities that comes from elsewhere; the same address and port is a
  * reauthentication, which the peer finishes itself. `keep` closes nothing (the newcomer was refused before). INITIAL_CONTACT (RFC 7296,
- * 2.4) says that the peer has no other SA, so all of them go, unless uniqueids=never.
+ * 2.4) says that the peer has no other SA, so all of them go, unless uniqueids=never. Of a user it says only that this device has no other:
+ * he may have several. An address that is a user's alone goes with him.
  */
 static bool replaces(const struct ike_sa *sa, const struct peer_entry *e)
 {
+	if (e->user && e->own_addr.family && cy_addr_ip_eq(&e->own_addr, &sa->assigned.addr))
+		return true;
 	if (sa->conn->unique == UNIQUE_NEVER)
 		return false;
-	if (sa->got_initial_contact)
+	if (sa->got_initial_contact && (!e->user || cy_addr_eq(&sa->remote, &e->remote)))
 		return true;
 	if (sa->conn->unique != UNIQUE_REPLACE || sa->initiator)
 		return false;
@@ -132,12 +162,15 @@ void unique_register(struct ike_sa *sa)
 	if (!e)
 		return;
 	unique_forget(sa); /* as one that connects */
-	if (ident_dup(&e->my_id, &sa->my_id) || ident_dup(&e->peer_id, &sa->peer_id)) {
-		ident_fini(&e->my_id);
-		ident_fini(&e->peer_id);
-		free(e);
+	if (user_of(sa))
+		e->user = strdup(sa->user);
+	if (ident_dup(&e->my_id, &sa->my_id) || ident_dup(&e->peer_id, &sa->peer_id) ||
+	    (user_of(sa) && !e->user)) {
+		entry_free(e);
 		return;
 	}
+	if (e->user)
+		e->own_addr = sa->assigned.addr;
 	e->remote = sa->remote;
 	e->shard = sa->shard;
 	e->handle = sa->handle;
@@ -148,12 +181,12 @@ void unique_register(struct ike_sa *sa)
 	for (n = hmap_first(&m->peers, e->ids_hash); n; n = hmap_next(n)) {
 		struct peer_entry *o = container_of(n, struct peer_entry, by_ids);
 
-		if (o->ike_id == sa->replaces || !ident_eq(&o->my_id, &e->my_id) ||
-		    !ident_eq(&o->peer_id, &e->peer_id))
+		if (o->ike_id == sa->replaces || !same_peer(o, sa))
 			continue;
 		if (replaces(sa, o))
 			close_other(o,
 			    sa->got_initial_contact ? "the peer started afresh (INITIAL_CONTACT)"
+			        : o->user           ? "the same user connected from elsewhere"
 			                            : "the same identity connected from elsewhere");
 	}
 	hmap_add(&m->peers, &e->by_ids, e->ids_hash);
@@ -195,9 +228,7 @@ void unique_forget(struct ike_sa *sa)
 		hmap_del(&m->peers_by_addr, &e->by_addr);
 	hmap_del(&m->peers_by_conf, &e->by_conf);
 	pthread_mutex_unlock(&m->peers_lock);
-	ident_fini(&e->my_id);
-	ident_fini(&e->peer_id);
-	free(e);
+	entry_free(e);
 }
 
 void unique_handover(struct ike_sa *from, struct ike_sa *to)
@@ -242,8 +273,8 @@ uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa)
 	for (n = hmap_first(&m->peers, ids_hash(m, sa)); n && !found; n = hmap_next(n)) {
 		struct peer_entry *o = container_of(n, struct peer_entry, by_ids);
 
-		if (ident_eq(&o->my_id, &sa->my_id) && ident_eq(&o->peer_id, &sa->peer_id) &&
-		    (sa->got_initial_contact || cy_addr_eq(&o->remote, &sa->remote)))
+		if (same_peer(o, sa) &&
+		    ((sa->got_initial_contact && !o->user) || cy_addr_eq(&o->remote, &sa->remote)))
 			found = o->ike_id;
 	}
 	pthread_mutex_unlock(&m->peers_lock);
@@ -262,6 +293,18 @@ bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct 
 
 		found = ident_eq(&o->my_id, my_id) && ident_eq(&o->peer_id, peer_id);
 	}
+	pthread_mutex_unlock(&m->peers_lock);
+	return found;
+}
+
+bool unique_known_user(struct sa_manager *m, const struct ike_sa *sa)
+{
+	bool found = false;
+	struct hnode *n;
+
+	pthread_mutex_lock(&m->peers_lock);
+	for (n = hmap_first(&m->peers, ids_hash(m, sa)); n && !found; n = hmap_next(n))
+		found = same_peer(container_of(n, struct peer_entry, by_ids), sa);
 	pthread_mutex_unlock(&m->peers_lock);
 	return found;
 }
