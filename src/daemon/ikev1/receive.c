@@ -387,9 +387,13 @@ void v1_task_timeout(struct ike_sa *sa, struct v1_exchange *x)
 	if (x == v1_of(sa)->phase1) {
 		if (try_again(sa, x))
 			return;
-		ike_sa_fail(sa, "the peer %s does not answer message %u of %s",
+		/* what cannot be decrypted is mostly not answered at all */
+		ike_sa_fail(sa, "the peer %s does not answer message %u of %s%s",
 		    addr_port_str(&sa->remote, to), x->at,
-		    x->type == EXCHANGE_V1_MAIN ? "main mode" : "aggressive mode");
+		    x->type == EXCHANGE_V1_MAIN ? "main mode" : "aggressive mode",
+		    x->encrypted && v1_auth_psk(v1_of(sa)->auth)
+		        ? ": its pre-shared key for us differs from ours, or it does not know our identity"
+		        : "");
 		ike_sa_destroy(sa, sa->why);
 		return;
 	}

@@ -3,8 +3,8 @@
 #include "unit.h"
 
 #include "daemon/ikev1/ikev1.h"
-#include "testing/unit/crypto/crypto_host.h"
-#include "testing/unit/wire/hex.h"
+#include "crypto/crypto_host.h"
+#include "wire/hex.h"
 
 struct vector {
 	struct suite suite;

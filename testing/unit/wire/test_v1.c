@@ -4,6 +4,7 @@
 
 #include "daemon/wire/codec.h"
 #include "daemon/wire/generate.h"
+#include "libcore/base/err.h"
 
 #define SEEDS 3000
 
