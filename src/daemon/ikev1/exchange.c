@@ -30,6 +30,7 @@ static void v1_free(void *arg)
 	free(v->idii_b.p);
 	free(v->idir_b.p);
 	free(v->msgids);
+	v1_pieces_free(v->pieces);
 	if (v->encr_key.n)
 		protect_forget(v->sa->shard->protect,
 		    &(struct protect_keys){
@@ -278,7 +279,7 @@ enum cy_err v1_send(struct ike_sa *sa, struct v1_exchange *x, enum v1_hash hash,
 	if (!e)
 		e = seal(sa, x, hash, ni, nr, &w);
 	sent_clear(&x->sent);
-	if (!e && !sent_add(&x->sent, writer_slice(&w)))
+	if (!e && !v1_split_message(sa, x, writer_slice(&w)))
 		e = CY_E_NOMEM;
 	free(buf);
 	if (e) {

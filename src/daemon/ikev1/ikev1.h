@@ -110,6 +110,8 @@ struct v1 {
 	bool hinted; /* the peer said, in clear, what it does not like */
 	uint32_t dpd_out, dpd_in;
 	bool dpd_in_seen, dpd_waiting;
+	struct v1_pieces *pieces; /* of a message that comes in fragments */
+	uint16_t fragment_id;
 	uint32_t *msgids; /* of exchanges that the peer began; grows to V1_MSGIDS, then the oldest go */
 	size_t n_msgids, msgids_cap, msgid_at;
 };
@@ -143,6 +145,11 @@ bool v1_hash_ok(struct ike_sa *sa, const struct v1_exchange *x, enum v1_hash has
 void v1_task_take(struct v1_exchange *x);
 void v1_task_park(struct ike_sa *sa, struct v1_exchange *x);
 void v1_step_end(struct ike_sa *sa); /* parks the task of the current exchange */
+
+/* --- fragment.c --- */
+struct net_packet *v1_fragment(struct ike_sa *sa, struct net_packet *p) CY_MUST_USE;
+bool v1_split_message(struct ike_sa *sa, struct v1_exchange *x, struct cy_slice message);
+void v1_pieces_free(struct v1_pieces *f);
 
 /* --- receive.c --- */
 void v1_packet(struct ike_sa *sa, struct net_packet *p);

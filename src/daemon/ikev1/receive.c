@@ -233,8 +233,8 @@ static void drop(struct ike_sa *sa, struct net_packet *p)
 
 void v1_packet(struct ike_sa *sa, struct net_packet *p)
 {
-	uint64_t hash = datagram_hash(sa, p);
 	struct wire_error why = {0};
+	uint64_t hash;
 	struct v1_exchange *x;
 	struct heard *h;
 
@@ -242,6 +242,16 @@ void v1_packet(struct ike_sa *sa, struct net_packet *p)
 		drop(sa, p);
 		return;
 	}
+	if (p->h.next == PAYLOAD_V1_FRAGMENT && !(p->h.flags & V1_FLAG_ENCRYPTED)) {
+		p = v1_fragment(sa, p);
+		if (!p)
+			return;
+		if (!spis_fit(sa, &p->h)) {
+			drop(sa, p);
+			return;
+		}
+	}
+	hash = datagram_hash(sa, p);
 	if (p->h.exchange == EXCHANGE_V1_INFORMATIONAL && !(p->h.flags & V1_FLAG_ENCRYPTED)) {
 		clear_info(sa, p);
 		return;
@@ -377,9 +387,13 @@ void v1_task_timeout(struct ike_sa *sa, struct v1_exchange *x)
 	if (x == v1_of(sa)->phase1) {
 		if (try_again(sa, x))
 			return;
-		ike_sa_fail(sa, "the peer %s does not answer message %u of %s",
+		/* what cannot be decrypted is mostly not answered at all */
+		ike_sa_fail(sa, "the peer %s does not answer message %u of %s%s",
 		    addr_port_str(&sa->remote, to), x->at,
-		    x->type == EXCHANGE_V1_MAIN ? "main mode" : "aggressive mode");
+		    x->type == EXCHANGE_V1_MAIN ? "main mode" : "aggressive mode",
+		    x->encrypted && v1_auth_psk(v1_of(sa)->auth)
+		        ? ": its pre-shared key for us differs from ours, or it does not know our identity"
+		        : "");
 		ike_sa_destroy(sa, sa->why);
 		return;
 	}

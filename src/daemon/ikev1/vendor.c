@@ -9,7 +9,7 @@ enum vendor { VID_NATT_RFC, VID_NATT_03, VID_NATT_02N, VID_NATT_02, VID_DPD, VID
 static const struct {
 	enum vendor what;
 	uint8_t n;
-	uint8_t id[16];
+	uint8_t id[20];
 } vendors[] = {
     /* MD5 of "RFC 3947", of "draft-ietf-ipsec-nat-t-ike-03", of "-02\n" and of "-02" (RFC 3947, 3.1) */
     {VID_NATT_RFC, 16,
@@ -27,9 +27,10 @@ static const struct {
     {VID_XAUTH, 8, {0x09, 0x00, 0x26, 0x89, 0xdf, 0xd6, 0xb7, 0x12}},
     {VID_UNITY, 16,
         {0x12, 0xf5, 0xf2, 0x8c, 0x45, 0x71, 0x68, 0xa9, 0x70, 0x2d, 0x9f, 0xe2, 0x74, 0xcc, 0x01, 0x00}},
-    /* MD5 of "FRAGMENTATION"; four bytes of flags may follow */
-    {VID_FRAG, 16,
-        {0x40, 0x48, 0xb7, 0xd5, 0x6e, 0xbc, 0xe8, 0x85, 0x25, 0xe7, 0xde, 0x7f, 0x00, 0xd6, 0xc2, 0xd3}},
+    /* MD5 of "FRAGMENTATION" and four bytes of flags, which some leave out: in main and aggressive mode */
+    {VID_FRAG, 20,
+        {0x40, 0x48, 0xb7, 0xd5, 0x6e, 0xbc, 0xe8, 0x85, 0x25, 0xe7, 0xde, 0x7f, 0x00, 0xd6, 0xc2, 0xd3, 0x80,
+            0x00, 0x00, 0x00}},
 };
 
 static bool add(struct ike_sa *sa, struct message *m, enum vendor what)
@@ -56,6 +57,8 @@ bool v1_add_vendors(struct ike_sa *sa, struct message *m)
 		ok = add(sa, m, VID_XAUTH);
 	if (ok && c->cisco_unity)
 		ok = add(sa, m, VID_UNITY);
+	if (ok && c->fragmentation != FRAG_NO)
+		ok = add(sa, m, VID_FRAG);
 
 	if (sa->initiator) {
 		for (size_t i = 0; i < ARRAY_LEN(natt) && ok; i++)
@@ -86,14 +89,21 @@ static void see(struct v1 *v, enum vendor what)
 	v->peer_fragments |= what == VID_FRAG;
 }
 
+static bool is_vendor(struct cy_slice id, size_t i)
+{
+	size_t n = vendors[i].n;
+
+	if (vendors[i].what == VID_FRAG) /* whatever its flags */
+		return id.n >= 16 && memcmp(id.p, vendors[i].id, 16) == 0;
+	return id.n == n && memcmp(id.p, vendors[i].id, n) == 0;
+}
+
 void v1_read_vendors(struct ike_sa *sa, const struct payload *first)
 {
 	for (const struct payload *p = wire_find(first, PAYLOAD_V1_VENDOR); p;
 	     p = wire_find_after(p, PAYLOAD_V1_VENDOR))
 		for (size_t i = 0; i < ARRAY_LEN(vendors); i++)
-			if (p->u.vendor1.n >= vendors[i].n &&
-			    (p->u.vendor1.n == vendors[i].n || vendors[i].what == VID_FRAG) &&
-			    memcmp(p->u.vendor1.p, vendors[i].id, vendors[i].n) == 0)
+			if (is_vendor(p->u.vendor1, i))
 				see(v1_of(sa), vendors[i].what);
 }
 

@@ -2,8 +2,7 @@
 /*
  * A PAM module for tests of real PAM. Arguments of its line: sleep=MS waits in authentication; log=FILE appends a line for
  * each phase. Users: "uN" has the password "pN"; "die" ends the process, "hang" never returns; "otp" is asked for a code, which
- * is 123456; "expired" has an account that is; "static" gets an address, "pool" a
- * pool and a group, "group" a group.
+ * is 123456; "expired" has an account that is; "static" gets an address, "pool" a pool and a group, "group" a group.
  */
 
 #include <errno.h>

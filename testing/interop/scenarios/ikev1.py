@@ -2,6 +2,7 @@
 """IKEv1 (RFC 2409): the same that IKEv2 has to show, and what only IKEv1 has."""
 from interop.registry import scenario
 from lib.proc import require, wait_for
+from lib.traffic import require_ping
 
 from . import auth, lifecycle
 
@@ -128,3 +129,111 @@ def v1_reauth(bed):
     bed.traffic()
     bed.left.down()
     bed.wait_gone()
+
+
+@scenario(no_libreswan)
+def v1_aggressive_psk(bed):
+    """IKEv1 aggressive mode with a pre-shared key"""
+    auth.tunnel(bed, v1(bed, aggressive=True))
+    bed.left.down()
+    bed.wait_gone()
+
+
+@scenario(no_libreswan)
+def v1_aggressive_psk_nat(bed):
+    """IKEv1 aggressive mode from behind a NAT"""
+    bed.lay(nat=True)
+    auth.tunnel(bed, v1(bed, aggressive=True))
+
+
+@scenario(no_libreswan)
+def v1_main_rsa(bed):
+    """IKEv1 main mode with RSA certificates"""
+    auth.tunnel(bed, bed.with_certs(v1(bed), "rsa"))
+
+
+@scenario(no_libreswan)
+def v1_aggressive_rsa(bed):
+    """IKEv1 aggressive mode with RSA certificates"""
+    auth.tunnel(bed, bed.with_certs(v1(bed, aggressive=True), "rsa"))
+
+
+@scenario(no_libreswan)
+def v1_fragmentation(bed):
+    """IKEv1, large certificates in the fragments of the vendors; IP never fragments"""
+    conn = bed.with_certs(v1(bed), "rsa4096", bulk=1200, intermediates=1)
+    bed.start(conn)
+    with bed.wire() as wire:
+        bed.left.up(timeout=90)
+        bed.wait_up()
+        wire.stop()
+    for end in wire.ends:
+        require(end.count["fragment"] == 0, f"{end.ns.label} sent IP fragments: {wire.summary()}")
+    bed.traffic()
+
+
+def remote_access(bed, **changes):
+    """A client with a user's name and password that gets its address from the server."""
+    site = bed.lay(nat=changes.pop("nat", False))
+    conn = v1(bed, **changes)
+    conn.left.user = ("carol", "a password with spaces")
+    conn.left.ts, conn.left.vips = [], ["0.0.0.0"]
+    conn.right.pools, conn.right.dns = [site.POOL], ["10.2.0.53"]
+    return conn
+
+
+def has_address(bed, conn):
+    bed.start(conn)
+    bed.left.up()
+    bed.wait_up()
+    sa = bed.left.sa()
+    require(len(sa.vips) == 1, f"got the virtual addresses {sa.vips}")
+    require_ping(bed.site.left, bed.site.BOB)
+    leases = [a for pool in bed.right.leases().values() for a in pool]
+    require(leases == sa.vips, f"the server has given {leases}, the client has {sa.vips}")
+    wait_for(lambda: bed.left.dns() == conn.right.dns, f"the name servers {conn.right.dns} to be received")
+    bed.left.down()
+    bed.wait_gone()
+    wait_for(lambda: not [a for pool in bed.right.leases().values() for a in pool], "the address to be given back")
+
+
+@scenario(no_libreswan)
+def v1_xauth_psk_pull(bed):
+    """IKEv1, XAUTH after a pre-shared key, the client pulls its address (Mode Config)"""
+    has_address(bed, remote_access(bed))
+
+
+@scenario(no_libreswan)
+def v1_xauth_psk_push(bed):
+    """IKEv1, XAUTH after a pre-shared key, the server pushes the address (Mode Config)"""
+    has_address(bed, remote_access(bed, push=True))
+
+
+@scenario(no_libreswan)
+def v1_xauth_aggressive_nat(bed):
+    """IKEv1, XAUTH after aggressive mode from behind a NAT"""
+    has_address(bed, remote_access(bed, aggressive=True, nat=True))
+
+
+@scenario(no_libreswan)
+def v1_xauth_rsa(bed):
+    """IKEv1, XAUTH after RSA signatures"""
+    has_address(bed, bed.with_certs(remote_access(bed), "rsa"))
+
+
+@scenario(no_libreswan)
+def v1_hybrid(bed):
+    """IKEv1, hybrid authentication: the server by its certificate, the client by its user alone"""
+    conn = bed.with_certs(remote_access(bed), "rsa")
+    conn.left.auth, conn.left.cert = "xauth", None
+    has_address(bed, conn)
+
+
+@scenario(no_libreswan)
+def v1_xauth_wrong_password(bed):
+    """IKEv1, a wrong password is refused, the client says so, and it gets nothing"""
+    conn = remote_access(bed)
+    other = conn.but()
+    other.left.user = ("carol", "another password")
+    auth.refused(bed, conn, other, "xauth", "password", "failed")
+    require(not [a for pool in bed.right.leases().values() for a in pool], "an address was given to a stranger")
