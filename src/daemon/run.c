@@ -13,8 +13,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/auth/xauth.h"
 #include "daemon/control/control.h"
 #include "daemon/ikev2/ikev2.h"
+#ifdef HAVE_IKEV1
+#	include "daemon/ikev1/ikev1.h"
+#endif
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
@@ -22,6 +26,7 @@
 #include "daemon/sa/manager.h"
 #include "daemon/sa/traps.h"
 #include "libcore/conf/settings.h"
+#include "libcore/cred/cred.h"
 #include "libcore/crypto/registry.h"
 #include "libcore/plugin/loader.h"
 #include "libcore/run/bus.h"
@@ -336,6 +341,26 @@ static enum cy_err make_leases(struct run *r, struct why *why)
 	return CY_OK;
 }
 
+/* What a back end is told about a user of ipsec.secrets. */
+static enum cy_err password_hook(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n)
+{
+	struct config *c = daemon_config(user);
+	struct ident id = {.type = ID_KEY_ID, .n = (uint16_t)strlen(name), .p = (uint8_t *)name};
+	enum cy_err e = CY_E_NOTFOUND;
+	struct cy_slice found;
+
+	if (c && c->creds && strlen(name) <= UINT16_MAX &&
+	    creds_find_password(c->creds, CRED_XAUTH, &id, &found)) {
+		e = found.n <= cap ? CY_OK : CY_E_SHORT;
+		if (!e) {
+			memcpy(out, found.p, found.n);
+			*out_n = found.n;
+		}
+	}
+	config_unref(c);
+	return e;
+}
+
 static enum cy_err make_config(struct run *r, struct why *why)
 {
 	struct config *c;
@@ -371,6 +396,10 @@ static enum cy_err make_all(struct run *r, struct why *why)
 		e = make_plugins(r, why);
 	if (!e)
 		e = make_leases(r, why);
+	if (!e && (e = xauth_new(d, &d->xauth)) != CY_OK)
+		return fail(r, why, e, "logins: %s", err_text(e));
+	if (!e)
+		plugins_set_password(d->plugins, password_hook, d);
 	if (!e && (e = sa_manager_new(d, &d->sas)) != CY_OK)
 		return fail(r, why, e, "IKE_SA manager: %s", err_text(e));
 	if (!e && (e = traps_new(d, &d->traps)) != CY_OK)
@@ -381,6 +410,9 @@ static enum cy_err make_all(struct run *r, struct why *why)
 		return e;
 	d->tune.force_encap = knl_features(d->knl) & CY_KERNEL_UDP_ONLY;
 	d->ike[2] = &ikev2_ops;
+#ifdef HAVE_IKEV1
+	d->ike[1] = &ikev1_ops;
+#endif
 	e = make_net(r, why);
 	return e ? e : make_config(r, why);
 }
@@ -537,6 +569,7 @@ void daemon_free(struct daemon *d)
 		return;
 	/* what the pool held comes back to SAs and leases, so these are freed after it */
 	pool_free(d->pool);
+	d->pool = NULL;
 	if (d->processor)
 		run_leftovers(r);
 	sa_manager_free(d->sas);
@@ -545,9 +578,15 @@ void daemon_free(struct daemon *d)
 	control_free(r->control);
 	net_free(d->net);
 	knl_free(d->knl);
+	if (d->plugins)
+		plugins_set_password(d->plugins, NULL, NULL);
 	config_unref(d->config);
 	procs_free(d->procs);
 	plugins_free(d->plugins);
+	/* back ends may answer until their end; it goes nowhere any more */
+	if (d->processor)
+		run_leftovers(r);
+	xauth_free(d->xauth);
 	crypto_free(d->crypto);
 	bus_free(d->bus);
 	processor_free(d->processor);

@@ -57,6 +57,14 @@ void tune_from_settings(struct daemon *d)
 	    .socket_mark = u32(s, "socket_mark"),
 	    .ipv4 = settings_bool(s, "ipv4"),
 	    .ipv6 = settings_bool(s, "ipv6"),
+	    .xauth_deadline_ns = ns(s, "xauth_deadline"),
+	    .xauth_limit = u32(s, "xauth_limit"),
+	    .xauth_user_limit = u32(s, "xauth_user_limit"),
+	    .xauth_address_limit = u32(s, "xauth_address_limit"),
+	    .xauth_user_failures = u32(s, "xauth_user_failures"),
+	    .xauth_address_failures = u32(s, "xauth_address_failures"),
+	    .xauth_lockout_ns = ns(s, "xauth_lockout"),
+	    .xauth_sessions = u32(s, "xauth_sessions"),
 	};
 }
 

@@ -135,6 +135,7 @@ static void print_all(json_t *d)
 	char up[64], since[32] = "", a[64], b[64];
 	time_t t = (time_t)get_int(d, "started");
 	json_t *m = member(d, "memory"), *v;
+	const char *name;
 	struct tm tm;
 	size_t i;
 
@@ -154,6 +155,9 @@ static void print_all(json_t *d)
 	print_counters("IKE_SAs", member(d, "sas"));
 	print_counters("network", member(d, "net"));
 	print_sockets(member(d, "sockets"));
+	print_counters("XAUTH", member(d, "xauth"));
+	json_object_foreach(member(member(d, "xauth"), "backends"), name, v)
+	    printf("  XAUTH by %s%s%s\n", name, *json_string_value(v) ? ": " : "", json_string_value(v));
 	print_counters("control", member(d, "control"));
 	if (get_int(d, "log_dropped"))
 		printf("  log: %lld lines lost\n", (long long)get_int(d, "log_dropped"));
@@ -244,6 +248,8 @@ static void print_ike(json_t *sa)
 		printf(" %s ago", text_duration(get_int(sa, "established"), text));
 	printf(", %s[%s]...%s[%s]\n", get_str(sa, "local"), get_str(sa, "local_id"), get_str(sa, "remote"),
 	    get_str(sa, "remote_id"));
+	if (*get_str(sa, "user"))
+		printf("%12s: user: '%s'\n", name, get_str(sa, "user"));
 	printf("%12s: IKEv%lld SPIs: %s_i%s %s_r%s", name, (long long)get_int(sa, "version"),
 	    get_str(sa, "spi_i"), get_bool(sa, "initiator") ? "*" : "", get_str(sa, "spi_r"),
 	    get_bool(sa, "initiator") ? "" : "*");

@@ -65,6 +65,22 @@ enum cy_err auth_pick_own(struct auth_op *op)
 	return set_default_id(op);
 }
 
+/* IKEv1: RSA without DigestInfo (RFC 2409, 5.1); ECDSA by the size of the key (RFC 4754, 6). */
+static enum cy_err v1_scheme(
+    struct auth_op *op, const struct cy_key_info *k, enum cy_sig_scheme *scheme, enum cy_hash *hash)
+{
+	if (k->type != op->v1_key) {
+		snprintf(op->why, sizeof(op->why), "the key is not of the type that phase 1 agreed on");
+		return CY_E_AUTH;
+	}
+	*scheme = k->type == CY_KEY_RSA ? CY_SIG_RSA_PKCS1_RAW : CY_SIG_ECDSA_RAW;
+	*hash = k->type == CY_KEY_RSA ? CY_HASH_NONE
+	    : k->bits > 384           ? CY_HASH_SHA2_512
+	    : k->bits > 256           ? CY_HASH_SHA2_384
+	                              : CY_HASH_SHA2_256;
+	return CY_OK;
+}
+
 /* RFC 7427 when the peer announced hashes, the methods of RFC 7296 and RFC 4754 otherwise. */
 static enum cy_err choose(struct auth_op *op, const struct cy_key_info *k, enum cy_sig_scheme *scheme,
     enum cy_hash *hash, const struct auth_algid **algid)
@@ -73,6 +89,8 @@ static enum cy_err choose(struct auth_op *op, const struct cy_key_info *k, enum 
 	uint32_t allowed = op->round->hashes ? op->round->hashes : UINT32_MAX;
 
 	*algid = NULL;
+	if (op->v1_key)
+		return v1_scheme(op, k, scheme, hash);
 	switch (k->type) {
 	case CY_KEY_ED25519:
 	case CY_KEY_ED448:
@@ -157,6 +175,8 @@ static enum cy_err scheme_of(struct auth_op *op, const struct cy_key_info *k, en
 	const struct auth_algid *a;
 
 	*sig = cy_slice(op->data.p, op->data.n);
+	if (op->v1_key)
+		return v1_scheme(op, k, scheme, hash);
 	switch (op->method) {
 	case AUTHM_RSA:
 		*scheme = CY_SIG_RSA_PKCS1;

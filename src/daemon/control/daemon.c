@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "daemon/auth/xauth.h"
 #include "daemon/control/private.h"
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
@@ -364,6 +365,43 @@ static void write_procs(struct control *c, struct jw *w)
 	jw_obj_end(w);
 }
 
+static void write_backend(void *user, const char *name, const char *status)
+{
+	jw_str(user, name, status);
+}
+
+static void write_xauth(struct control *c, struct jw *w)
+{
+	struct xauth_stats s;
+
+	if (!c->d->xauth)
+		return;
+	xauth_read_stats(c->d->xauth, &s);
+	jw_obj(w, "xauth");
+	jw_u64(w, "in_progress", s.in_progress);
+	jw_u64(w, "in_progress_max", s.in_progress_max);
+	jw_u64(w, "sessions", s.sessions);
+	jw_u64(w, "begun", s.begun);
+	jw_u64(w, "ok", s.ok);
+	jw_u64(w, "refused", s.refused);
+	jw_u64(w, "errors", s.errors);
+	jw_u64(w, "timeouts", s.timeouts);
+	jw_u64(w, "challenges", s.challenges);
+	jw_u64(w, "cancelled", s.cancelled);
+	jw_u64(w, "limit_queue", s.limit_queue);
+	jw_u64(w, "limit_user", s.limit_user);
+	jw_u64(w, "limit_address", s.limit_address);
+	jw_u64(w, "limit_sessions", s.limit_sessions);
+	jw_u64(w, "locked_user", s.locked_user);
+	jw_u64(w, "locked_address", s.locked_address);
+	jw_u64(w, "lockouts", s.lockouts);
+	jw_u64(w, "answer_max_ms", s.answer_max_ms);
+	jw_obj(w, "backends");
+	xauth_backends(c->d->xauth, write_backend, w);
+	jw_obj_end(w);
+	jw_obj_end(w);
+}
+
 static void write_control(struct control *c, struct jw *w)
 {
 	struct control_stats s;
@@ -408,6 +446,7 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 	write_net(c, w);
 	write_pool(c, w);
 	write_procs(c, w);
+	write_xauth(c, w);
 	write_control(c, w);
 	jw_u64(w, "log_dropped", log_dropped(d->log));
 }

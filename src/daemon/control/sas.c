@@ -135,6 +135,8 @@ static void write_ike(struct jw *w, const struct ike_sa *sa, uint64_t now)
 	jw_str(w, "remote", addr_port_str(&sa->remote, text));
 	jw_str(w, "local_id", ident_str(&sa->my_id, id));
 	jw_str(w, "remote_id", ident_str(&sa->peer_id, id));
+	if (sa->user)
+		jw_str(w, "user", sa->user);
 	jw_fmt(w, "spi_i", "%016llx", (unsigned long long)sa->spi_i);
 	jw_fmt(w, "spi_r", "%016llx", (unsigned long long)sa->spi_r);
 	jw_str(w, "algorithms", sa->suite.encr ? suite_str(&sa->suite, PROTO_IKE, suite, sizeof(suite)) : "");

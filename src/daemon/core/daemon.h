@@ -28,6 +28,7 @@ struct procs;
 struct sa_manager;
 struct settings;
 struct traps;
+struct xauth;
 
 /* What a configuration load produced; immutable, counted. SAs keep the one they were made under. */
 struct config {
@@ -53,6 +54,10 @@ struct tuning {
 	uint16_t port, port_natt;
 	uint32_t socket_rcvbuf, socket_mark;
 	bool ipv4, ipv6;
+	uint64_t xauth_deadline_ns, xauth_lockout_ns;
+	uint32_t xauth_limit, xauth_user_limit, xauth_address_limit, xauth_user_failures,
+	    xauth_address_failures;
+	uint32_t xauth_sessions;
 };
 
 struct daemon {
@@ -70,6 +75,7 @@ struct daemon {
 	struct net *net;
 	struct sa_manager *sas;
 	struct traps *traps;
+	struct xauth *xauth;
 	const struct ike_ops *ike[3]; /* by major version; NULL: not built */
 	struct tuning tune;
 	pthread_mutex_t config_lock; /* guards the pointer only */

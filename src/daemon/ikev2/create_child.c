@@ -96,7 +96,7 @@ static bool add_rekey_notify(struct ike_sa *sa, struct message *m, const struct 
 
 static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct task *t = sa->task;
 	struct creating *cr = t->state;
 	struct step *st = sa->step;
@@ -111,7 +111,7 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 		k->key = NULL;
 		memcpy(cr->ke_pub, k->pub, k->alg->public_len);
 	}
-	v2_ke_free(k);
+	ike_ke_free(k);
 	v2_out_header(sa, EXCHANGE_CREATE_CHILD_SA, false);
 	if (ok && t->kind == TASK_CHILD_REKEY)
 		ok = old && add_rekey_notify(sa, &st->out, old);
@@ -154,13 +154,13 @@ static uint16_t first_group(const struct proposal *p, size_t n)
 static void make_key(struct ike_sa *sa, uint16_t group)
 {
 	const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, group);
-	struct v2_ke *k = alg ? v2_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
+	struct ike_ke *k = alg ? ike_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
 
 	if (!k) {
 		fail(sa, "no plugin provides the key exchange method");
 		return;
 	}
-	ike_run(sa, v2_ke_slow(alg), v2_ke_run, send_request, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(alg), ike_ke_run, send_request, ike_ke_free, k);
 }
 
 void v2_create_start(struct ike_sa *sa, struct task *t)
@@ -286,7 +286,7 @@ static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
 
 static void install(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct task *t = sa->task;
 	struct creating *cr = t->state;
 	struct knl_req *r = NULL;
@@ -295,7 +295,7 @@ static void install(struct ike_sa *sa, void *arg, enum cy_err err)
 	if (!err)
 		err = child_derive(
 		    t->fresh, sa, secret, cy_slice(cr->ni, sizeof(cr->ni)), cy_slice(cr->nr, cr->n_nr), true);
-	v2_ke_free(k);
+	ike_ke_free(k);
 	if (!err && !(r = child_install_req(t->fresh, CHILD_PART_ALL)))
 		err = CY_E_NOMEM;
 	if (err) {
@@ -388,19 +388,19 @@ void v2_create_response(struct ike_sa *sa)
 	cr->n_nr = nr->u.nonce.n;
 	memcpy(cr->nr, nr->u.nonce.p, cr->n_nr);
 	if (t->fresh->suite.ke != CY_KE_NONE) {
-		struct v2_ke *k;
+		struct ike_ke *k;
 
 		if (!ke || !cr->ke || ke->u.ke.group != cr->ke->id || t->fresh->suite.ke != cr->ke->id) {
 			fail(sa, "the peer's key exchange does not fit the suite it chose");
 			return;
 		}
-		k = v2_ke_new(cr->ke, cr->ke_key, ke->u.ke.data);
+		k = ike_ke_new(cr->ke, cr->ke_key, ke->u.ke.data);
 		cr->ke_key = NULL;
 		if (!k) {
 			fail(sa, "out of memory");
 			return;
 		}
-		ike_run(sa, v2_ke_slow(cr->ke), v2_ke_run, install, v2_ke_free, k);
+		ike_run(sa, ike_ke_slow(cr->ke), ike_ke_run, install, ike_ke_free, k);
 		return;
 	}
 	install(sa, NULL, CY_OK);
@@ -475,7 +475,7 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 
 static void install_ours(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct answering *an = sa->step->handler;
 	struct child_sa *c = sa->pending_child;
 	struct cy_slice secret = k ? cy_slice(k->secret, k->n_secret) : cy_slice(NULL, 0);
@@ -485,7 +485,7 @@ static void install_ours(struct ike_sa *sa, void *arg, enum cy_err err)
 		err = CY_E_NOMEM;
 	if (!err)
 		err = child_derive(c, sa, secret, an->ni, cy_slice(an->nr, sizeof(an->nr)), false);
-	v2_ke_free(k);
+	ike_ke_free(k);
 	if (!err && !(r = child_install_req(c, an->old_id ? CHILD_PART_IN : CHILD_PART_ALL)))
 		err = CY_E_NOMEM;
 	if (err) {
@@ -565,14 +565,14 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 	sa->pending_child = an->c;
 	if (an->c->suite.ke != CY_KE_NONE) {
 		const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, an->c->suite.ke);
-		struct v2_ke *k = alg ? v2_ke_new(alg, NULL, ke->u.ke.data) : NULL;
+		struct ike_ke *k = alg ? ike_ke_new(alg, NULL, ke->u.ke.data) : NULL;
 
 		if (!k) {
 			v2_fatal(sa, "out of memory");
 			return;
 		}
 		an->ke = alg;
-		ike_run(sa, v2_ke_slow(alg), v2_ke_run, install_ours, v2_ke_free, k);
+		ike_run(sa, ike_ke_slow(alg), ike_ke_run, install_ours, ike_ke_free, k);
 		return;
 	}
 	install_ours(sa, NULL, CY_OK);

@@ -10,6 +10,7 @@
 #define DAEMON_IKEV2_IKEV2_H
 
 #include "daemon/auth/auth.h"
+#include "daemon/sa/ke.h"
 #include "daemon/sa/manager.h"
 
 extern const struct ike_ops ikev2_ops;
@@ -72,21 +73,6 @@ size_t v2_cookie_make(struct sa_manager *m, const struct net_packet *p, struct c
 /* SKEYSEED and the SK_* (RFC 7296, 2.14); old != NULL: a rekey (2.18). secret is g^ir. */
 enum cy_err v2_derive(struct ike_sa *sa, const struct ike_sa *old, struct cy_slice secret, struct cy_slice ni,
     struct cy_slice nr) CY_MUST_USE;
-/* A key exchange run, perhaps on the pool. */
-struct v2_ke {
-	const struct cy_ke_alg *alg;
-	void *key; /* made when NULL */
-	uint8_t pub[CY_MAX_KE_PUBLIC];
-	uint8_t peer[CY_MAX_KE_PUBLIC];
-	size_t n_peer; /* 0: only make a key pair */
-	uint8_t secret[CY_MAX_KE_SECRET];
-	size_t n_secret;
-	void *user;
-};
-struct v2_ke *v2_ke_new(const struct cy_ke_alg *alg, void *take_key, struct cy_slice peer) CY_MUST_USE;
-void v2_ke_free(void *ke); /* wipes */
-enum cy_err v2_ke_run(void *ke);
-bool v2_ke_slow(const struct cy_ke_alg *alg);
 
 /* --- natd.c --------------------------------------------------------------------------------------------------------- */
 bool v2_natd_add(struct ike_sa *sa, struct message *m); /* both notifies */
@@ -161,7 +147,5 @@ void v2_info_response(struct ike_sa *sa);
 void v2_info_request(struct ike_sa *sa);
 void v2_after_init_child(
     struct ike_sa *sa); /* reauthentication: close the old IKE_SA when the new one is complete */
-/* A CHILD_SA was closed, or could not be kept, and nobody asked for that: apply dpd_action/close_action. */
-void v2_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action);
 
 #endif

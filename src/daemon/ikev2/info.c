@@ -3,22 +3,9 @@
 #include <stdio.h>
 
 #include "daemon/ikev2/ikev2.h"
-#include "daemon/sa/traps.h"
 #include "libcore/base/addr.h"
 
 #define DELETE_MAX 64
-
-void v2_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action)
-{
-	char why[160];
-
-	if (s->m->stopping)
-		return;
-	if (action == DPD_RESTART)
-		sa_initiate(s->d, conn, NULL, 0, NULL, NULL);
-	else if (action == DPD_HOLD && traps_route(s->d->traps, conn, why, sizeof(why)) == CY_E_INVAL)
-		LOGF(s->d->log, LOG_CHD, CY_LOG_WARN, NULL, "%s", why);
-}
 
 void v2_after_init_child(struct ike_sa *sa)
 {
@@ -136,7 +123,7 @@ static void close_by_peer(struct ike_sa *sa)
 	}
 	ike_sa_destroy(sa, rekeyed ? NULL : "closed by the peer");
 	for (size_t i = 0; i < n_conns; i++) {
-		v2_child_action(s, conns[i], action[i]);
+		sa_child_action(s, conns[i], action[i]);
 		conn_unref(conns[i]);
 	}
 	if (heir)
@@ -188,7 +175,7 @@ static void delete_children(struct ike_sa *sa, const struct payload *del, uint32
 			child_successor_gone(sa, c->id);
 		child_remove(c, silent ? NULL : "closed by the peer");
 		if (conn)
-			v2_child_action(sa->shard, conn, action);
+			sa_child_action(sa->shard, conn, action);
 		conn_unref(conn);
 	}
 }

@@ -105,7 +105,7 @@ static void read_extras(struct ike_sa *sa, const struct payload *first, const st
 
 static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct v2_init *in = v2_init(sa);
 	struct step *st = sa->step;
 	struct proposal *props;
@@ -120,7 +120,7 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 		k->key = NULL;
 		memcpy(in->ke_pub, k->pub, k->alg->public_len);
 	}
-	v2_ke_free(k);
+	ike_ke_free(k);
 	v2_out_header(sa, EXCHANGE_IKE_SA_INIT, false);
 	if (ok && in->n_cookie)
 		ok = message_notify(
@@ -142,13 +142,13 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 static void make_key(struct ike_sa *sa, uint16_t group)
 {
 	const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, group);
-	struct v2_ke *k = alg ? v2_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
+	struct ike_ke *k = alg ? ike_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
 
 	if (!k) {
 		v2_fatal(sa, "no plugin provides the key exchange %s", ke_name(group));
 		return;
 	}
-	ike_run(sa, v2_ke_slow(alg), v2_ke_run, send_request, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(alg), ike_ke_run, send_request, ike_ke_free, k);
 }
 
 void v2_init_start(struct ike_sa *sa, struct task *t)
@@ -228,14 +228,14 @@ static void on_init_error(struct ike_sa *sa, const struct payload *err)
 
 static void to_auth(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct v2_init *in = v2_init(sa);
 	struct task *t;
 
 	if (!err)
 		err = v2_derive(sa, NULL, cy_slice(k->secret, k->n_secret), cy_slice(in->ni, in->n_ni),
 		    cy_slice(in->nr, in->n_nr));
-	v2_ke_free(k);
+	ike_ke_free(k);
 	in->ke_key = NULL;
 	if (err) {
 		v2_fatal(sa, "the key exchange failed: %s", err_text(err));
@@ -293,7 +293,7 @@ void v2_init_response(struct ike_sa *sa)
 	struct step *st = sa->step;
 	const struct payload *first = st->in.first, *p, *pke, *pni;
 	struct proposal *props;
-	struct v2_ke *k;
+	struct ike_ke *k;
 	size_t n;
 
 	if ((p = wire_find_notify(first, N_COOKIE))) {
@@ -330,27 +330,27 @@ void v2_init_response(struct ike_sa *sa)
 	}
 	read_extras(sa, first, st->pkt);
 	in->got_certreq = wire_find(first, PAYLOAD_CERTREQ) != NULL;
-	k = v2_ke_new(in->ke, in->ke_key, pke->u.ke.data);
+	k = ike_ke_new(in->ke, in->ke_key, pke->u.ke.data);
 	in->ke_key = NULL;
 	if (!k) {
 		v2_fatal(sa, "out of memory");
 		return;
 	}
-	ike_run(sa, v2_ke_slow(in->ke), v2_ke_run, to_auth, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(in->ke), ike_ke_run, to_auth, ike_ke_free, k);
 }
 
 /* --- responder ------------------------------------------------------------------------------------------------------------ */
 
 static void reply(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct v2_init *in = v2_init(sa);
 	struct step *st = sa->step;
 	struct proposal *p = arena_alloc(&st->a, sizeof(*p));
 	bool ok = p != NULL;
 
 	if (err || !ok) {
-		v2_ke_free(k);
+		ike_ke_free(k);
 		v2_fatal(sa, "the key exchange failed: %s", err_text(err ? err : CY_E_NOMEM));
 		return;
 	}
@@ -364,7 +364,7 @@ static void reply(struct ike_sa *sa, void *arg, enum cy_err err)
 	        cy_slice(arena_dup(&st->a, k->pub, k->alg->public_len), k->alg->public_len)) &&
 	    message_nonce(&st->a, &st->out, cy_slice(in->nr, in->n_nr)) && add_extras(sa, &st->out) &&
 	    v2_add_certreq(sa, &st->out);
-	v2_ke_free(k);
+	ike_ke_free(k);
 	if (!ok || exchange_respond(sa, false) ||
 	    !remember(&in->msg2, cy_slice(sa->response.parts[0].p, sa->response.parts[0].n))) {
 		v2_fatal(sa, "the IKE_SA_INIT response could not be made");
@@ -443,7 +443,7 @@ void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *
 	char why[320] = "", from[ADDR_STR_MAX];
 	uint8_t group[2];
 	size_t index = 0;
-	struct v2_ke *k;
+	struct ike_ke *k;
 
 	if (!in || pni->u.nonce.n > V2_NONCE_MAX) {
 		if (in)
@@ -487,12 +487,12 @@ void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *
 	in->got_certreq = wire_find(first, PAYLOAD_CERTREQ) != NULL;
 	alg = crypto_ke(s->d->crypto, sa->suite.ke);
 	k = alg && remember(&in->msg1, cy_slice(st->pkt->data, st->pkt->len))
-	    ? v2_ke_new(alg, NULL, pke->u.ke.data)
+	    ? ike_ke_new(alg, NULL, pke->u.ke.data)
 	    : NULL;
 	if (!k) {
 		v2_fatal(sa, "out of memory");
 		return;
 	}
 	st->ctx = (void *)(uintptr_t)psa->u.sa.p[index].number;
-	ike_run(sa, v2_ke_slow(alg), v2_ke_run, reply, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(alg), ike_ke_run, reply, ike_ke_free, k);
 }

@@ -489,7 +489,7 @@ static void task_timeout(struct ike_sa *sa, struct task *t)
 
 		ike_sa_destroy(sa, sa->why);
 		for (size_t i = 0; i < count; i++) {
-			v2_child_action(s, conns[i], action);
+			sa_child_action(s, conns[i], action);
 			conn_unref(conns[i]);
 		}
 	}

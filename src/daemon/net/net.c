@@ -61,9 +61,41 @@ static uint32_t owner_of(const struct net *n, const struct ike_header *h)
 	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. */
 	uint64_t ours = h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
 
+	/* IKEv1 does not say which of them is ours: whose it is not passes it on (sa_deliver) */
+	if (h->major == 1)
+		ours = h->spi_r;
 	if (ours == 0)
 		return (uint32_t)(siphash24(n->hash_key, &h->spi_i, sizeof(h->spi_i)) % n->n_workers);
 	return net_spi_owner(n, ours);
+}
+
+/*
+ * What is urgent: established SAs' liveness and deletes before exchanges in progress, before new SAs. What an INFORMATIONAL
+ * holds is encrypted, so the exchange type decides.
+ */
+static enum prio prio_of(const struct ike_header *h)
+{
+	switch (h->exchange) {
+	case EXCHANGE_INFORMATIONAL:
+	case EXCHANGE_V1_INFORMATIONAL:
+		return PRIO_CRITICAL;
+	case EXCHANGE_IKE_AUTH:
+	case EXCHANGE_CREATE_CHILD_SA:
+	case EXCHANGE_V1_QUICK:
+	case EXCHANGE_V1_TRANSACTION:
+		return PRIO_HIGH;
+	default:
+		if (h->major == 1)
+			return h->spi_r ? PRIO_HIGH : PRIO_MEDIUM;
+		return h->flags & IKE_FLAG_RESPONSE ? PRIO_HIGH : PRIO_MEDIUM;
+	}
+}
+
+void net_pass_on(struct net *n, struct worker *w, struct net_packet *p)
+{
+	p->passed_on = true;
+	COUNT(n, forwarded);
+	worker_post(w, &p->job, prio_of(&p->h), JOB_DATAGRAM);
 }
 
 void net_packet_free(struct net_packet *p)
@@ -76,23 +108,6 @@ static void packet_job(struct worker *w, struct job *j)
 	struct net_packet *p = container_of(j, struct net_packet, job);
 
 	p->net->deliver(p->net->user, w, p);
-}
-
-/*
- * What is urgent: established SAs' liveness and deletes before exchanges in progress, before new SAs. What an INFORMATIONAL
- * holds is encrypted, so the exchange type decides.
- */
-static enum prio prio_of(const struct ike_header *h)
-{
-	switch (h->exchange) {
-	case EXCHANGE_INFORMATIONAL:
-		return PRIO_CRITICAL;
-	case EXCHANGE_IKE_AUTH:
-	case EXCHANGE_CREATE_CHILD_SA:
-		return PRIO_HIGH;
-	default:
-		return h->flags & IKE_FLAG_RESPONSE ? PRIO_HIGH : PRIO_MEDIUM;
-	}
 }
 
 static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, const uint8_t *data, size_t len)

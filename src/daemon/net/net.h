@@ -25,6 +25,7 @@ struct net_packet {
 	uint64_t received_ns;
 	uint32_t len;
 	bool natt;
+	bool passed_on; /* once is enough */
 	uint8_t tos;
 	struct ike_header h;
 	uint8_t data[]; /* without the non-ESP marker */
@@ -45,6 +46,8 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 enum cy_err net_start(struct net *n) CY_MUST_USE;
 void net_stop(struct net *n); /* workers are stopped already */
 void net_free(struct net *n);
+/* It belongs to this worker after all. Takes it. */
+void net_pass_on(struct net *n, struct worker *w, struct net_packet *p);
 void net_packet_free(struct net_packet *p); /* wipes nothing: what it holds was on the wire */
 
 /* Send one IKE message from local to remote; natt: put the non-ESP marker before it. Worker threads. */

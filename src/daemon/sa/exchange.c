@@ -158,6 +158,12 @@ bool task_pending(const struct ike_sa *sa, enum task_kind kind, uint64_t child_i
 		if (t->kind == kind && t->child_id == child_id)
 			return true;
 	}
+	list_foreach (n, &sa->running) {
+		const struct task *t = list_entry(n, struct task, node);
+
+		if (t->kind == kind && t->child_id == child_id)
+			return true;
+	}
 	return false;
 }
 
@@ -199,7 +205,7 @@ void sent_clear(struct sent *s)
 	memset(s, 0, sizeof(*s));
 }
 
-static bool sent_add(void *user, struct cy_slice datagram)
+bool sent_add(void *user, struct cy_slice datagram)
 {
 	struct sent *s = user;
 	struct cy_buf *parts = realloc(s->parts, (s->n + 1u) * sizeof(*parts));
@@ -215,7 +221,7 @@ static bool sent_add(void *user, struct cy_slice datagram)
 	return true;
 }
 
-static void sent_transmit(struct ike_sa *sa, const struct sent *s)
+void sent_transmit(struct ike_sa *sa, const struct sent *s)
 {
 	for (uint16_t i = 0; i < s->n; i++)
 		net_send(sa->shard->d->net, sa->shard->w, &sa->local, &sa->remote, sa->natt,
@@ -275,21 +281,33 @@ static enum cy_err encode(struct ike_sa *sa, struct step *st, bool protect, stru
 	return CY_OK;
 }
 
-static void arm_retransmit(struct ike_sa *sa)
+uint64_t retransmit_delay(const struct ike_sa *sa, uint32_t tries)
 {
 	const struct tuning *t = &sa->shard->d->tune;
 	double delay =
 	    (double)(sa->conn && sa->conn->retransmit_timeout_ms ? sa->conn->retransmit_timeout_ms * NS_PER_MS
 	                                                         : t->retransmit_timeout_ns);
 
-	for (uint32_t i = 0; i < sa->tries; i++)
+	for (uint32_t i = 0; i < tries; i++)
 		delay *= t->retransmit_base_pct / 100.0;
 	if (t->retransmit_limit_ns && delay > (double)t->retransmit_limit_ns)
 		delay = (double)t->retransmit_limit_ns;
 	if (t->retransmit_jitter_pct)
 		delay -=
 		    delay * (double)env_rand_below(sa->shard->d->env, t->retransmit_jitter_pct + 1) / 100.0;
-	worker_timer_set(sa->shard->w, &sa->t_retransmit, worker_now(sa->shard->w) + (uint64_t)delay);
+	return (uint64_t)delay;
+}
+
+uint32_t retransmit_max(const struct ike_sa *sa)
+{
+	return sa->conn && sa->conn->retransmit_tries ? sa->conn->retransmit_tries
+	                                              : sa->shard->d->tune.retransmit_tries;
+}
+
+static void arm_retransmit(struct ike_sa *sa)
+{
+	worker_timer_set(
+	    sa->shard->w, &sa->t_retransmit, worker_now(sa->shard->w) + retransmit_delay(sa, sa->tries));
 }
 
 enum cy_err exchange_send(struct ike_sa *sa, bool protect)
@@ -343,12 +361,10 @@ void exchange_answered(struct ike_sa *sa)
 void exchange_retransmit(struct timer *timer)
 {
 	struct ike_sa *sa = container_of(timer, struct ike_sa, t_retransmit);
-	uint32_t max = sa->conn && sa->conn->retransmit_tries ? sa->conn->retransmit_tries
-	                                                      : sa->shard->d->tune.retransmit_tries;
 
 	if (!sa->request.valid || !sa->task)
 		return;
-	if (sa->tries >= max) {
+	if (sa->tries >= retransmit_max(sa)) {
 		SA_COUNT(sa->shard->m, timeouts);
 		sa->shard->d->ike[sa->version]->task_timeout(sa, sa->task);
 		return;

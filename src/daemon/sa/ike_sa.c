@@ -26,7 +26,8 @@ static void on_half_open(struct timer *t)
 
 	if (sa->initiator)
 		ike_sa_fail(sa, "where the peer is could not be found out in time");
-	ike_sa_fail(sa, "the peer did not complete IKE_AUTH within %llu s",
+	ike_sa_fail(sa, "the peer did not complete %s within %llu s",
+	    sa->version == 1 ? "phase 1" : "IKE_AUTH",
 	    (unsigned long long)(sa->shard->d->tune.half_open_timeout_ns / NS_PER_S));
 	ike_sa_destroy(sa, sa->why);
 }
@@ -117,6 +118,7 @@ struct ike_sa *ike_sa_new(struct sa_shard *s, uint8_t version, bool initiator)
 	sa->created_ns = sa->last_in_ns = sa->last_out_ns = worker_now(s->w);
 	sa->config = daemon_config(s->d);
 	list_init(&sa->tasks);
+	list_init(&sa->running);
 	list_init(&sa->inbox);
 	list_init(&sa->children);
 	list_init(&sa->watches);
@@ -224,7 +226,9 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 			SA_COUNT(s->m, failed);
 		if (why)
 			LOGF(s->d->log, LOG_IKE, was_up ? CY_LOG_NOTICE : CY_LOG_WARN,
-			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id}),
+			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL,
+			        .ike_id = sa->id,
+			        .user = sa->user}),
 			    "IKE_SA %s: %s", was_up ? "closed" : "failed", why);
 	}
 	if (sa->heir) {
@@ -245,7 +249,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 		ike_watch_done(sa, &sa->task->watches, false, why ? why : "closed");
 		task_free(sa->task);
 	}
-	while ((n = list_pop(&sa->tasks))) {
+	while ((n = list_pop(&sa->tasks)) || (n = list_pop(&sa->running))) {
 		struct task *t = list_entry(n, struct task, node);
 
 		ike_watch_done(sa, &t->watches, false, why ? why : "closed");
@@ -262,6 +266,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	free_packets(&sa->inbox);
 	release_leases(sa);
 	remove_vips(sa);
+	ike_xauth_end(sa);
 	sent_clear(&sa->request);
 	sent_clear(&sa->response);
 	frag_fini(&sa->frag_in_req);
@@ -278,6 +283,9 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	ident_fini(&sa->my_id);
 	ident_fini(&sa->peer_id);
 	free(sa->peer_vendor);
+	free(sa->user);
+	free(sa->assigned.pool);
+	free(sa->assigned.group);
 	conn_unref(sa->conn);
 	config_unref(sa->config);
 	SA_UNCOUNT(s->m, ike_sas);
@@ -304,11 +312,12 @@ void ike_sa_schedule(struct ike_sa *sa)
 	const struct conn *c = sa->conn;
 	uint64_t now = worker_now(w);
 
-	sa->rekey_is_reauth = c->reauth && sa->auth_initiator;
+	/* the IKE_SA of IKEv1 has no other way, and only who began it can know all that it takes (XAUTH) */
+	sa->rekey_is_reauth = sa->version == 1 || (c->reauth && sa->auth_initiator);
 	if (c->ike_lifetime_s) {
 		sa->expire_due_ns = now + c->ike_lifetime_s * NS_PER_S;
 		worker_timer_set(w, &sa->t_expire, sa->expire_due_ns);
-		if (c->rekey) {
+		if (c->rekey && (sa->version != 1 || sa->auth_initiator)) {
 			sa->rekey_due_ns = now +
 			    rekey_delay_ns(
 			        sa->shard->d->env, c->ike_lifetime_s, c->rekey_margin_s, c->rekey_fuzz_pct);
@@ -369,7 +378,7 @@ void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
 
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
 {
-	struct log_ctx ctx = {.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id};
+	struct log_ctx ctx = {.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id, .user = sa->user};
 	char line[1024];
 	struct list *n;
 	va_list ap;

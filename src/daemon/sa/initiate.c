@@ -259,6 +259,7 @@ static void wait_for(struct initiation *in, struct list *watches)
 /* The IKE_SA is on its way: this connection comes up after it, unless it is the one, or among those, that waits already. */
 static void join(struct initiation *in, struct ike_sa *sa)
 {
+	struct list *lists[] = {&sa->tasks, &sa->running};
 	struct task *t = sa->task;
 	struct list *n;
 
@@ -266,13 +267,14 @@ static void join(struct initiation *in, struct ike_sa *sa)
 		wait_for(in, &t->watches);
 		return;
 	}
-	list_foreach (n, &sa->tasks) {
-		t = list_entry(n, struct task, node);
-		if (t->conn && strcmp(t->conn->name, in->conn->name) == 0) {
-			wait_for(in, &t->watches);
-			return;
+	for (size_t i = 0; i < 2; i++)
+		list_foreach (n, lists[i]) {
+			t = list_entry(n, struct task, node);
+			if (t->conn && strcmp(t->conn->name, in->conn->name) == 0) {
+				wait_for(in, &t->watches);
+				return;
+			}
 		}
-	}
 	t = child_task(in);
 	if (!t) {
 		watch_fail(in->watch, "out of memory");
@@ -351,20 +353,22 @@ void sa_reauthenticate(struct ike_sa *old)
 	sa->replaces = old->id;
 	sa->local = old->local;
 	sa->remote = old->remote;
-	list_foreach (n, &old->children) {
-		struct child_sa *c = list_entry(n, struct child_sa, node);
-		struct task *t;
+	/* those of IKEv1 do not hang on it: the new one takes them over */
+	if (sa->version != 1)
+		list_foreach (n, &old->children) {
+			struct child_sa *c = list_entry(n, struct child_sa, node);
+			struct task *t;
 
-		if (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING)
-			continue;
-		t = task_new(first ? TASK_INIT : TASK_CHILD_CREATE);
-		if (!t)
-			break;
-		t->conn = conn_ref(c->conn);
-		t->reqid = c->reqid;
-		list_push(&sa->tasks, &t->node);
-		first = false;
-	}
+			if (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING)
+				continue;
+			t = task_new(first ? TASK_INIT : TASK_CHILD_CREATE);
+			if (!t)
+				break;
+			t->conn = conn_ref(c->conn);
+			t->reqid = c->reqid;
+			list_push(&sa->tasks, &t->node);
+			first = false;
+		}
 	if (first) {
 		struct task *t = task_new(TASK_INIT);
 
@@ -384,6 +388,18 @@ void sa_reauth_failed(struct ike_sa *sa)
 	if (old && old->state == IKE_ESTABLISHED && !sa->shard->m->stopping &&
 	    (!old->expire_due_ns || old->expire_due_ns > again))
 		worker_timer_set(sa->shard->w, &old->t_rekey, again);
+}
+
+void sa_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action)
+{
+	char why[160];
+
+	if (s->m->stopping)
+		return;
+	if (action == DPD_RESTART)
+		sa_initiate(s->d, conn, NULL, 0, NULL, NULL);
+	else if (action == DPD_HOLD && traps_route(s->d->traps, conn, why, sizeof(why)) == CY_E_INVAL)
+		LOGF(s->d->log, LOG_CHD, CY_LOG_WARN, NULL, "%s", why);
 }
 
 /* --- traps -------------------------------------------------------------------------------------------------------- */

@@ -63,6 +63,8 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	e = m->shards ? hmap_init(&m->peers, m->map_key) : CY_E_NOMEM;
 	if (!e)
 		e = hmap_init(&m->peers_by_conf, m->map_key);
+	if (!e)
+		e = hmap_init(&m->peers_by_addr, m->map_key);
 	for (uint32_t i = 0; !e && i < m->n; i++)
 		e = shard_init(m, i);
 	if (e) {
@@ -83,6 +85,7 @@ void sa_manager_free(struct sa_manager *m)
 	free(m->shards);
 	hmap_fini(&m->peers);
 	hmap_fini(&m->peers_by_conf);
+	hmap_fini(&m->peers_by_addr);
 	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
 	pthread_mutex_destroy(&m->cookie_lock);
 	pthread_mutex_destroy(&m->peers_lock);
@@ -141,6 +144,35 @@ struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id)
 	return NULL;
 }
 
+/*
+ * IKEv1 has no flag that says which cookie is ours: it may be either. False: it went to the worker that has the other one, or to the
+ * one that has an IKE_SA with who begins another: CHILD_SAs are handed over to that, and cannot leave their worker.
+ */
+static bool deliver_v1(struct sa_shard *s, struct net_packet *p, struct ike_sa **out)
+{
+	struct sa_manager *m = s->m;
+	struct sa_shard *home = NULL;
+	struct ike_sa *sa = NULL;
+
+	if (p->h.spi_r) {
+		sa = sa_find(s, p->h.spi_r);
+		if (!sa || sa->spi_i != p->h.spi_i)
+			sa = sa_find(s, p->h.spi_i);
+		if (!sa)
+			home = &m->shards[net_spi_owner(s->d->net, p->h.spi_i)];
+	} else {
+		sa = sa_find_init(s, p->h.spi_i, &p->src);
+		if (!sa && !p->passed_on)
+			home = unique_by_addr(m, &p->src);
+	}
+	if (!sa && home && home != s && !p->passed_on) {
+		net_pass_on(s->d->net, home->w, p);
+		return false;
+	}
+	*out = sa;
+	return true;
+}
+
 void sa_deliver(void *manager, struct worker *w, struct net_packet *p)
 {
 	struct sa_manager *m = manager;
@@ -153,7 +185,11 @@ void sa_deliver(void *manager, struct worker *w, struct net_packet *p)
 		m->d->ike[2]->stray(s, p);
 		return;
 	}
-	if (ours)
+	if (p->h.major == 1 && !deliver_v1(s, p, &sa))
+		return;
+	if (p->h.major == 1)
+		;
+	else if (ours)
 		sa = sa_find(s, ours);
 	else
 		sa = sa_find_init(s, p->h.spi_i, &p->src);

@@ -45,7 +45,7 @@ struct sa_manager {
 	uint64_t cookie_since_ns;
 	pthread_mutex_t cookie_lock;
 	pthread_mutex_t peers_lock;
-	struct hmap peers, peers_by_conf; /* struct peer_entry, see unique.c */
+	struct hmap peers, peers_by_conf, peers_by_addr; /* struct peer_entry, see unique.c */
 	uint32_t next_shard;
 	bool stopping;
 };
@@ -88,6 +88,8 @@ void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, u
 /* How many of them are there, among those with numbers up to these? */
 void sa_count_named(struct daemon *d, const char *what, uint64_t max_ike_id, uint64_t max_child_id,
     void (*done)(void *user, uint32_t n), void *user);
+/* A CHILD_SA was closed, or could not be kept, and nobody asked for that: apply dpd_action/close_action. */
+void sa_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action);
 /* Delete it with a message when it is established, at once when not. */
 void ike_sa_close(struct ike_sa *sa, const char *why);
 
@@ -100,7 +102,13 @@ void unique_forget(struct ike_sa *sa);
 void unique_handover(struct ike_sa *from, struct ike_sa *to); /* IKE_SA rekey */
 /* The IKE_SA (its number) of the same identities that this one continues, by address or INITIAL_CONTACT; 0 none. */
 uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa);
+/* IKEv1: another one of this worker with the same identities and the same peer's address and port, 0 none. */
+slab_handle unique_twin(struct ike_sa *sa);
 bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id);
+/* The same of identities and user, once he has logged in. */
+bool unique_known_user(struct sa_manager *m, const struct ike_sa *sa);
+/* IKEv1: the worker that has an established IKE_SA with this address and port, NULL none. */
+struct sa_shard *unique_by_addr(struct sa_manager *m, const struct cy_addr *remote);
 /* An established IKE_SA to the peer of this connection. */
 bool unique_find_conf(
     struct sa_manager *m, const struct conn *conn, struct sa_shard **out_shard, slab_handle *out_handle);

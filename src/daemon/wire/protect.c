@@ -184,6 +184,21 @@ static enum cy_err cipher_ctx(
 	return CY_OK;
 }
 
+enum cy_err protect_cbc(struct protect_cache *pc, uint16_t encr, uint16_t key_bits, struct cy_slice key,
+    struct cy_slice iv, struct cy_buf data, bool encrypt)
+{
+	const struct cy_cipher_alg *alg = crypto_cipher(pc->crypto, encr, key_bits);
+	enum cy_err err;
+	void *ctx;
+
+	if (!alg || alg->aead || alg->salt_len)
+		return CY_E_UNSUPPORTED;
+	if (iv.n != alg->iv_len || data.n == 0 || data.n % alg->block_len)
+		return CY_E_INVAL;
+	err = cipher_ctx(pc, alg, key, encrypt, &ctx);
+	return err ? err : alg->crypt(ctx, iv, cy_slice(NULL, 0), data.p, data.n, NULL);
+}
+
 static enum cy_err mac_ctx(
     struct protect_cache *pc, const struct cy_mac_alg *alg, struct cy_slice key, void **out)
 {

@@ -91,6 +91,12 @@ static enum cy_err setup_entry(struct raw *r, const struct raw_entry *e, struct 
 		else
 			setup_fault(r, e, "write a number from 0 to 1024, or -1");
 		return CY_OK;
+	case SETUP_IKEV1_POLICY:
+		c->setup.no_ikev1 = strcasecmp(e->value, "accept") != 0;
+		if (c->setup.no_ikev1 && strcasecmp(e->value, "drop") != 0 &&
+		    strcasecmp(e->value, "reject") != 0)
+			setup_fault(r, e, "write accept, drop or reject");
+		return CY_OK;
 	case SETUP_CHARONDEBUG:
 		return set_str(&c->setup.charondebug, e->value);
 	case SETUP_VIRTUAL_PRIVATE:

@@ -74,6 +74,13 @@ struct conn_end {
 	bool request_dns;
 	char *updown;
 	bool hostaccess, firewall;
+	/* The reader makes both ends agree: local.xauth_server means remote.xauth_client, and so on. A client whose
+	   auth[0].method is AUTH_XAUTH proves nothing before (hybrid authentication). */
+	bool xauth_server;   /* this side asks the other for user and password */
+	bool xauth_client;   /* this side is asked */
+	bool modecfg_server; /* this side gives an address to the other, from the other's pools */
+	bool modecfg_client; /* this side gets one */
+	char *xauth_user;    /* xauth_identity, leftusername: the client's name, or NULL */
 };
 
 struct conn {
@@ -112,7 +119,14 @@ struct conn {
 	bool no_ecn, no_pmtu_disc;
 	uint32_t priority; /* 0 = computed */
 	uint32_t mtu, metric;
-	uint64_t digest[2]; /* of everything above that matters; equal = unchanged */
+	/* XAUTH and Mode Config (IKEv1); who is server and client is in the ends */
+	char *xauth_backend; /* of the server: "pam", "generic", "none"; never NULL when local.xauth_server */
+	bool xauth_soft;     /* xauthfail=soft: who is refused comes in all the same */
+	bool modecfg_pull;   /* the client asks for its address; else the server pushes it */
+	bool cisco_unity;    /* the vendor ID and the attributes of Cisco Unity */
+	char *modecfg_banner;        /* or NULL */
+	struct str_list dns_domains; /* modecfgdomains */
+	uint64_t digest[2];          /* of everything above that matters; equal = unchanged */
 };
 
 struct conn *conn_ref(struct conn *c); /* any thread */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "config.h"
 #include "libcore/base/err.h"
 #include "libcore/conf/build.h"
 #include "libcore/conf/value.h"
@@ -27,9 +28,12 @@ static bool finish_version(struct build *b)
 		e = b->later.ikev2;
 		b->c->version = b->later.ikev2_version;
 	}
+	b->later.keyexchange = e;
+#ifndef HAVE_IKEV1
 	if (b->c->version == CONN_IKEV1 && e)
 		return build_fault(b, e, "use keyexchange=ikev2 if the peer can",
-		    "%s=%s: IKEv1 is not built yet", e->name, e->value);
+		    "%s=%s: this cygnet is built without IKEv1", e->name, e->value);
+#endif
 	return true;
 }
 
@@ -231,12 +235,14 @@ bool build_finish(struct build *b)
 	good = finish_addresses(b, false) && good;
 	good = finish_addresses(b, true) && good;
 	good = finish_auth(b) && good;
+	good = finish_xauth(b) && good;
 	good = finish_dpd(b) && good;
 	good = finish_marks(b) && good;
 	good = finish_child(b) && good;
 	good = finish_orientation(b) && good;
 	finish_retransmit(b);
 	c->unique = b->setup->unique;
+	good = finish_remote_access(b) && good;
 	if (b->later.encap_dscp)
 		c->copy_dscp = b->later.decap_dscp ? CY_DSCP_YES : CY_DSCP_OUT;
 	else

@@ -488,6 +488,15 @@ const void *plugins_find(const struct plugins *all, enum cy_kind kind, const cha
 	return NULL;
 }
 
+void plugins_set_password(struct plugins *p,
+    enum cy_err (*fn)(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n), void *user)
+{
+	pthread_rwlock_wrlock(&p->udp_lock);
+	p->password = fn;
+	p->password_user = user;
+	pthread_rwlock_unlock(&p->udp_lock);
+}
+
 void plugins_set_udp_send(
     struct plugins *all, size_t (*fn)(void *user, const struct cy_dgram *d, size_t n), void *user)
 {

@@ -33,6 +33,9 @@ enum cy_err plugins_provide_builtin(struct plugins *p, enum cy_kind kind, const 
 const void *plugins_find(const struct plugins *p, enum cy_kind kind, const char *name, void **out_plugin);
 void plugins_set_udp_send(
     struct plugins *p, size_t (*fn)(void *user, const struct cy_dgram *d, size_t n), void *user);
+/* out_n: bytes of the password, which is copied to out. */
+void plugins_set_password(struct plugins *p,
+    enum cy_err (*fn)(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n), void *user);
 void plugins_reload(struct plugins *p, struct settings *settings);
 void plugins_free(
     struct plugins *p); /* fini in reverse order; a plugin thread that hangs is given 1 s, then abandoned */

@@ -120,9 +120,11 @@ struct plugins {
 	uint32_t n_loaded;
 	struct plugin_provided provided[PLUGIN_MAX_PROVIDED];
 	atomic_size_t n_provided;
-	pthread_rwlock_t udp_lock; /* read while udp_send runs */
+	pthread_rwlock_t udp_lock; /* read while udp_send or password runs */
 	size_t (*udp_send)(void *user, const struct cy_dgram *d, size_t n);
 	void *udp_send_user;
+	enum cy_err (*password)(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n);
+	void *password_user;
 };
 
 /* Why a plugin is left out; frees the reason before. */

@@ -171,7 +171,9 @@ START_TEST(authentication)
 	ck_assert_ptr_null(ls_conn(ENDS "authby=secret,rsasig", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "authby=rsa-sha2", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftauth=psk-sha256", &told));
-	ck_assert_ptr_null(ss_conn(ENDS "authby=xauthrsasig", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "authby=xautheap", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftauth2=psk", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "leftauth=xauth", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftauth=eap", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftauth=", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "authby=never", &told));
@@ -359,6 +361,64 @@ START_TEST(marks_and_numbers)
 }
 END_TEST
 
+START_TEST(users)
+{
+	struct conn *c = ss(ENDS "keyexchange=ikev1;authby=xauthpsk;xauth=server;rightsourceip=10.3.0.0/24");
+
+	ck_assert_int_eq(c->local.auth[0].method, AUTH_PSK);
+	ck_assert(c->local.xauth_server && c->remote.xauth_client);
+	ck_assert(!c->local.xauth_client && !c->remote.xauth_server);
+	ck_assert_str_eq(c->xauth_backend, "generic");
+	ck_assert(c->local.modecfg_server && c->remote.modecfg_client && c->modecfg_pull);
+	ck_assert_int_eq(c->unique, UNIQUE_REPLACE);
+	conn_unref(c);
+	c = ss(ENDS "keyexchange=ikev1;authby=xauthrsasig;xauth_identity=alice;modeconfig=push");
+	ck_assert_int_eq(c->local.auth[0].method, AUTH_PUBKEY);
+	ck_assert(c->local.xauth_client && c->remote.xauth_server && !c->modecfg_pull);
+	ck_assert_str_eq(c->local.xauth_user, "alice");
+	ck_assert_ptr_null(c->xauth_backend);
+	conn_unref(c);
+	c = ss(ENDS "keyexchange=ikev1;leftauth=pubkey;rightauth=xauth-pam;xauth_identity=%any");
+	ck_assert_int_eq(c->remote.auth[0].method, AUTH_XAUTH);
+	ck_assert(c->local.xauth_server);
+	ck_assert_str_eq(c->xauth_backend, "pam");
+	ck_assert_ptr_null(c->remote.xauth_user);
+	conn_unref(c);
+	/* the right side is this host: what is said of it goes with it */
+	c = ss("left=192.0.2.1;right=%defaultroute;keyexchange=ikev1;authby=psk;rightauth2=xauth-noauth");
+	ck_assert(c->local.xauth_client && c->remote.xauth_server);
+	conn_unref(c);
+	c = ls(ENDS "keyexchange=ikev1;rekey=no;authby=secret;leftxauthserver=yes;rightaddresspool=10.3.0.1-"
+	            "10.3.0.9");
+	ck_assert(c->local.xauth_server && c->remote.xauth_client && c->local.modecfg_server);
+	ck_assert_str_eq(c->xauth_backend, "generic");
+	ck_assert(!c->modecfg_pull && !c->xauth_soft);
+	ck_assert_int_eq(c->unique, UNIQUE_NO); /* all of a group have its identity */
+	ck_assert_uint_eq(told.count, 0);
+	conn_unref(c);
+	c = ls(ENDS
+	    "keyexchange=ikev1;rekey=no;authby=secret;rightxauthclient=yes;xauthby=file;leftxauthserver=no");
+	ck_assert(c->local.xauth_server);
+	ck_assert_str_eq(c->xauth_backend, "generic");
+	conn_unref(c);
+	c = ls(ENDS
+	    "keyexchange=ikev1;authby=secret;leftxauthclient=yes;leftusername=bob;leftmodecfgclient=yes");
+	ck_assert(c->local.xauth_client && c->local.modecfg_client && c->remote.modecfg_server);
+	ck_assert_str_eq(c->local.xauth_user, "bob");
+	conn_unref(c);
+	c = ls(ENDS "authby=secret;leftxauthserver=yes;rekey=no");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	ck_assert_uint_eq(told.count, 1);
+	conn_unref(c);
+	ck_assert_ptr_null(ls_conn(ENDS "authby=secret;keyexchange=ikev2;leftxauthserver=yes", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ikev1;leftxauthserver=yes;rightxauthserver=yes", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ikev1;leftxauthserver=yes;xauthby=radius", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ikev1;leftxauthserver=perhaps", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "keyexchange=ikev1;authby=xauthpsk;xauth=both", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "keyexchange=ikev1;rightauth2=xauth-eap", &told));
+}
+END_TEST
+
 START_TEST(versions)
 {
 	struct conn *c = ss(ENDS "keyexchange=ike");
@@ -368,11 +428,18 @@ START_TEST(versions)
 	c = ls(ENDS "keyexchange=ike;ikev2=insist");
 	ck_assert_int_eq(c->version, CONN_IKEV2);
 	conn_unref(c);
-	ck_assert_ptr_null(ss_conn(ENDS "keyexchange=ikev1", &told));
-	ck_assert_ptr_nonnull(strstr(told.text, "IKEv1 is not built yet"));
-	ck_assert_ptr_null(ls_conn(ENDS "ikev2=never", &told));
-	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ike;ikev2=no", &told));
-	ck_assert_ptr_null(ls_conn(ENDS "ikev2=no;keyexchange=ike", &told));
+	c = ss(ENDS "keyexchange=ikev1");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	conn_unref(c);
+	c = ls(ENDS "ikev2=never");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	conn_unref(c);
+	c = ls(ENDS "keyexchange=ike;ikev2=no");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	conn_unref(c);
+	c = ls(ENDS "ikev2=no;keyexchange=ike");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	conn_unref(c);
 }
 END_TEST
 
@@ -392,12 +459,17 @@ START_TEST(digest_covers)
 	    "ah=sha256", "mobike=no", "rekey=no", "reauth=no", "forceencaps=yes", "installpolicy=no",
 	    "sha256_96=yes", "fragmentation=force", "closeaction=restart", "dpdaction=hold", "ikedscp=000001",
 	    "lifebytes=1000", "lifepackets=1000", "marginbytes=10", "marginpackets=10", "mark=7", "mark_in=7",
-	    "mark_out=7", "reqid=9", "replay_window=64", "dpdtimeout=9s"};
+	    "mark_out=7", "reqid=9", "replay_window=64", "dpdtimeout=9s", "keyexchange=ikev1",
+	    "aggressive=yes", "rightauth2=xauth-pam", "leftauth2=xauth", "modeconfig=push",
+	    "xauth_identity=x"};
 	static const char *const libreswan[] = {"pfs=no", "esn=no", "esn=yes", "encapsulation=yes",
 	    "encap-dscp=no", "decap-dscp=yes", "nopmtudisc=yes", "priority=77", "dpddelay=10",
 	    "leftsourceip=10.1.1.1", "leftmodecfgclient=yes", "rightaddresspool=10.0.0.0/24", "auto=keep",
 	    "leftsubnets={10.0.0.0/8,11.0.0.0/8}", "retransmit-interval=500ms", "retransmit-timeout=10s",
-	    "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never", "leftrsasigkey=0sAQ"};
+	    "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never", "leftrsasigkey=0sAQ",
+	    "leftxauthserver=yes", "leftxauthclient=yes", "xauthfail=soft", "xauthby=pam", "leftusername=x",
+	    "modecfgpull=yes", "cisco-unity=yes", "modecfgbanner=x", "modecfgdomains=x",
+	    "leftmodecfgserver=yes"};
 	char keys[512];
 
 	for (int round = 0; round < 2; round++) {
@@ -502,6 +574,7 @@ UNIT_TESTS(conn)
 	tcase_add_test(tc, selectors);
 	tcase_add_test(tc, proposals);
 	tcase_add_test(tc, marks_and_numbers);
+	tcase_add_test(tc, users);
 	tcase_add_test(tc, versions);
 	tcase_add_test(tc, digest_covers);
 	tcase_add_test(tc, reload_touches_what_changed);

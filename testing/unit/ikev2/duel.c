@@ -206,11 +206,9 @@ static enum cy_err configure(void *user, struct daemon *daemon, struct config **
 	struct ident ids[2];
 	char text[700];
 	int n = snprintf(text, sizeof(text),
-	    "config setup\nconn net\n  keyexchange=ikev2\n  authby=secret\n  left=10.0.0.%d\n  "
-	    "right=10.0.0.%d\n"
-	    "  leftsubnet=10.%d.0.0/16\n  rightsubnet=10.%d.0.0/16\n  ike=aes128gcm16-prfsha256-x25519!\n"
-	    "  esp=aes128gcm16-x25519!\n  auto=add\n",
-	    a ? 1 : 2, a ? 2 : 1, a ? 1 : 2, a ? 2 : 1);
+	    "config setup\nconn net\n  authby=secret\n  left=10.0.0.%d\n  right=10.0.0.%d\n"
+	    "  leftsubnet=10.%d.0.0/16\n  rightsubnet=10.%d.0.0/16\n  auto=add\n%s",
+	    a ? 1 : 2, a ? 2 : 1, a ? 1 : 2, a ? 2 : 1, s->duel->keys);
 
 	if (!c)
 		return CY_E_NOMEM;
@@ -266,11 +264,18 @@ static void boot(struct duel *d, struct duel_side *s, const char *name, const ch
 
 struct duel *duel_new(void)
 {
+	return duel_new_with(
+	    "  keyexchange=ikev2\n  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128gcm16-x25519!\n");
+}
+
+struct duel *duel_new_with(const char *keys)
+{
 	struct duel *d = calloc(1, sizeof(*d));
 	int fd;
 
 	if (!d)
 		abort();
+	d->keys = keys;
 	snprintf(d->settings, sizeof(d->settings), "/tmp/cygnet-duel-XXXXXX");
 	fd = mkstemp(d->settings);
 	if (fd < 0 || dprintf(fd, "load = \"openssl\"\n") < 0)

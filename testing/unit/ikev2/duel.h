@@ -32,7 +32,8 @@ struct duel {
 	uint64_t now;
 	struct duel_side a, b;
 	char settings[64];
-	uint32_t pass; /* so many datagrams may still arrive by themselves */
+	const char *keys; /* of both ends' connection */
+	uint32_t pass;    /* so many datagrams may still arrive by themselves */
 	struct {
 		struct duel_side *to;
 		uint8_t *p;
@@ -43,6 +44,8 @@ struct duel {
 };
 
 struct duel *duel_new(void);
+/* With other keys of the connection: lines, each with blanks before it. */
+struct duel *duel_new_with(const char *keys);
 void duel_free(struct duel *d);
 void duel_reset(struct duel *d); /* no IKE_SA is left on either side */
 /* Work until nothing is left to do at this time. */
