@@ -127,11 +127,8 @@ class StrongSwan(Peer):
         if conn.version == 1:
             out.update(aggressive="yes" if conn.aggressive else "no", pull="no" if conn.push else "yes")
             for end, key in ((local, "local"), (remote, "remote")):
-                if end.user:
+                if end.user and end.auth != "xauth":  # else hybrid authentication: nothing before it
                     out[key + "-xauth"] = {"auth": "xauth", **({"xauth_id": end.user[0]} if end is local else {}), "round": "2"}
-                if end.auth == "xauth":  # hybrid authentication: nothing else
-                    out[key] = {"auth": "xauth", "id": end.id, **({"xauth_id": end.user[0]} if end is local else {})}
-                    del out[key + "-xauth"]
             if conn.ike_lifetime:  # it has no other way
                 out.update(reauth_time=conn.ike_lifetime, rekey_time=0)
         if conn.ike_lifetime:
@@ -192,6 +189,8 @@ class StrongSwan(Peer):
 
 
 def _auth(end, local):
+    if end.auth == "xauth":
+        return {"auth": "xauth", "id": end.id, **({"xauth_id": end.user[0]} if local else {})}
     out = {"auth": "psk" if end.auth == "psk" else "pubkey", "id": end.id}
     if end.auth != "psk":
         out.update({"certs": [_read(end.cert.path)]} if local else {"cacerts": [_read(end.cert.root.path)]})

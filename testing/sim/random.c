@@ -68,12 +68,14 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 
 		snprintf(right, sizeof(right), "192.0.2.%u", other + 1);
 		snprintf(text, sizeof(text),
-		    "conn %s\n  keyexchange=ikev2\n  authby=secret\n  left=192.0.2.%u\n  leftid=@n%u\n"
+		    "conn %s\n  keyexchange=%s\n  authby=secret\n  left=192.0.2.%u\n  leftid=@n%u\n"
 		    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  rightsubnet=10.%u.0.0/16\n"
-		    "  ike=aes128gcm16-prfsha256-x25519!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
+		    "  ike=%s!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
 		    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
 		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n",
-		    l->name, me + 1, me, !side && l->b->nat ? "%any" : right, other, me + 1, other + 1, suite,
+		    l->name, w->s->v1 ? "ikev1" : "ikev2", me + 1, me, !side && l->b->nat ? "%any" : right,
+		    other, me + 1, other + 1,
+		    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
 		    ike_life + draw(w, 100), life + draw(w, 60), margin, reauth, frag,
 		    side ? "restart" : "clear", side ? "start" : "add");
 		append(side ? &l->b->conf_text : &l->a->conf_text, text);

@@ -311,6 +311,9 @@ static uint8_t exchange_of(const char *name)
 	    : strcmp(name, "IKE_AUTH") == 0        ? 35
 	    : strcmp(name, "CREATE_CHILD_SA") == 0 ? 36
 	    : strcmp(name, "INFORMATIONAL") == 0   ? 37
+	    : strcmp(name, "MAIN") == 0            ? 2 /* of IKEv1, which knows no responses */
+	    : strcmp(name, "AGGRESSIVE") == 0      ? 4
+	    : strcmp(name, "QUICK") == 0           ? 32
 	                                           : 0;
 }
 

@@ -121,6 +121,7 @@ struct sim {
 	bool verbose;
 	char failure[512];
 	const char *tmpdir;
+	bool v1; /* random runs: connections of IKEv1 */
 	const char *plugindir;
 };
 

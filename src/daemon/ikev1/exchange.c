@@ -73,7 +73,7 @@ struct v1_exchange *v1_exchange_new(struct ike_sa *sa, uint8_t type, uint32_t ms
 	x->ours = ours;
 	x->tries_max = UINT32_MAX;
 	x->timer.fn = v1_exchange_timer;
-	if (msgid) {
+	if (msgid && v->keyed) {
 		x->encrypted = true;
 		if (v1_iv_phase2(sa, msgid, x->iv)) {
 			free(x);

@@ -284,6 +284,7 @@ void v1_quick_refused(struct ike_sa *sa, struct v1_exchange *x, const char *why)
 void v1_info_start(struct ike_sa *sa, struct task *t);
 void v1_info_message(struct ike_sa *sa, struct v1_exchange *x);
 void v1_info_clear(struct ike_sa *sa); /* nobody has authenticated it: a hint at best */
+void v1_hint(struct ike_sa *sa, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* One notify, protected when there are keys. */
 void v1_notify(struct ike_sa *sa, uint16_t type, uint8_t proto, struct cy_slice spi, struct cy_slice data);
 const char *v1_error_notify(const struct payload *first, uint16_t *out_type);

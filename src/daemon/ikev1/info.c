@@ -3,6 +3,7 @@
  * The informational exchange: RFC 2408, 4.8; RFC 2409, 5.7; RFC 2407, 4.6.3; dead peer detection: RFC 3706. Nothing of it is
  * answered or repeated, but for R-U-THERE.
  */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -437,6 +438,29 @@ void v1_info_message(struct ike_sa *sa, struct v1_exchange *x)
 	step_end(sa);
 }
 
+/* Why phase 1 is likely not to end well. Anybody can have said so: go on, but not for long. */
+void v1_hint(struct ike_sa *sa, const char *fmt, ...)
+{
+	struct v1 *v = v1_of(sa);
+	struct v1_exchange *x = v->phase1;
+	char why[240];
+	va_list ap;
+
+	if (v->hinted || v->authenticated || !x || x->finished)
+		return;
+	v->hinted = true;
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	ike_sa_fail(sa, "%s", why);
+	ike_note(sa, LOG_IKE, CY_LOG_WARN, "%s", sa->why);
+	if (!x->ours)
+		return;
+	if (sa->tries_left_init != UINT32_MAX)
+		sa->tries_left_init = 1;
+	x->tries_max = x->tries + HINTED_TRIES;
+}
+
 /* Anybody can have sent it. During phase 1 it is the likely reason why nothing more is heard. */
 void v1_info_clear(struct ike_sa *sa)
 {
@@ -461,14 +485,8 @@ void v1_info_clear(struct ike_sa *sa)
 		    : type == V1N_INVALID_ID_INFORMATION ? ": it does not know our identity"
 		                                         : "";
 
-		ike_sa_fail(sa, "the peer says %s%s", what,
+		v1_hint(sa, "the peer says %s%s (unauthenticated)", what,
 		    x->encrypted || type == V1N_NO_PROPOSAL_CHOSEN ? more : "");
-		ike_note(sa, LOG_IKE, CY_LOG_WARN, "%s (unauthenticated)", sa->why);
-		if (x->ours && sa->tries_left_init != UINT32_MAX)
-			sa->tries_left_init = 1;
-		if (x->ours)
-			x->tries_max = x->tries + HINTED_TRIES;
 	}
-	v->hinted = true;
 	step_end(sa);
 }

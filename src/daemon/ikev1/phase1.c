@@ -8,6 +8,8 @@
 #include "daemon/policy/select.h"
 #include "libcore/base/addr.h"
 
+#define CLOSE_NS (5 * NS_PER_S)
+
 bool v1_remember(struct cy_buf *to, struct cy_slice from)
 {
 	free(to->p);
@@ -331,6 +333,18 @@ void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 	}
 }
 
+/* Who began the new one closes the old one, but some leave that to its lifetime. Not before they have moved their CHILD_SAs. */
+static void close_later(struct ike_sa *old)
+{
+	struct task *t = task_pending(old, TASK_IKE_DELETE, 0) ? NULL : task_new(TASK_IKE_DELETE);
+
+	if (!t)
+		return;
+	ike_sa_fail(old, "reauthenticated by the peer");
+	t->not_before_ns = worker_now(old->shard->w) + CLOSE_NS;
+	task_queue(old, t);
+}
+
 void v1_established(struct ike_sa *sa)
 {
 	struct ike_sa *old = predecessor(sa);
@@ -344,6 +358,8 @@ void v1_established(struct ike_sa *sa)
 	sa->replaces = 0;
 	if (old && ours)
 		ike_sa_close(old, "reauthenticated");
+	else if (old)
+		close_later(old);
 	if (v1_config_wanted(sa) && !(ours && sa->n_vips)) {
 		if (sa->conn->modecfg_pull)
 			v1_config_pull(sa);

@@ -258,6 +258,11 @@ void v1_packet(struct ike_sa *sa, struct net_packet *p)
 	}
 	x = exchange_of(sa, &p->h);
 	if (!x) {
+		/* an error notify under keys that are not ours: so some answer what they cannot decrypt */
+		if (p->h.exchange == EXCHANGE_V1_INFORMATIONAL && v1_of(sa)->keyed && sa->initiator)
+			v1_hint(sa,
+			    "the peer refuses our last message of phase 1, in words that cannot be read: its "
+			    "pre-shared key for us differs from ours, or it does not know our identity");
 		drop(sa, p);
 		return;
 	}

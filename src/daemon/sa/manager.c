@@ -160,6 +160,10 @@ static bool deliver_v1(struct sa_shard *s, struct net_packet *p, struct ike_sa *
 			sa = sa_find(s, p->h.spi_i);
 		if (!sa)
 			home = &m->shards[net_spi_owner(s->d->net, p->h.spi_i)];
+	} else if (p->h.exchange == EXCHANGE_V1_INFORMATIONAL) {
+		/* a refusal by a responder that has made no cookie */
+		sa = sa_find(s, p->h.spi_i);
+		home = &m->shards[net_spi_owner(s->d->net, p->h.spi_i)];
 	} else {
 		sa = sa_find_init(s, p->h.spi_i, &p->src);
 		if (!sa && !p->passed_on)

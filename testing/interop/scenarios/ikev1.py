@@ -168,6 +168,7 @@ def v1_fragmentation(bed):
         bed.wait_up()
         wire.stop()
     for end in wire.ends:
+        require(end.count["ikefrag"] >= 2, f"{end.ns.label} sent no IKE fragments: {wire.summary()}")
         require(end.count["fragment"] == 0, f"{end.ns.label} sent IP fragments: {wire.summary()}")
     bed.traffic()
 
