@@ -16,6 +16,7 @@
 #include "daemon/control/control.h"
 #include "daemon/ikev2/ikev2.h"
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
 #include "daemon/run_impl.h"
@@ -375,6 +376,10 @@ static enum cy_err make_all(struct run *r, struct why *why)
 		return fail(r, why, e, "IKE_SA manager: %s", err_text(e));
 	if (!e && (e = traps_new(d, &d->traps)) != CY_OK)
 		return fail(r, why, e, "traps: %s", err_text(e));
+	if (!e &&
+	    (e = interfaces_new(settings_str(d->settings, "interfaces_use"),
+	         settings_str(d->settings, "interfaces_ignore"), &d->interfaces)) != CY_OK)
+		return fail(r, why, e, "interfaces: %s", err_text(e));
 	if (!e)
 		e = make_kernel(r, why);
 	if (e)
@@ -545,6 +550,7 @@ void daemon_free(struct daemon *d)
 	control_free(r->control);
 	net_free(d->net);
 	knl_free(d->knl);
+	interfaces_free(d->interfaces);
 	config_unref(d->config);
 	procs_free(d->procs);
 	plugins_free(d->plugins);

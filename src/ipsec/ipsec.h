@@ -28,6 +28,7 @@ struct options {
 	/* start, restart, check */
 	const char *conf, *secrets, *settings, *plugindir;
 	bool nofork, debug;
+	bool another; /* up */
 	/* log */
 	bool follow;
 	int lines;

@@ -10,6 +10,7 @@
 #include "config.h"
 #include "daemon/control/private.h"
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "daemon/net/net.h"
 #include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
@@ -166,7 +167,7 @@ static void write_kernel(struct control *c, struct jw *w, bool all)
 
 /* --- the network ---------------------------------------------------------------------------------------------------------------- */
 
-static void write_listen(struct jw *w)
+static void write_listen(const struct control *c, struct jw *w)
 {
 	char text[ADDR_STR_MAX];
 	struct ifaddrs *all, *i;
@@ -177,6 +178,7 @@ static void write_listen(struct jw *w)
 			struct cy_addr a = {0};
 
 			if (!i->ifa_addr || !(i->ifa_flags & IFF_UP) || i->ifa_flags & IFF_LOOPBACK ||
+			    !interfaces_has_name(c->d->interfaces, i->ifa_name) ||
 			    (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
 				continue;
 			addr_from_sockaddr(i->ifa_addr, &a);
@@ -233,6 +235,7 @@ static void write_net(struct control *c, struct jw *w)
 	jw_u64(w, "drop_no_memory", n.drop_nomem);
 	jw_u64(w, "drop_queue", n.drop_queue);
 	jw_u64(w, "drop_esp", n.drop_esp);
+	jw_u64(w, "drop_interface", n.drop_interface);
 	jw_obj_end(w);
 	write_sockets(c, w);
 }
@@ -404,7 +407,7 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 		return;
 	write_memory(w);
 	write_plugins(c, w);
-	write_listen(w);
+	write_listen(c, w);
 	write_net(c, w);
 	write_pool(c, w);
 	write_procs(c, w);

@@ -253,14 +253,23 @@ static void settle(struct ike_sa *sa, struct child_sa *fresh, struct child_sa *o
 }
 
 /* The peer has a CHILD_SA that we cannot have: close it there. The old one goes on. */
-static void refuse_theirs(struct ike_sa *sa, struct child_sa *c, enum cy_err err)
+static void refuse_theirs(struct ike_sa *sa, const char *why)
+{
+	struct child_sa *c = sa->task->fresh;
+
+	sa->task->fresh = NULL;
+	child_adopt(sa, c);
+	c->state = CHILD_DELETING;
+	delete_child(sa, c);
+	fail(sa, why);
+}
+
+static void not_installed(struct ike_sa *sa, enum cy_err err)
 {
 	char why[160];
 
 	snprintf(why, sizeof(why), "it could not be installed: %s", err_text(err));
-	c->state = CHILD_DELETING;
-	delete_child(sa, c);
-	fail(sa, why);
+	refuse_theirs(sa, why);
 }
 
 static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
@@ -270,12 +279,12 @@ static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
 	struct child_sa *c = t->fresh, *old = t->child_id ? child_by_id(sa, t->child_id) : NULL;
 
 	knl_req_free(arg);
-	t->fresh = NULL;
-	child_adopt(sa, c);
 	if (err) {
-		refuse_theirs(sa, c, err);
+		not_installed(sa, err);
 		return;
 	}
+	t->fresh = NULL;
+	child_adopt(sa, c);
 	child_mark(c, CHILD_PART_ALL);
 	child_up(c);
 	if (t->kind == TASK_CHILD_REKEY)
@@ -299,11 +308,7 @@ static void install(struct ike_sa *sa, void *arg, enum cy_err err)
 	if (!err && !(r = child_install_req(t->fresh, CHILD_PART_ALL)))
 		err = CY_E_NOMEM;
 	if (err) {
-		struct child_sa *c = t->fresh;
-
-		t->fresh = NULL;
-		child_adopt(sa, c);
-		refuse_theirs(sa, c, err);
+		not_installed(sa, err);
 		return;
 	}
 	ike_kernel(sa, r, installed);
@@ -380,9 +385,10 @@ void v2_create_response(struct ike_sa *sa)
 		on_error(sa, err, why);
 		return;
 	}
+	/* it answered with an SA, so it has installed one: what we refuse here must be closed there (1.4.1) */
 	if (!nr || nr->u.nonce.n > V2_NONCE_MAX ||
 	    !v2_child_accept(sa, first, t->fresh, &cr->offer, why, sizeof(why))) {
-		fail(sa, why[0] ? why : "the peer's answer lacks a nonce");
+		refuse_theirs(sa, why[0] ? why : "the peer's answer lacks a nonce");
 		return;
 	}
 	cr->n_nr = nr->u.nonce.n;
@@ -391,13 +397,13 @@ void v2_create_response(struct ike_sa *sa)
 		struct v2_ke *k;
 
 		if (!ke || !cr->ke || ke->u.ke.group != cr->ke->id || t->fresh->suite.ke != cr->ke->id) {
-			fail(sa, "the peer's key exchange does not fit the suite it chose");
+			refuse_theirs(sa, "the peer's key exchange does not fit the suite it chose");
 			return;
 		}
 		k = v2_ke_new(cr->ke, cr->ke_key, ke->u.ke.data);
 		cr->ke_key = NULL;
 		if (!k) {
-			fail(sa, "out of memory");
+			refuse_theirs(sa, "out of memory");
 			return;
 		}
 		ike_run(sa, v2_ke_slow(cr->ke), v2_ke_run, install, v2_ke_free, k);
