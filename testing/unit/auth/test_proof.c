@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "daemon/auth/auth.h"
+#include "daemon/policy/select.h"
 #include "daemon/wire/message.h"
 #include "ikev2/duel.h"
 #include "libcore/base/addr.h"
@@ -42,13 +43,15 @@ static void configure(const char *lines, const char *psk, const char *key)
 	struct ident ids[2];
 	char text[1024];
 	int n = snprintf(text, sizeof(text),
-	    "config setup\nconn c\n  keyexchange=ikev2\n  left=10.0.0.1\n  right=10.0.0.2\n%s\n", lines);
+	    "config setup\n  dialect=strongswan\nconn c\n  keyexchange=ikev2\n  left=10.0.0.1\n  right=10.0.0.2\n%s\n", lines);
 
 	config_unref(config);
 	config = calloc(1, sizeof(*config));
 	ck_assert_ptr_nonnull(config);
 	config->refs = 1;
+	config->index_free = conn_index_free;
 	ck_assert_int_eq(conf_load_text(text, (size_t)n, "auth", on_problem, NULL, &config->conf), CY_OK);
+	ck_assert_int_eq(conn_index_new(config->conf, &config->index), CY_OK);
 	ck_assert_int_eq(creds_new(d->crypto, d->log, NULL, &config->creds), CY_OK);
 	if (psk) {
 		ck_assert_int_eq(ident_parse("10.0.0.1", &ids[0]), CY_OK);

@@ -93,6 +93,8 @@ END_TEST
 
 static const struct duel_config roaming = {.left_a = "%defaultroute", .right_b = "%any"};
 
+static const struct duel_config called = {.left_a = "%defaultroute"};
+
 static void move_a(const char *to)
 {
 	ck_assert_int_eq(addr_parse(to, &d->a.addr), CY_OK);
@@ -155,7 +157,7 @@ START_TEST(who_cannot_move_keeps_what_it_has)
 	ck_assert_uint_eq(d->a.n_sas, 2);
 	duel_free(d);
 
-	d = duel_new_with(&roaming);
+	d = duel_new_with(&called);
 	duel_start(d, &d->b, 4);
 	ck_assert_ptr_nonnull(duel_sa(&d->a));
 	id = duel_sa(&d->a)->id;

@@ -80,6 +80,8 @@ static void refuse(enum task_kind kind, size_t at, uint8_t value)
 
 	memcpy(plain, answer, sizeof(plain));
 	plain[at] = value;
+	if (at == TSR_ADDR) /* the end of the range, too */
+		plain[at + 4] = value;
 	duel_inject(&d->a, out,
 	    duel_seal(
 	        d, duel_sa(&d->b), &h, PAYLOAD_SA, cy_slice(plain, sizeof(plain)), 0, 0, out, sizeof(out)));

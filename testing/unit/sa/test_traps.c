@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "ikev2/duel.h"
+#include "daemon/sa/manager.h"
 #include "daemon/sa/traps.h"
 #include "libcore/base/err.h"
 #include "libcore/conf/conf.h"
@@ -169,10 +170,12 @@ START_TEST(what_passes_and_what_is_dropped)
 	ck_assert_uint_eq(n, 3);
 	trap = priority_of(CY_POLICY_PROTECT, "10.2.0.0/16", &n);
 	ck_assert_uint_eq(n, 3);
-	duel_start(d, &d->a, 4);
+	d->pass = 4;
+	sa_up(d->a.d, find("net"), NULL);
+	duel_pump(d);
 	tunnel = priority_of(CY_POLICY_PROTECT, "10.2.0.0/16", &n);
 	ck_assert_uint_eq(n, 3);
-	ck_assert(pass && pass < tunnel && tunnel < trap && trap < drop);
+	ck_assert_msg(pass && pass < tunnel && tunnel < trap && trap < drop, "%u %u %u %u", pass, tunnel, trap, drop);
 	ck_assert_int_eq(traps_unroute(d->a.d->traps, "none"), CY_OK);
 	ck_assert_int_eq(traps_unroute(d->a.d->traps, "lan"), CY_OK);
 	duel_pump(d);

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "ikev2/duel.h"
+#include "libcore/conf/conf.h"
 
 static struct duel *d;
 
