@@ -43,7 +43,9 @@ static void configure(const char *lines, const char *psk, const char *key)
 	struct ident ids[2];
 	char text[1024];
 	int n = snprintf(text, sizeof(text),
-	    "config setup\n  dialect=strongswan\nconn c\n  keyexchange=ikev2\n  left=10.0.0.1\n  right=10.0.0.2\n%s\n", lines);
+	    "config setup\n  dialect=strongswan\nconn c\n  keyexchange=ikev2\n  left=10.0.0.1\n  "
+	    "right=10.0.0.2\n  auto=add\n%s\n",
+	    lines);
 
 	config_unref(config);
 	config = calloc(1, sizeof(*config));
