@@ -175,7 +175,8 @@ START_TEST(what_passes_and_what_is_dropped)
 	duel_pump(d);
 	tunnel = priority_of(CY_POLICY_PROTECT, "10.2.0.0/16", &n);
 	ck_assert_uint_eq(n, 3);
-	ck_assert_msg(pass && pass < tunnel && tunnel < trap && trap < drop, "%u %u %u %u", pass, tunnel, trap, drop);
+	ck_assert_msg(
+	    pass && pass < tunnel && tunnel < trap && trap < drop, "%u %u %u %u", pass, tunnel, trap, drop);
 	ck_assert_int_eq(traps_unroute(d->a.d->traps, "none"), CY_OK);
 	ck_assert_int_eq(traps_unroute(d->a.d->traps, "lan"), CY_OK);
 	duel_pump(d);
