@@ -86,6 +86,9 @@ void json_out_end(struct json_out *out);
 int start_daemon(const struct options *o);
 int stop_daemon(const struct options *o, bool must_run);
 
+/* --- status.c: both status and statusall; lists are there in JSON even when empty --- */
+int status_run(const struct options *o, const char *cmd, const char *const *lists);
+
 /* --- status_text.c --- */
 void status_print_data(void *user, json_t *data);
 void status_print_item(void *user, const char *list, json_t *data);

@@ -142,15 +142,6 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 	step_end(sa);
 }
 
-static uint16_t first_group(const struct proposal *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		for (uint8_t j = 0; j < p[i].n; j++)
-			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id != CY_KE_NONE)
-				return p[i].t[j].id;
-	return CY_KE_NONE;
-}
-
 static void make_key(struct ike_sa *sa, uint16_t group)
 {
 	const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, group);
@@ -202,7 +193,7 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 		fail(sa, "no plugin provides what esp= of the connection asks for");
 		return;
 	}
-	cr->group = first_group(props, n);
+	cr->group = proposal_first_group(props, n);
 	if (cr->group != CY_KE_NONE)
 		make_key(sa, cr->group);
 	else
@@ -329,14 +320,10 @@ static void on_error(struct ike_sa *sa, const struct payload *err, const char *w
 			fail(sa, "the peer wants a key exchange method we did not offer");
 			return;
 		}
-		for (size_t i = 0; i < cr->offer.n_props; i++)
-			for (uint8_t j = 0; j < cr->offer.props[i].n; j++)
-				if (cr->offer.props[i].t[j].type == TRANSFORM_KE &&
-				    cr->offer.props[i].t[j].id == group) {
-					make_key(sa, group);
-					return;
-				}
-		fail(sa, "the peer wants a key exchange method we did not offer");
+		if (proposal_has_group(cr->offer.props, cr->offer.n_props, group))
+			make_key(sa, group);
+		else
+			fail(sa, "the peer wants a key exchange method we did not offer");
 		return;
 	case N_TEMPORARY_FAILURE: /* 2.25: the peer is busy with the same; a little later */
 		if (yield(sa, old)) {
