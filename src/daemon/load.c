@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "daemon/policy/select.h"
 #include "daemon/run_impl.h"
 #include "daemon/sa/manager.h"
@@ -84,6 +85,8 @@ static void read_local(struct load *l)
 		struct cy_addr a = {0};
 
 		if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
+			continue;
+		if (!interfaces_has_name(l->r->d.interfaces, i->ifa_name))
 			continue;
 		addr_from_sockaddr(i->ifa_addr, &a);
 		l->local[l->n_local++] = a;
@@ -316,15 +319,19 @@ void load_activate(struct run *r, const struct conn *before, struct conn *after,
 	bool started = before && (before->start == AUTO_START || before->start == AUTO_KEEP);
 	char why[256] = "";
 
-	if (after->start == AUTO_ROUTE || routed) {
-		enum cy_err e = traps_route(d->traps, after, why, sizeof(why));
+	bool shunt = after->type == TYPE_PASS || after->type == TYPE_DROP;
+
+	if (routed || after->start == AUTO_ROUTE ||
+	    (shunt && (after->start == AUTO_START || after->start == AUTO_KEEP))) {
+		enum cy_err e = routed ? traps_replace(d->traps, before->name, after, why, sizeof(why))
+		                       : traps_route(d->traps, after, why, sizeof(why));
 
 		if (e && e != CY_E_EXISTS)
 			LOGF(d->log, LOG_CFG, CY_LOG_ERROR, NULL, "connection %s is not routed: %s",
 			    after->name, *why ? why : err_text(e));
 	}
-	if ((after->start == AUTO_START || after->start == AUTO_KEEP) && !started) {
-		sa_initiate(d, after, NULL, 0, NULL, NULL);
+	if ((after->start == AUTO_START || after->start == AUTO_KEEP) && !started && !shunt) {
+		sa_up(d, after, NULL);
 	}
 }
 
@@ -354,8 +361,10 @@ static void apply(void *user, enum conf_change what, struct conn *before, struct
 		break;
 	}
 	/* a trap has the policies of the connection it was made from */
-	if (before)
-		routed = traps_unroute(traps, before->name) == CY_OK;
+	if (before && after)
+		routed = traps_has(traps, before->name);
+	else if (before)
+		(void)!traps_unroute(traps, before->name);
 	if (after)
 		load_activate(d->r, before, after, routed);
 }

@@ -20,6 +20,7 @@
 #	include "daemon/ikev1/ikev1.h"
 #endif
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
 #include "daemon/run_impl.h"
@@ -404,6 +405,10 @@ static enum cy_err make_all(struct run *r, struct why *why)
 		return fail(r, why, e, "IKE_SA manager: %s", err_text(e));
 	if (!e && (e = traps_new(d, &d->traps)) != CY_OK)
 		return fail(r, why, e, "traps: %s", err_text(e));
+	if (!e &&
+	    (e = interfaces_new(settings_str(d->settings, "interfaces_use"),
+	         settings_str(d->settings, "interfaces_ignore"), &d->interfaces)) != CY_OK)
+		return fail(r, why, e, "interfaces: %s", err_text(e));
 	if (!e)
 		e = make_kernel(r, why);
 	if (e)
@@ -580,6 +585,7 @@ void daemon_free(struct daemon *d)
 	knl_free(d->knl);
 	if (d->plugins)
 		plugins_set_password(d->plugins, NULL, NULL);
+	interfaces_free(d->interfaces);
 	config_unref(d->config);
 	procs_free(d->procs);
 	plugins_free(d->plugins);

@@ -6,6 +6,8 @@
 #include "libcore/base/names.h"
 #include "libcore/conf/settings.h"
 
+#define SPI_LEAST 65535u
+
 static uint64_t ns(const struct settings *s, const char *key)
 {
 	return settings_ms(s, key) * NS_PER_MS;
@@ -54,6 +56,11 @@ void tune_from_settings(struct daemon *d)
 	    .port = (uint16_t)u32(s, "port"),
 	    .port_natt = (uint16_t)u32(s, "port_nat_t"),
 	    .socket_rcvbuf = (uint32_t)settings_bytes(s, "socket_rcvbuf"),
+	    .socket_sndbuf = (uint32_t)settings_bytes(s, "socket_sndbuf"),
+	    .fragment_timeout_ns = ns(s, "fragment_timeout"),
+	    .spi_min = u32(s, "spi_min"),
+	    .spi_max = u32(s, "spi_max"),
+	    .dpd_delay_s = (uint32_t)(settings_ms(s, "dpd_delay") / 1000),
 	    .socket_mark = u32(s, "socket_mark"),
 	    .ipv4 = settings_bool(s, "ipv4"),
 	    .ipv6 = settings_bool(s, "ipv6"),
@@ -66,6 +73,14 @@ void tune_from_settings(struct daemon *d)
 	    .xauth_lockout_ns = ns(s, "xauth_lockout"),
 	    .xauth_sessions = u32(s, "xauth_sessions"),
 	};
+	/* the number of a worker must fit in between (net_esp_spi_new) */
+	if (d->tune.spi_max < d->tune.spi_min || d->tune.spi_max - d->tune.spi_min < SPI_LEAST) {
+		LOGF(d->log, LOG_CFG, CY_LOG_ERROR, NULL,
+		    "spi_min and spi_max leave fewer than %u numbers: 0xc0000000 to 0xcfffffff are used",
+		    SPI_LEAST);
+		d->tune.spi_min = 0xc0000000u;
+		d->tune.spi_max = 0xcfffffffu;
+	}
 }
 
 static const struct name level_names[] = {{CY_LOG_ERROR, "error"}, {CY_LOG_WARN, "warn"},

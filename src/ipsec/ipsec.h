@@ -28,6 +28,7 @@ struct options {
 	/* start, restart, check */
 	const char *conf, *secrets, *settings, *plugindir;
 	bool nofork, debug;
+	bool another; /* up */
 	/* log */
 	bool follow;
 	int lines;
@@ -84,6 +85,9 @@ void json_out_end(struct json_out *out);
 /* --- start.c --- */
 int start_daemon(const struct options *o);
 int stop_daemon(const struct options *o, bool must_run);
+
+/* --- status.c: both status and statusall; lists are there in JSON even when empty --- */
+int status_run(const struct options *o, const char *cmd, const char *const *lists);
 
 /* --- status_text.c --- */
 void status_print_data(void *user, json_t *data);

@@ -64,6 +64,7 @@ enum {
 	OPT_PLUGINDIR,
 	OPT_NOFORK,
 	OPT_DEBUG,
+	OPT_ANOTHER,
 };
 
 static const struct option long_options[] = {{"json", no_argument, NULL, OPT_JSON},
@@ -72,8 +73,8 @@ static const struct option long_options[] = {{"json", no_argument, NULL, OPT_JSO
     {"conf", required_argument, NULL, OPT_CONF}, {"secrets", required_argument, NULL, OPT_SECRETS},
     {"settings", required_argument, NULL, OPT_SETTINGS},
     {"plugindir", required_argument, NULL, OPT_PLUGINDIR}, {"nofork", no_argument, NULL, OPT_NOFORK},
-    {"debug", no_argument, NULL, OPT_DEBUG}, {"follow", no_argument, NULL, 'f'},
-    {"lines", required_argument, NULL, 'n'}, {0}};
+    {"debug", no_argument, NULL, OPT_DEBUG}, {"another", no_argument, NULL, OPT_ANOTHER},
+    {"follow", no_argument, NULL, 'f'}, {"lines", required_argument, NULL, 'n'}, {0}};
 
 static bool number(const char *text, int *out)
 {
@@ -122,6 +123,9 @@ static bool parse(int argc, char **argv, struct options *o, bool *out_help)
 			break;
 		case OPT_DEBUG:
 			o->debug = true;
+			break;
+		case OPT_ANOTHER:
+			o->another = true;
 			break;
 		case 'f':
 			o->follow = true;

@@ -104,6 +104,7 @@ struct sim_node {
 };
 
 struct sim {
+	uint64_t seed;
 	uint64_t now, seq;
 	struct sim_prng prng;
 	struct sim_faults faults;
@@ -186,5 +187,13 @@ struct sim_node *sim_node(struct sim *s, const char *name);
 /* --- scenario.c, random.c: one run each; s->failure says what went wrong --- */
 void sim_scenario(struct sim *s, const char *path);
 void sim_random(struct sim *s);
+
+/* --- keys.c: Ed25519 keys made from a number --- */
+#define SIM_KEY_LEN  32
+#define SIM_KEY_TEXT (2 + 2 * (12 + SIM_KEY_LEN) + 1)
+enum cy_err sim_key_private(
+    const struct cy_pki_ops *pki, uint64_t number, struct cy_privkey **out) CY_MUST_USE;
+/* As leftsigkey= has it; false: this was built without openssl. */
+bool sim_key_public(uint64_t number, char out[SIM_KEY_TEXT]);
 
 #endif

@@ -11,6 +11,7 @@
 #include "daemon/auth/xauth.h"
 #include "daemon/control/private.h"
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "daemon/net/net.h"
 #include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
@@ -167,7 +168,7 @@ static void write_kernel(struct control *c, struct jw *w, bool all)
 
 /* --- the network ---------------------------------------------------------------------------------------------------------------- */
 
-static void write_listen(struct jw *w)
+static void write_listen(const struct control *c, struct jw *w)
 {
 	char text[ADDR_STR_MAX];
 	struct ifaddrs *all, *i;
@@ -178,6 +179,7 @@ static void write_listen(struct jw *w)
 			struct cy_addr a = {0};
 
 			if (!i->ifa_addr || !(i->ifa_flags & IFF_UP) || i->ifa_flags & IFF_LOOPBACK ||
+			    !interfaces_has_name(c->d->interfaces, i->ifa_name) ||
 			    (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
 				continue;
 			addr_from_sockaddr(i->ifa_addr, &a);
@@ -234,6 +236,7 @@ static void write_net(struct control *c, struct jw *w)
 	jw_u64(w, "drop_no_memory", n.drop_nomem);
 	jw_u64(w, "drop_queue", n.drop_queue);
 	jw_u64(w, "drop_esp", n.drop_esp);
+	jw_u64(w, "drop_interface", n.drop_interface);
 	jw_obj_end(w);
 	write_sockets(c, w);
 }
@@ -442,7 +445,7 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 		return;
 	write_memory(w);
 	write_plugins(c, w);
-	write_listen(w);
+	write_listen(c, w);
 	write_net(c, w);
 	write_pool(c, w);
 	write_procs(c, w);

@@ -159,10 +159,11 @@ void cmd_stop(struct request *r);
 void cmd_version(struct request *r);
 
 /* The connection that "name" says, with the config that holds it; NULL: the request has failed. */
-struct conn *request_conn(struct request *r, struct config **out_config);
+/* Those that "name" means, at least one (*out: freed by the caller), or 0 and an answer. */
+size_t request_conns(struct request *r, struct config **out_config, struct conn ***out);
 /* daemon.c: what does not belong to one SA, members of an open object */
 void write_daemon(struct control *c, struct jw *w, bool all);
-void write_conn(struct jw *w, const struct conn *conn);
+void write_conn(struct jw *w, const struct daemon *d, const struct conn *conn);
 /* sas.c: IKE_SAs and CHILD_SAs in chunks; done(r) when all shards have been visited. name NULL: all. */
 enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r));
 

@@ -284,9 +284,9 @@ static void query_late(struct timer *t)
 	chunk_finish(ch);
 }
 
-static bool wanted(const struct chunk *ch, const char *name)
+static bool wanted(const struct chunk *ch, const struct conn *conn)
 {
-	return !ch->name || strcmp(ch->name, name) == 0;
+	return !ch->name || conn_is_called(conn, ch->name);
 }
 
 static void add_child(struct chunk *ch, struct child_sa *c, struct knl_req *q)
@@ -327,10 +327,10 @@ static bool sa_wanted(const struct chunk *ch, const struct ike_sa *sa)
 {
 	const struct list *n;
 
-	if (!ch->name || (sa->conn && wanted(ch, sa->conn->name)))
+	if (!ch->name || (sa->conn && wanted(ch, sa->conn)))
 		return true;
 	list_foreach (n, &sa->children)
-		if (wanted(ch, list_entry(n, struct child_sa, node)->conn->name))
+		if (wanted(ch, list_entry(n, struct child_sa, node)->conn))
 			return true;
 	return false;
 }

@@ -18,6 +18,7 @@ struct conn_index;
 struct creds;
 struct crypto;
 struct ike_ops;
+struct interfaces;
 struct knl;
 struct leases;
 struct net;
@@ -52,7 +53,10 @@ struct tuning {
 	bool install_routes, install_vips, send_vendor_id, reuse_ike_sa;
 	bool force_encap; /* the data plane can only do UDP encapsulation */
 	uint16_t port, port_natt;
-	uint32_t socket_rcvbuf, socket_mark;
+	uint32_t socket_rcvbuf, socket_sndbuf, socket_mark;
+	uint64_t fragment_timeout_ns;
+	uint32_t spi_min, spi_max; /* of ESP */
+	uint32_t dpd_delay_s;      /* of connections that do not say */
 	bool ipv4, ipv6;
 	uint64_t xauth_deadline_ns, xauth_lockout_ns;
 	uint32_t xauth_limit, xauth_user_limit, xauth_address_limit, xauth_user_failures,
@@ -71,6 +75,7 @@ struct daemon {
 	struct bus *bus;
 	struct plugins *plugins;
 	struct leases *leases;
+	struct interfaces *interfaces; /* NULL: all are used */
 	struct knl *knl;
 	struct net *net;
 	struct sa_manager *sas;

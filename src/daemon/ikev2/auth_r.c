@@ -180,8 +180,9 @@ static void verified(struct ike_sa *sa, void *arg, enum cy_err err)
 	ident_fini(&sa->my_id);
 	auth_op_free(op);
 	sa->got_initial_contact = wire_find_notify(sa->step->in.first, N_INITIAL_CONTACT) != NULL;
+	/* from where it is connected it is the same peer that reauthenticates (RFC 7296, 2.8.3): not a second one */
 	if (sa->conn->unique == UNIQUE_KEEP && !sa->got_initial_contact &&
-	    unique_known(sa->shard->m, &sa->conn->local.auth[0].id, &sa->peer_id)) {
+	    unique_known(sa->shard->m, &sa->conn->local.auth[0].id, &sa->peer_id, &sa->remote)) {
 		refuse(sa, "the same identity is connected already (uniqueids=keep)");
 		return;
 	}

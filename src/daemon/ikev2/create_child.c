@@ -142,15 +142,6 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 	step_end(sa);
 }
 
-static uint16_t first_group(const struct proposal *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		for (uint8_t j = 0; j < p[i].n; j++)
-			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id != CY_KE_NONE)
-				return p[i].t[j].id;
-	return CY_KE_NONE;
-}
-
 static void make_key(struct ike_sa *sa, uint16_t group)
 {
 	const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, group);
@@ -202,7 +193,7 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 		fail(sa, "no plugin provides what esp= of the connection asks for");
 		return;
 	}
-	cr->group = first_group(props, n);
+	cr->group = proposal_first_group(props, n);
 	if (cr->group != CY_KE_NONE)
 		make_key(sa, cr->group);
 	else
@@ -253,14 +244,23 @@ static void settle(struct ike_sa *sa, struct child_sa *fresh, struct child_sa *o
 }
 
 /* The peer has a CHILD_SA that we cannot have: close it there. The old one goes on. */
-static void refuse_theirs(struct ike_sa *sa, struct child_sa *c, enum cy_err err)
+static void refuse_theirs(struct ike_sa *sa, const char *why)
+{
+	struct child_sa *c = sa->task->fresh;
+
+	sa->task->fresh = NULL;
+	child_adopt(sa, c);
+	c->state = CHILD_DELETING;
+	delete_child(sa, c);
+	fail(sa, why);
+}
+
+static void not_installed(struct ike_sa *sa, enum cy_err err)
 {
 	char why[160];
 
 	snprintf(why, sizeof(why), "it could not be installed: %s", err_text(err));
-	c->state = CHILD_DELETING;
-	delete_child(sa, c);
-	fail(sa, why);
+	refuse_theirs(sa, why);
 }
 
 static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
@@ -270,12 +270,12 @@ static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
 	struct child_sa *c = t->fresh, *old = t->child_id ? child_by_id(sa, t->child_id) : NULL;
 
 	knl_req_free(arg);
-	t->fresh = NULL;
-	child_adopt(sa, c);
 	if (err) {
-		refuse_theirs(sa, c, err);
+		not_installed(sa, err);
 		return;
 	}
+	t->fresh = NULL;
+	child_adopt(sa, c);
 	child_mark(c, CHILD_PART_ALL);
 	child_up(c);
 	if (t->kind == TASK_CHILD_REKEY)
@@ -299,11 +299,7 @@ static void install(struct ike_sa *sa, void *arg, enum cy_err err)
 	if (!err && !(r = child_install_req(t->fresh, CHILD_PART_ALL)))
 		err = CY_E_NOMEM;
 	if (err) {
-		struct child_sa *c = t->fresh;
-
-		t->fresh = NULL;
-		child_adopt(sa, c);
-		refuse_theirs(sa, c, err);
+		not_installed(sa, err);
 		return;
 	}
 	ike_kernel(sa, r, installed);
@@ -324,14 +320,10 @@ static void on_error(struct ike_sa *sa, const struct payload *err, const char *w
 			fail(sa, "the peer wants a key exchange method we did not offer");
 			return;
 		}
-		for (size_t i = 0; i < cr->offer.n_props; i++)
-			for (uint8_t j = 0; j < cr->offer.props[i].n; j++)
-				if (cr->offer.props[i].t[j].type == TRANSFORM_KE &&
-				    cr->offer.props[i].t[j].id == group) {
-					make_key(sa, group);
-					return;
-				}
-		fail(sa, "the peer wants a key exchange method we did not offer");
+		if (proposal_has_group(cr->offer.props, cr->offer.n_props, group))
+			make_key(sa, group);
+		else
+			fail(sa, "the peer wants a key exchange method we did not offer");
 		return;
 	case N_TEMPORARY_FAILURE: /* 2.25: the peer is busy with the same; a little later */
 		if (yield(sa, old)) {
@@ -380,9 +372,10 @@ void v2_create_response(struct ike_sa *sa)
 		on_error(sa, err, why);
 		return;
 	}
+	/* it answered with an SA, so it has installed one: what we refuse here must be closed there (1.4.1) */
 	if (!nr || nr->u.nonce.n > V2_NONCE_MAX ||
 	    !v2_child_accept(sa, first, t->fresh, &cr->offer, why, sizeof(why))) {
-		fail(sa, why[0] ? why : "the peer's answer lacks a nonce");
+		refuse_theirs(sa, why[0] ? why : "the peer's answer lacks a nonce");
 		return;
 	}
 	cr->n_nr = nr->u.nonce.n;
@@ -391,13 +384,13 @@ void v2_create_response(struct ike_sa *sa)
 		struct ike_ke *k;
 
 		if (!ke || !cr->ke || ke->u.ke.group != cr->ke->id || t->fresh->suite.ke != cr->ke->id) {
-			fail(sa, "the peer's key exchange does not fit the suite it chose");
+			refuse_theirs(sa, "the peer's key exchange does not fit the suite it chose");
 			return;
 		}
 		k = ike_ke_new(cr->ke, cr->ke_key, ke->u.ke.data);
 		cr->ke_key = NULL;
 		if (!k) {
-			fail(sa, "out of memory");
+			refuse_theirs(sa, "out of memory");
 			return;
 		}
 		ike_run(sa, ike_ke_slow(cr->ke), ike_ke_run, install, ike_ke_free, k);

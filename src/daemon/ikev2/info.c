@@ -110,8 +110,8 @@ static void close_by_peer(struct ike_sa *sa)
 	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);
 	(void)!exchange_respond(sa, true);
 	unique_forget(sa);
-	another =
-	    unique_known(s->m, &sa->my_id, &sa->peer_id); /* it has reauthenticated: nothing is missing */
+	another = unique_known(
+	    s->m, &sa->my_id, &sa->peer_id, NULL); /* it has reauthenticated: nothing is missing */
 	list_foreach (n, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 

@@ -36,24 +36,6 @@ bool v2_ike_proposals(
 	return *out && kept;
 }
 
-static uint16_t first_group(const struct proposal *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		for (uint8_t j = 0; j < p[i].n; j++)
-			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id != CY_KE_NONE)
-				return p[i].t[j].id;
-	return CY_KE_NONE;
-}
-
-static bool has_group(const struct proposal *p, size_t n, uint16_t group)
-{
-	for (size_t i = 0; i < n; i++)
-		for (uint8_t j = 0; j < p[i].n; j++)
-			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id == group)
-				return true;
-	return false;
-}
-
 bool v2_add_hashes(struct ike_sa *sa, struct message *m)
 {
 	static const uint8_t hashes[] = {
@@ -168,7 +150,7 @@ void v2_init_start(struct ike_sa *sa, struct task *t)
 	sa->shard->d->env->random(sa->shard->d->env, in->ni, in->n_ni);
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "initiating IKE_SA %s[%llu] to %s", sa->conn->name,
 	    (unsigned long long)sa->id, addr_str(&sa->remote, to));
-	make_key(sa, first_group(props, n));
+	make_key(sa, proposal_first_group(props, n));
 }
 
 static void repeat(struct ike_sa *sa, uint16_t group)
@@ -203,7 +185,7 @@ static void on_invalid_ke(struct ike_sa *sa, const struct payload *n)
 	size_t n_props;
 
 	if (r.bad || !v2_ike_proposals(sa, sa->conn, &sa->step->a, &props, &n_props) ||
-	    !has_group(props, n_props, group)) {
+	    !proposal_has_group(props, n_props, group)) {
 		v2_fatal(sa, "the peer wants the key exchange %s, which we did not offer", ke_name(group));
 		return;
 	}
@@ -278,7 +260,8 @@ bool v2_init_useless(struct ike_sa *sa, char *why, size_t cap)
 		r = reader_of(p->u.notify.data);
 		group = read_u16(&r);
 		if (!r.bad && group != in->ke->id &&
-		    v2_ike_proposals(sa, sa->conn, &sa->step->a, &props, &n) && has_group(props, n, group))
+		    v2_ike_proposals(sa, sa->conn, &sa->step->a, &props, &n) &&
+		    proposal_has_group(props, n, group))
 			return false;
 		snprintf(why, cap, "it asks for the key exchange %s, which we sent already or do not offer",
 		    ke_name(group));

@@ -217,6 +217,19 @@ static void handle_response(struct ike_sa *sa)
 
 enum unwrap { UNWRAPPED, UNWRAP_WAIT, UNWRAP_DROP, UNWRAP_BAD };
 
+/* What is not complete after fragment_timeout is not completed by what comes later (RFC 7383, 2.6). */
+static void forget_old_fragments(struct ike_sa *sa, struct frag_set *frags)
+{
+	uint64_t now = worker_now(sa->shard->w);
+
+	if (frags->active && now - frags->since_ns >= sa->shard->d->tune.fragment_timeout_ns) {
+		SA_COUNT(sa->shard->m, drop_fragment);
+		frag_fini(frags);
+	}
+	if (!frags->active)
+		frags->since_ns = now;
+}
+
 /* The protected payloads of the packet in sa->step->in; UNWRAP_WAIT: a fragment was stored. */
 static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
 {
@@ -256,6 +269,7 @@ static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
 	sa->last_in_ns = worker_now(sa->shard->w);
 	next = sk->u.sk.inner_next;
 	if (sk->type == PAYLOAD_SKF) {
+		forget_old_fragments(sa, frags);
 		switch (frag_add(frags, p->h.msgid, sk, plain, sa->shard->d->tune.max_packet * 8)) {
 		case FRAG_STORED:
 			return UNWRAP_WAIT;

@@ -318,13 +318,11 @@ static void on_error(struct ike_sa *sa, const struct payload *err)
 	switch (err->u.notify.type) {
 	case N_INVALID_KE_PAYLOAD:
 		group = read_u16(&r);
-		for (size_t i = 0; !r.bad && !rk->restarts && i < rk->n_props; i++)
-			for (uint8_t j = 0; j < rk->props[i].n; j++)
-				if (rk->props[i].t[j].type == TRANSFORM_KE && rk->props[i].t[j].id == group) {
-					rk->restarts++;
-					make_key(sa, group);
-					return;
-				}
+		if (!r.bad && !rk->restarts && proposal_has_group(rk->props, rk->n_props, group)) {
+			rk->restarts++;
+			make_key(sa, group);
+			return;
+		}
 		break;
 	case N_TEMPORARY_FAILURE:
 		if (sa->collision) {

@@ -2,8 +2,10 @@
 #include "daemon/kernel/knl.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 
+#include "daemon/net/interfaces.h"
 #include "libcore/base/secret.h"
 
 struct knl {
@@ -15,7 +17,7 @@ struct knl {
 	struct cy_kernel_events ev;
 	struct knl_policies *policies;
 	pthread_t thread;
-	bool threaded, stopping;
+	bool threaded, stopping, resyncing /* atomic: a KNL_RESYNC is queued */;
 	pthread_mutex_t
 	    lock; /* guards queue, stopping and the statistics below; held for a few instructions */
 	pthread_cond_t cond;
@@ -57,11 +59,72 @@ static void on_network(void *user)
 		k->h.network_changed(k->h.user);
 }
 
+static bool has_dump(const struct knl *k)
+{
+	return k->ops->size >= offsetof(struct cy_kernel_ops, sa_dump) + sizeof(k->ops->sa_dump) &&
+	    k->ops->sa_dump != NULL;
+}
+
 static void on_overrun(void *user)
 {
 	struct knl *k = user;
+	struct knl_req *r;
 
-	LOGF(k->d->log, LOG_KNL, CY_LOG_WARN, NULL, "the kernel lost events for us (receive buffer full)");
+	LOGF(k->d->log, LOG_KNL, CY_LOG_WARN, NULL,
+	    "the kernel lost events for us (receive buffer full): comparing what it has with what we know");
+	if (!has_dump(k) || __atomic_exchange_n(&k->resyncing, true, __ATOMIC_ACQ_REL))
+		return; /* one that has not begun yet will see it all */
+	r = knl_req_new(1);
+	if (!r) {
+		__atomic_store_n(&k->resyncing, false, __ATOMIC_RELEASE);
+		return;
+	}
+	knl_req_add(r, KNL_RESYNC);
+	knl_submit(k, r);
+}
+
+/* --- after lost events ------------------------------------------------------------------------------------------------ */
+
+struct dump {
+	struct knl_sa *sas;
+	size_t n, cap;
+	bool nomem;
+};
+
+static void dump_add(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats)
+{
+	struct dump *d = user;
+
+	if (d->n == d->cap) {
+		size_t cap = d->cap ? 2 * d->cap : 256;
+		struct knl_sa *sas = realloc(d->sas, cap * sizeof(*sas));
+
+		if (!sas) {
+			d->nomem = true;
+			return;
+		}
+		d->sas = sas;
+		d->cap = cap;
+	}
+	d->sas[d->n++] = (struct knl_sa){*id, *stats};
+}
+
+static enum cy_err resync(struct knl *k)
+{
+	struct dump d = {0};
+	uint64_t now = env_now(k->d->env);
+	enum cy_err e;
+
+	__atomic_store_n(&k->resyncing, false, __ATOMIC_RELEASE);
+	e = k->ops->sa_dump(k->k, dump_add, &d);
+	if (!e && d.nomem)
+		e = CY_E_NOMEM; /* what is missing in it would look gone */
+	if (e || !k->h.resync) {
+		free(d.sas);
+		return e;
+	}
+	k->h.resync(k->h.user, d.sas, d.n, now);
+	return CY_OK;
 }
 
 static enum cy_err sa_del(struct knl *k, struct knl_step *s)
@@ -69,6 +132,15 @@ static enum cy_err sa_del(struct knl *k, struct knl_step *s)
 	/* The last counters of an SA belong to its connection's totals. */
 	(void)!k->ops->sa_query(k->k, &s->u.id, &s->stats);
 	return k->ops->sa_del(k->k, &s->u.id);
+}
+
+static enum cy_err source_for(struct knl *k, struct knl_step *s)
+{
+	enum cy_err e = k->ops->source_for(k->k, &s->u.source.dst, &s->u.source.src);
+
+	if (!e && !interfaces_has_addr(k->d->interfaces, &s->u.source.src))
+		return CY_E_DENIED;
+	return e;
 }
 
 static enum cy_err step_run(struct knl *k, struct knl_step *s)
@@ -91,7 +163,9 @@ static enum cy_err step_run(struct knl *k, struct knl_step *s)
 		return k->ops->addr_set(k->k, &s->u.addr.addr, s->u.addr.prefix, s->u.addr.on);
 	case KNL_SOURCE_FOR:
 		s->u.source.is_local = k->ops->is_local && k->ops->is_local(k->k, &s->u.source.dst);
-		return k->ops->source_for(k->k, &s->u.source.dst, &s->u.source.src);
+		return source_for(k, s);
+	case KNL_RESYNC:
+		return resync(k);
 	}
 	return CY_E_BUG;
 }

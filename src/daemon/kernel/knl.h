@@ -25,6 +25,7 @@ enum knl_op {
 	KNL_POLICY_DEL,
 	KNL_ADDR_SET,
 	KNL_SOURCE_FOR,
+	KNL_RESYNC,
 };
 
 struct knl_step {
@@ -82,6 +83,12 @@ struct knl_stats {
 	size_t policies;
 };
 
+/* One of those that a dump found. */
+struct knl_sa {
+	struct cy_kernel_sa_id id;
+	struct cy_kernel_sa_stats stats;
+};
+
 /* Called on the kernel's threads; the layer above posts jobs to workers. */
 struct knl_handlers {
 	void *user;
@@ -90,6 +97,8 @@ struct knl_handlers {
 	void (*expire)(void *user, const struct cy_kernel_sa_id *id, bool hard);
 	void (*mapping)(void *user, const struct cy_kernel_sa_id *id, const struct cy_addr *new_src);
 	void (*network_changed)(void *user);
+	/* Events were lost: what there was at that time. take is to be freed. */
+	void (*resync)(void *user, struct knl_sa *take, size_t n, uint64_t at_ns);
 };
 
 enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plugin,

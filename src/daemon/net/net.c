@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "libcore/base/addr.h"
 #include "libcore/base/hmap.h"
 
@@ -54,6 +55,19 @@ uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker)
 
 	r = (r & 0x00ffffffffffffffull) | top << 56;
 	return r ? r : (uint64_t)n->n_workers << 56 | 1;
+}
+
+uint32_t net_esp_spi_owner(const struct net *n, uint32_t spi)
+{
+	return spi % n->n_workers;
+}
+
+uint32_t net_esp_spi_new(struct net *n, struct env *env, uint32_t worker)
+{
+	uint32_t w = n->n_workers, min = n->d->tune.spi_min, max = n->d->tune.spi_max;
+	uint32_t first = min + (worker + w - min % w) % w;
+
+	return first + (uint32_t)env_rand_below(env, (uint64_t)(max - first) / w + 1) * w;
 }
 
 static uint32_t owner_of(const struct net *n, const struct ike_header *h)
@@ -172,6 +186,10 @@ static void rx_one(
 {
 	static const uint8_t marker[4];
 
+	if (!interfaces_has_index(n->d->interfaces, d->ifindex)) {
+		COUNT(n, drop_interface);
+		return;
+	}
 	if (!d->natt) {
 		rx_ike(n, w, d, d->data, d->len);
 		return;
@@ -244,6 +262,7 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 	    .port_natt = d->tune.port_natt,
 	    .n_lanes = processor_n(d->processor),
 	    .rcvbuf = d->tune.socket_rcvbuf,
+	    .sndbuf = d->tune.socket_sndbuf,
 	    .mark = d->tune.socket_mark,
 	    .ipv4 = d->tune.ipv4,
 	    .ipv6 = d->tune.ipv6,

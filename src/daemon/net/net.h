@@ -33,7 +33,7 @@ struct net_packet {
 
 struct net_counters {
 	uint64_t rx_ike, rx_esp, rx_keepalive, tx_ike, tx_failed;
-	uint64_t drop_short, drop_version, drop_malformed, drop_nomem, drop_queue, drop_esp;
+	uint64_t drop_short, drop_version, drop_malformed, drop_nomem, drop_queue, drop_esp, drop_interface;
 	uint64_t forwarded; /* arrived on a lane of another worker */
 };
 
@@ -63,6 +63,9 @@ void net_inject(struct net *n, struct worker *w, const struct cy_dgram *d);
 /* The worker that owns an SPI of ours; and a fresh SPI owned by worker w (never 0). */
 uint32_t net_spi_owner(const struct net *n, uint64_t spi);
 uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker);
+/* The same of ESP: there it is the remainder of the whole number, which works in any range (spi_min, spi_max). */
+uint32_t net_esp_spi_owner(const struct net *n, uint32_t spi);
+uint32_t net_esp_spi_new(struct net *n, struct env *env, uint32_t worker);
 
 void net_read_counters(const struct net *n, struct net_counters *out);
 size_t net_socket_stats(struct net *n, struct cy_socket_stats *out, size_t cap);

@@ -33,15 +33,15 @@ static void on_out(struct timer *t)
 	(180 * NS_PER_S) /* as long as a peer that retransmits may take to delete what it replaced */
 #define RETRY_NS (20 * NS_PER_S)
 
-/* SPIs below 256 are reserved (RFC 4303, 2.1). The top byte tells the worker, as in an IKE SPI. */
+#define SPI_DRAWS 256
+
+/* 0: none was found that is free. Those below 256 are reserved (RFC 4303, 2.1), and spi_min is not below it. */
 static uint32_t draw_spi(struct sa_shard *s)
 {
-	for (;;) {
-		uint32_t spi = (uint32_t)(net_spi_new(s->d->net, s->d->env, s->index) >> 32);
+	for (int i = 0; i < SPI_DRAWS; i++) {
+		uint32_t spi = net_esp_spi_new(s->d->net, s->d->env, s->index);
 		struct hnode *n;
 
-		if (spi < 256)
-			continue;
 		for (n = hmap_first(&s->child_in, hmap_hash(&s->child_in, &spi, sizeof(spi))); n;
 		     n = hmap_next(n))
 			if (container_of(n, struct child_sa, by_spi_in)->spi_in == spi)
@@ -49,11 +49,13 @@ static uint32_t draw_spi(struct sa_shard *s)
 		if (!n)
 			return spi;
 	}
+	return 0;
 }
 
 struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 {
-	struct child_sa *c = calloc(1, sizeof(*c));
+	uint32_t spi = draw_spi(sa->shard);
+	struct child_sa *c = spi ? calloc(1, sizeof(*c)) : NULL;
 
 	if (!c)
 		return NULL;
@@ -64,7 +66,7 @@ struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 	c->conn = conn_ref(conn);
 	c->state = CHILD_CREATED;
 	c->mode = conn->type == TYPE_TRANSPORT ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
-	c->spi_in = draw_spi(sa->shard);
+	c->spi_in = spi;
 	hmap_add(&sa->shard->child_in, &c->by_spi_in,
 	    hmap_hash(&sa->shard->child_in, &c->spi_in, sizeof(c->spi_in)));
 	c->indexed_in = true;

@@ -67,7 +67,7 @@ static void on_expire(struct timer *t)
 static void on_dpd(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_dpd);
-	uint64_t now = worker_now(sa->shard->w), delay = sa->conn->dpd_delay_s * NS_PER_S;
+	uint64_t now = worker_now(sa->shard->w), delay = sa_dpd_delay_s(sa->shard->d, sa->conn) * NS_PER_S;
 
 	if (now - sa->last_in_ns + NS_PER_MS >= delay && sa->state == IKE_ESTABLISHED && !sa->task) {
 		SA_COUNT(sa->shard->m, liveness_sent);
@@ -324,8 +324,8 @@ void ike_sa_schedule(struct ike_sa *sa)
 			worker_timer_set(w, &sa->t_rekey, sa->rekey_due_ns);
 		}
 	}
-	if (c->dpd_delay_s)
-		worker_timer_set(w, &sa->t_dpd, now + c->dpd_delay_s * NS_PER_S);
+	if (sa_dpd_delay_s(sa->shard->d, c))
+		worker_timer_set(w, &sa->t_dpd, now + sa_dpd_delay_s(sa->shard->d, c) * NS_PER_S);
 	if (sa->nat_here && sa->shard->d->tune.keepalive_ns)
 		worker_timer_set(w, &sa->t_keepalive, now + sa->shard->d->tune.keepalive_ns);
 }
@@ -358,6 +358,7 @@ void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct c
 		return;
 	sa->local = *local;
 	sa->remote = *remote;
+	unique_moved(sa);
 	ike_note(sa, LOG_NET, CY_LOG_INFO, "the peer moved from %s to %s", addr_port_str(&old_remote, from),
 	    addr_port_str(remote, to));
 	list_foreach (n, &sa->children)

@@ -223,6 +223,11 @@ struct cy_event *ike_event_copy(struct event_copy *copy);
 void ike_event_copy_free(struct event_copy *copy);
 uint64_t rekey_delay_ns(struct env *env, uint64_t lifetime_s, uint64_t margin_s, uint32_t fuzz_pct);
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
+/* dpddelay= of the connection, or dpd_delay of cygnet.conf where it says nothing; 0 none */
+static inline uint32_t sa_dpd_delay_s(const struct daemon *d, const struct conn *c)
+{
+	return c->dpd_unsaid && d->tune.dpd_delay_s ? d->tune.dpd_delay_s : c->dpd_delay_s;
+}
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
 /* The peer (or we) moved: CHILD_SAs follow (NAT rebinding). */
 void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote);

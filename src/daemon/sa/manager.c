@@ -335,7 +335,7 @@ static void kernel_event(
 	for (uint32_t i = 0; i < m->n; i++) {
 		struct kernel_event *ev;
 
-		if (id->dir == CY_DIR_IN && net_spi_owner(d->net, (uint64_t)id->spi << 32) != i)
+		if (id->dir == CY_DIR_IN && net_esp_spi_owner(d->net, id->spi) != i)
 			continue;
 		ev = calloc(1, sizeof(*ev));
 		if (!ev)
@@ -364,6 +364,10 @@ static void on_mapping(void *user, const struct cy_kernel_sa_id *id, const struc
 
 struct knl_handlers sa_kernel_handlers(struct daemon *d)
 {
-	return (struct knl_handlers){
-	    .user = d, .acquire = sa_on_acquire, .expire = on_expire, .mapping = on_mapping};
+	return (struct knl_handlers){.user = d,
+	    .acquire = sa_on_acquire,
+	    .expire = on_expire,
+	    .mapping = on_mapping,
+	    .network_changed = sa_on_network,
+	    .resync = sa_on_resync};
 }

@@ -60,6 +60,10 @@ struct knl_handlers sa_kernel_handlers(struct daemon *d); /* events of the data 
 void sa_on_acquire(
     void *daemon, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu);
 
+/* --- news.c: on the kernel's threads --- */
+void sa_on_network(void *daemon);
+void sa_on_resync(void *daemon, struct knl_sa *take, size_t n, uint64_t at_ns);
+
 struct sa_shard *sa_shard_of(struct sa_manager *m, struct worker *w);
 struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi);
 struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote);
@@ -74,8 +78,12 @@ void sa_manager_shutdown(struct sa_manager *m);
 
 /* --- initiate.c: any thread --- */
 /*
- * Bring up a connection: with an established IKE_SA to the same peer and reuse_ike_sa a CHILD_SA in it, else a new IKE_SA. watch may
- * be NULL; its done is called on a worker. reqid and acquire selectors from a trap, or 0/NULL.
+ * Bring up a connection, unless it is up: a user's wish, or auto=start. watch may be NULL; its done is called on a worker.
+ */
+void sa_up(struct daemon *d, struct conn *conn, struct up_watch *watch);
+/*
+ * The same whether it is up or not: with an established IKE_SA to the same peer and reuse_ike_sa a CHILD_SA in it, else a new IKE_SA. watch may
+ * be NULL. reqid and acquire selectors from a trap, or 0/NULL.
  */
 void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, uint32_t reqid,
     const struct cy_ts *acq_src, const struct cy_ts *acq_dst);
@@ -104,11 +112,14 @@ void unique_handover(struct ike_sa *from, struct ike_sa *to); /* IKE_SA rekey */
 uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa);
 /* IKEv1: another one of this worker with the same identities and the same peer's address and port, 0 none. */
 slab_handle unique_twin(struct ike_sa *sa);
-bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id);
 /* The same of identities and user, once he has logged in. */
 bool unique_known_user(struct sa_manager *m, const struct ike_sa *sa);
 /* IKEv1: the worker that has an established IKE_SA with this address and port, NULL none. */
 struct sa_shard *unique_by_addr(struct sa_manager *m, const struct cy_addr *remote);
+void unique_moved(struct ike_sa *sa); /* it has a new remote address */
+/* Is there an IKE_SA of these identities, other than at the address not_at (NULL: anywhere)? */
+bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id,
+    const struct cy_addr *not_at);
 /* An established IKE_SA to the peer of this connection. */
 bool unique_find_conf(
     struct sa_manager *m, const struct conn *conn, struct sa_shard **out_shard, slab_handle *out_handle);

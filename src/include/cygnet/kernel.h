@@ -157,6 +157,13 @@ struct cy_kernel_ops {
 	void (*esp_in)(void *k, const struct cy_dgram *d, size_t n);
 	/* Drop counters by name (XfrmInError, ...): calls back for each non-zero one. May be NULL; any thread. */
 	void (*counters)(void *k, void (*cb)(void *user, const char *name, uint64_t value), void *user);
+	/*
+	 * After overrun(): each SA of ours that there is (its dir may be 0 where the data plane does not tell), and acquires that wait
+	 * are reported once more. May be NULL, when events are never lost.
+	 */
+	enum cy_err (*sa_dump)(void *k,
+	    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
+	    void *user);
 };
 
 #endif

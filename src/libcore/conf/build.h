@@ -97,6 +97,9 @@ void build_fini(struct build *b);
 void build_classify(struct build *b);
 /* CY_OK and *out NULL: the section makes no connection, or a faulty one, which was reported. */
 enum cy_err build_conn(struct build *b, struct raw_section *s, struct conn **out) CY_MUST_USE;
+/* A connection with ts_per_child on a side as one for each pair (pairs.c); *out is an array to be freed. */
+enum cy_err build_pairs(struct build *b, struct raw_section *s, struct conn *whole, struct conn ***out,
+    size_t *out_n) CY_MUST_USE;
 
 /* The last steps, in ends.c, auth.c and finish.c. False: reported. Addresses come after both ends. */
 bool finish_end(struct build *b, bool right);

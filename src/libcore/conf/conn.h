@@ -86,6 +86,8 @@ struct conn_end {
 struct conn {
 	uint32_t refs;
 	char *name;
+	char *
+	    alias; /* of one pair of leftsubnets= and rightsubnets= ("net/1x2"): the section's name; else NULL */
 	char *file;
 	uint32_t line;
 	enum conf_dialect dialect;
@@ -101,7 +103,8 @@ struct conn {
 	enum conn_frag fragmentation;
 	enum conn_unique unique;
 	enum conn_dpd dpd_action, close_action;
-	uint32_t dpd_delay_s, dpd_timeout_s;       /* 0 = off */
+	uint32_t dpd_delay_s, dpd_timeout_s; /* 0 = off */
+	bool dpd_unsaid; /* neither how often nor not at all: dpd_delay of cygnet.conf counts */
 	uint32_t ike_lifetime_s, child_lifetime_s; /* hard */
 	uint32_t rekey_margin_s, rekey_fuzz_pct;
 	uint64_t life_bytes, life_packets, margin_bytes, margin_packets;
@@ -129,7 +132,8 @@ struct conn {
 	uint64_t digest[2];          /* of everything above that matters; equal = unchanged */
 };
 
-struct conn *conn_ref(struct conn *c); /* any thread */
+bool conn_is_called(const struct conn *c, const char *name); /* by its name or its alias */
+struct conn *conn_ref(struct conn *c);                       /* any thread */
 void conn_unref(struct conn *c);
 /* Defaults of the dialect; name copied. */
 enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **out) CY_MUST_USE;

@@ -45,6 +45,7 @@ static bool finish_dpd(struct build *b)
 
 	if (b->later.dpdaction && !build_enum(b, b->later.dpdaction, words, &v))
 		return false;
+	b->c->dpd_unsaid = !b->later.dpddelay && !(b->later.dpdaction && v == DPD_NONE && b->dialect == SS);
 	if (b->dialect == SS) {
 		b->c->dpd_action = (enum conn_dpd)v;
 		if (v == DPD_NONE) {
@@ -71,7 +72,7 @@ static bool finish_dpd(struct build *b)
 	default:
 		v = DPD_CLEAR;
 	}
-	b->c->dpd_action = b->c->dpd_delay_s ? (enum conn_dpd)v : DPD_NONE;
+	b->c->dpd_action = b->c->dpd_delay_s || b->c->dpd_unsaid ? (enum conn_dpd)v : DPD_NONE;
 	b->c->close_action = v == DPD_RESTART ? DPD_RESTART : DPD_NONE;
 	return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "libcore/base/text.h"
 #include "libcore/base/thread.h"
 #include "libcore/plugin/private.h"
 
@@ -185,7 +186,7 @@ static void name_add(struct names *names, const char *s, size_t n)
 		if (strlen(names->s[i]) == n && memcmp(names->s[i], s, n) == 0)
 			return;
 	grown = realloc(names->s, (names->n + 1) * sizeof(*grown));
-	copy = strndup(s, n);
+	copy = text_dup(s, n);
 	if (grown)
 		names->s = grown;
 	if (!grown || !copy)

@@ -230,6 +230,13 @@ static enum cy_err kernel_encap_socket(void *kp, int fd, int family, uint16_t po
 	return CY_OK;
 }
 
+static enum cy_err kernel_sa_dump(void *kp,
+    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
+    void *user)
+{
+	return sa_dump(kp, cb, user);
+}
+
 static void kernel_counters(void *kp, void (*cb)(void *user, const char *name, uint64_t value), void *user)
 {
 	FILE *f = fopen("/proc/thread-self/net/xfrm_stat", "re");
@@ -263,4 +270,5 @@ const struct cy_kernel_ops kernel_ops = {
     .bypass_socket = kernel_bypass_socket,
     .encap_socket = kernel_encap_socket,
     .counters = kernel_counters,
+    .sa_dump = kernel_sa_dump,
 };

@@ -290,10 +290,6 @@ START_TEST(selectors)
 	ck_assert(c->local.ts_proto == 47 && c->local.ts_port_lo == 0 && c->local.ts_port_hi == 65535);
 	ck_assert(c->remote.ts_proto == 0);
 	conn_unref(c);
-	c = ls(ENDS "leftsubnets={10.1.0.0/16 10.2.0.0/16};rightsubnet=10.9.0.0/16,10.8.0.0/16");
-	ck_assert(c->local.n_ts == 2 && c->local.ts_per_child);
-	ck_assert(c->remote.n_ts == 2 && !c->remote.ts_per_child);
-	conn_unref(c);
 	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=tcp/9-1", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=%any/80", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=tcp/70000", &told));
@@ -465,11 +461,10 @@ START_TEST(digest_covers)
 	static const char *const libreswan[] = {"pfs=no", "esn=no", "esn=yes", "encapsulation=yes",
 	    "encap-dscp=no", "decap-dscp=yes", "nopmtudisc=yes", "priority=77", "dpddelay=10",
 	    "leftsourceip=10.1.1.1", "leftmodecfgclient=yes", "rightaddresspool=10.0.0.0/24", "auto=keep",
-	    "leftsubnets={10.0.0.0/8,11.0.0.0/8}", "retransmit-interval=500ms", "retransmit-timeout=10s",
-	    "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never", "leftrsasigkey=0sAQ",
-	    "leftxauthserver=yes", "leftxauthclient=yes", "xauthfail=soft", "xauthby=pam", "leftusername=x",
-	    "modecfgpull=yes", "cisco-unity=yes", "modecfgbanner=x", "modecfgdomains=x",
-	    "leftmodecfgserver=yes"};
+	    "retransmit-interval=500ms", "retransmit-timeout=10s", "sha2-truncbug=yes", "phase2=ah",
+	    "leftsendcert=never", "leftrsasigkey=0sAQ", "leftxauthserver=yes", "leftxauthclient=yes",
+	    "xauthfail=soft", "xauthby=pam", "leftusername=x", "modecfgpull=yes", "cisco-unity=yes",
+	    "modecfgbanner=x", "modecfgdomains=x", "leftmodecfgserver=yes"};
 	char keys[512];
 
 	for (int round = 0; round < 2; round++) {
@@ -496,6 +491,75 @@ START_TEST(digest_covers)
 			    memcmp(seen[i], seen[n], sizeof(seen[i])) != 0, "%s changes nothing", list[i]);
 		}
 	}
+}
+END_TEST
+
+static void pairs_of(const char *keys, const char *const *want, size_t n)
+{
+	char text[1024];
+	struct conf *c;
+
+	snprintf(text, sizeof(text),
+	    "config setup\n\tdialect=libreswan\nconn a-b\n\tauto=add\n\tleft=192.0.2.1\n\tright=192.0.2.2\n"
+	    "conn a\n\tauto=add\n\tleft=192.0.2.1\n\tright=192.0.2.2\n\t%s\n"
+	    "conn b\n\tauto=add\n\tleft=192.0.2.1\n\tright=192.0.2.2\n",
+	    keys);
+	c = load_text(text, &told);
+	ck_assert_uint_eq(told.count, 0);
+	ck_assert_uint_eq(c->n_conns, n + 2);
+	ck_assert_ptr_nonnull(conf_find(c, "a-b"));
+	ck_assert_ptr_nonnull(conf_find(c, "b"));
+	for (size_t i = 1; i < c->n_conns; i++)
+		ck_assert_int_lt(strcmp(c->conns[i - 1]->name, c->conns[i]->name), 0);
+	for (size_t i = 0; i < n; i++) {
+		char name[32], local[TS_STR_MAX], remote[TS_STR_MAX], is[300];
+		const struct conn *conn;
+
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(want[i], " "), want[i]);
+		conn = conf_find(c, name);
+		ck_assert_msg(conn != NULL, "%s", name);
+		ck_assert(
+		    conn_is_called(conn, "a") && conn_is_called(conn, name) && !conn_is_called(conn, "b"));
+		snprintf(is, sizeof(is), "%s %s %s", name, ts_str(&conn->local.ts[0], local),
+		    ts_str(&conn->remote.ts[0], remote));
+		ck_assert_str_eq(is, want[i]);
+		ck_assert(conn->local.n_ts == 1);
+		for (size_t j = 0; j < i; j++)
+			ck_assert_int_ne(memcmp(conn->digest, c->conns[j]->digest, sizeof(conn->digest)), 0);
+	}
+	conf_unref(c);
+}
+
+/* libreswan: every pair is a connection of its own, and the name means all of them. */
+START_TEST(pairs_of_subnets)
+{
+	static const char *const both[] = {"a/1x1 10.1.0.0/16 10.8.0.0/16", "a/1x2 10.1.0.0/16 10.9.0.0/16",
+	    "a/2x1 10.2.0.0/16 10.8.0.0/16", "a/2x2 10.2.0.0/16 10.9.0.0/16"};
+	static const char *const left[] = {"a/1x0 10.1.0.0/16 10.8.0.0/16", "a/2x0 10.2.0.0/16 10.8.0.0/16"};
+	static const char *const families[] = {
+	    "a/1x1 10.1.0.0/16 10.8.0.0/16", "a/2x2 fd00:1::/32 fd00:2::/32"};
+	struct conn *c;
+
+	pairs_of("leftsubnets={10.1.0.0/16 10.2.0.0/16}\n\trightsubnets={10.8.0.0/16,10.9.0.0/16}", both, 4);
+	pairs_of("leftsubnets={10.1.0.0/16 10.2.0.0/16}\n\trightsubnet=10.8.0.0/16,10.9.0.0/16", left, 2);
+	pairs_of(
+	    "leftsubnets={10.1.0.0/16 fd00:1::/32}\n\trightsubnets={10.8.0.0/16 fd00:2::/32}", families, 2);
+	c = ls(ENDS "leftsubnets={10.1.0.0/16};rightsubnets={10.9.0.0/16}"); /* one pair: as leftsubnet= */
+	ck_assert(c->local.n_ts == 1 && !c->local.ts_per_child && !c->alias);
+	conn_unref(c);
+}
+END_TEST
+
+START_TEST(policies_without_a_tunnel)
+{
+	struct conn *c =
+	    ss("left=192.0.2.1;right=%any;leftsubnet=10.1.0.0/16;rightsubnet=10.2.0.0/16;type=passthrough");
+
+	ck_assert_int_eq(c->type, TYPE_PASS);
+	conn_unref(c);
+	c = ss("left=192.0.2.1;right=%any;leftsubnet=10.1.0.0/16;rightsubnet=10.2.0.0/16;type=drop");
+	ck_assert_int_eq(c->type, TYPE_DROP);
+	conn_unref(c);
 }
 END_TEST
 
@@ -577,6 +641,8 @@ UNIT_TESTS(conn)
 	tcase_add_test(tc, users);
 	tcase_add_test(tc, versions);
 	tcase_add_test(tc, digest_covers);
+	tcase_add_test(tc, pairs_of_subnets);
+	tcase_add_test(tc, policies_without_a_tunnel);
 	tcase_add_test(tc, reload_touches_what_changed);
 	tcase_add_test(tc, setup_is_read);
 }

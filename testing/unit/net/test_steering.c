@@ -133,6 +133,18 @@ START_TEST(an_spi_names_its_worker)
 				EXPECT(spi != 0);
 				EXPECT(net_spi_owner(b.net, spi) == w);
 			}
+		/* of ESP in any range, at its ends, too */
+		b.d.tune.spi_min = 4711;
+		for (uint32_t width = counts[c] - 1; width < 1000; width += 37) {
+			b.d.tune.spi_max = b.d.tune.spi_min + width;
+			for (uint32_t w = 0; w < counts[c]; w++)
+				for (int i = 0; i < 20; i++) {
+					uint32_t spi = net_esp_spi_new(b.net, &b.env, w);
+
+					EXPECT(spi >= b.d.tune.spi_min && spi <= b.d.tune.spi_max);
+					EXPECT(net_esp_spi_owner(b.net, spi) == w);
+				}
+		}
 		bed_fini(&b);
 	}
 }
