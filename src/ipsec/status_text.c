@@ -101,6 +101,19 @@ static void print_pool(json_t *pool)
 	        (long long)get_int(p, "p99_us"), (long long)get_int(p, "max_us"));
 }
 
+static void print_authorize(json_t *all)
+{
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(all, i, p) printf(
+	    "  authorization by %s: %lld asked, %lld waiting, %lld yes, %lld no, %lld not answered in time, "
+	    "%lld refused because too many wait, %lld answers too late, longest %lld us\n",
+	    get_str(p, "name"), (long long)get_int(p, "asked"), (long long)get_int(p, "waiting"),
+	    (long long)get_int(p, "yes"), (long long)get_int(p, "no"), (long long)get_int(p, "timeouts"),
+	    (long long)get_int(p, "refused"), (long long)get_int(p, "late"), (long long)get_int(p, "max_us"));
+}
+
 static void print_sockets(json_t *sockets)
 {
 	char in[64], out[64];
@@ -150,6 +163,7 @@ static void print_all(json_t *d)
 	print_plugins(member(d, "plugins"));
 	print_kernel(member(d, "kernel"));
 	print_pool(member(d, "pool"));
+	print_authorize(member(d, "authorize"));
 	print_counters("helper processes", member(d, "helpers"));
 	print_counters("IKE_SAs", member(d, "sas"));
 	print_counters("network", member(d, "net"));

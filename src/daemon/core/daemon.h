@@ -12,6 +12,7 @@
 #include "libcore/base/env.h"
 #include "libcore/base/log.h"
 
+struct authorize;
 struct bus;
 struct conf;
 struct conn_index;
@@ -43,7 +44,14 @@ struct tuning {
 	uint32_t retransmit_tries, retransmit_base_pct /* 180 = 1.8 */, retransmit_jitter_pct;
 	uint64_t retransmit_timeout_ns, retransmit_limit_ns;
 	uint64_t half_open_timeout_ns, keepalive_ns;
-	uint32_t cookie_threshold, half_open_limit, ike_sa_limit;
+	uint32_t cookie_threshold /* of an address */, cookie_threshold_total, block_threshold,
+	    puzzle_threshold;
+	uint8_t puzzle_bits, puzzle_bits_max;
+	uint32_t half_open_limit, ike_sa_limit;
+	uint64_t init_queue_ns, receive_queue, fragment_memory, fragment_timeout_ns;
+	uint64_t authorize_timeout_ns;
+	uint32_t authorize_queue;
+	bool crash_detection;
 	uint32_t fragment_size, max_packet;
 	uint32_t replay_window;
 	uint32_t inbox_max; /* datagrams waiting for one busy SA */
@@ -70,6 +78,7 @@ struct daemon {
 	struct net *net;
 	struct sa_manager *sas;
 	struct traps *traps;
+	struct authorize *authorize;  /* who may say no */
 	const struct ike_ops *ike[3]; /* by major version; NULL: not built */
 	struct tuning tune;
 	pthread_mutex_t config_lock; /* guards the pointer only */

@@ -5,6 +5,7 @@
 
 #include "daemon/ikev2/ikev2.h"
 #include "daemon/policy/select.h"
+#include "daemon/sa/authorize.h"
 #include "libcore/base/addr.h"
 
 /* Refuse: one AUTHENTICATION_FAILED whatever the cause, so that a stranger learns nothing; our log has the reason. */
@@ -54,7 +55,8 @@ static void answer(struct ike_sa *sa)
 		p->u.auth.method = op->method;
 		p->u.auth.data = cy_slice(op->data.p, op->data.n);
 	}
-	ok = p && add_child_part(sa, &st->out) && exchange_respond(sa, true) == CY_OK;
+	ok = p && add_child_part(sa, &st->out) && v2_crash_add(sa, &st->a, &st->out) &&
+	    exchange_respond(sa, true) == CY_OK;
 	if (!ok) {
 		v2_fatal(sa, "the IKE_AUTH response could not be made");
 		return;
@@ -165,6 +167,16 @@ static void sign(struct ike_sa *sa)
 	ike_run(sa, auth_is_slow(op), auth_sign, signed_by_us, (void (*)(void *))auth_op_free, op);
 }
 
+/* --- who may say no --------------------------------------------------------------------------------------------------------------- */
+
+static void authorized(struct ike_sa *sa, bool yes, const char *why)
+{
+	if (yes)
+		sign(sa);
+	else
+		refuse(sa, why);
+}
+
 /* --- the peer ---------------------------------------------------------------------------------------------------------------------- */
 
 static void verified(struct ike_sa *sa, void *arg, enum cy_err err)
@@ -179,13 +191,14 @@ static void verified(struct ike_sa *sa, void *arg, enum cy_err err)
 	}
 	ident_fini(&sa->my_id);
 	auth_op_free(op);
+	v2_crash_take(sa, sa->step->in.first);
 	sa->got_initial_contact = wire_find_notify(sa->step->in.first, N_INITIAL_CONTACT) != NULL;
 	if (sa->conn->unique == UNIQUE_KEEP && !sa->got_initial_contact &&
 	    unique_known(sa->shard->m, &sa->conn->local.auth[0].id, &sa->peer_id)) {
 		refuse(sa, "the same identity is connected already (uniqueids=keep)");
 		return;
 	}
-	sign(sa);
+	ike_authorize(sa, authorized);
 }
 
 /* Of the connections that fit the addresses: those whose way of authentication is the peer's, then the best by identity. */

@@ -14,6 +14,7 @@
 #ifndef CYGNET_PLUGIN_H
 #define CYGNET_PLUGIN_H
 
+#include <cygnet/authorize.h>
 #include <cygnet/crypto.h>
 #include <cygnet/event.h>
 #include <cygnet/kernel.h>
@@ -39,6 +40,7 @@ enum cy_kind {
 	CY_KIND_SOCKET,     /* struct cy_socket_ops */
 	CY_KIND_LEASES,     /* struct cy_lease_store_ops */
 	CY_KIND_LOG_SINK,   /* struct cy_log_sink, at most one of a plugin */
+	CY_KIND_AUTHORIZE,  /* struct cy_authorize_ops */
 };
 
 /* Does a struct of the other side, which begins with its size, reach to this member? */
@@ -131,6 +133,8 @@ struct cy_host {
 	size_t (*udp_send)(void *self, const struct cy_dgram *d, size_t n);
 	/* A hash of another plugin; NULL when there is none. */
 	const struct cy_hash_alg *(*hash)(void *self, uint16_t hash);
+	/* The answer to a question (authorize.h). Any thread. CY_E_NOTFOUND: it came too late. reason: one sentence, may be NULL. */
+	enum cy_err (*authorize_answer)(void *self, uint64_t id, bool yes, const char *reason);
 };
 
 struct cy_feature {
