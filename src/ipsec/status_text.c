@@ -171,6 +171,11 @@ static void print_all(json_t *d)
 	print_counters("control", member(d, "control"));
 	if (get_int(d, "log_dropped"))
 		printf("  log: %lld lines lost\n", (long long)get_int(d, "log_dropped"));
+	json_array_foreach(
+	    member(d, "log_sinks"), i, v) if (get_int(v, "lost") || get_int(v, "running_ms") > 1000)
+	    printf("  log sink %s: %lld lines queued, %lld lost, in one line for %lld ms\n",
+	        get_str(v, "name"), (long long)get_int(v, "queued"), (long long)get_int(v, "lost"),
+	        (long long)get_int(v, "running_ms"));
 	puts("Listening IP addresses:");
 	json_array_foreach(member(d, "listening"), i, v) printf("  %s\n", json_string_value(v));
 }

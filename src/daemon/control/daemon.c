@@ -385,6 +385,26 @@ static void write_authorize(struct control *c, struct jw *w)
 	jw_arr_end(w);
 }
 
+static void write_log(struct control *c, struct jw *w)
+{
+	struct log_sink_stats s[16];
+	size_t n = log_sink_read_stats(c->d->log, s, ARRAY_LEN(s));
+	uint64_t now = env_now(c->d->env);
+
+	jw_u64(w, "log_dropped", log_dropped(c->d->log));
+	jw_arr(w, "log_sinks");
+	for (size_t i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		jw_str(w, "name", s[i].name);
+		jw_u64(w, "queued", s[i].queued);
+		jw_u64(w, "lost", s[i].lost);
+		if (s[i].since_ns && now > s[i].since_ns)
+			jw_u64(w, "running_ms", (now - s[i].since_ns) / NS_PER_MS);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+}
+
 static void write_procs(struct control *c, struct jw *w)
 {
 	struct procs_stats s;
@@ -450,5 +470,5 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 	write_authorize(c, w);
 	write_procs(c, w);
 	write_control(c, w);
-	jw_u64(w, "log_dropped", log_dropped(d->log));
+	write_log(c, w);
 }
