@@ -165,6 +165,10 @@ static void print_all(json_t *d)
 	print_pool(member(d, "pool"));
 	print_authorize(member(d, "authorize"));
 	print_counters("helper processes", member(d, "helpers"));
+	if (get_int(member(d, "helpers"), "oldest_ms") > 1000)
+		printf("  a helper process of %s has been running for %lld ms\n",
+		    get_str(member(d, "helpers"), "oldest_owner"),
+		    (long long)get_int(member(d, "helpers"), "oldest_ms"));
 	print_counters("IKE_SAs", member(d, "sas"));
 	print_counters("network", member(d, "net"));
 	print_sockets(member(d, "sockets"));

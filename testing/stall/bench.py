@@ -2,8 +2,10 @@
 """What the areas stall and flood have in common: a gateway, peers with many connections to it, and what statusall says.
 
     crowd 10.9.0.1 --- 10.9.0.2 gateway 10.8.0.2 --- 10.8.0.1 probe
+                                gateway 10.7.0.2 --- 10.7.0.1 stuck
 
-`crowd` brings up many tunnels, `probe` has some that are up all the time and checks that the gateway lives. All are cygnet with
+`crowd` brings up many tunnels, `probe` has some that are up all the time and checks that the gateway lives, `stuck` is for
+whoever suffers. All are cygnet with
 userspace ESP. The connections of the gateway are for many peers each."""
 import json
 import os
@@ -104,10 +106,11 @@ def probe_conns(n, **keys):
 
 
 def gateway_conns(crowd=None, probe=None):
-    return section("crowd", left="10.9.0.2", leftid="gw@example", right="%any", rightid="*@crowd.example",
-                   leftsubnet="10.2.0.0/16", rightsubnet="10.64.0.0/10", auto="add", dpdaction="none", **(crowd or {})) + \
-        section("probe", left="10.8.0.2", leftid="gw@example", right="%any", rightid="*@probe.example",
-                leftsubnet="10.2.0.0/16", rightsubnet="10.32.0.0/16", auto="add", dpdaction="none", **(probe or {}))
+    common = {"leftid": "gw@example", "right": "%any", "leftsubnet": "10.2.0.0/16", "auto": "add", "dpdaction": "none"}
+    return section("crowd", **{"left": "10.9.0.2", "rightid": "*@crowd.example", "rightsubnet": "10.64.0.0/10", **common,
+                               **(crowd or {})}) + \
+        section("probe", **{"left": "10.8.0.2", "rightid": "*@probe.example", "rightsubnet": "10.32.0.0/16", **common,
+                            **(probe or {})})
 
 
 class Place:
@@ -115,9 +118,11 @@ class Place:
 
     def __init__(self, net):
         self.net = net
-        self.crowd, self.gateway, self.probe = (net.namespace(x) for x in ("crowd", "gateway", "probe"))
+        self.crowd, self.gateway, self.probe, self.stuck = (net.namespace(x) for x in ("crowd", "gateway", "probe", "stuck"))
         net.link(self.crowd, "wan0", ["10.9.0.1/16"], self.gateway, "wan0", ["10.9.0.2/16"])
         net.link(self.probe, "wan0", ["10.8.0.1/24"], self.gateway, "wan1", ["10.8.0.2/24"])
+        net.link(self.stuck, "wan0", ["10.7.0.1/24"], self.gateway, "wan2", ["10.7.0.2/24"])
+        self.stuck.batch("route add default via 10.7.0.2\n")
         self.crowd.batch("route add default via 10.9.0.2\n")
         self.probe.batch("route add default via 10.8.0.2\n")
 

@@ -421,6 +421,10 @@ static void write_procs(struct control *c, struct jw *w)
 	jw_u64(w, "killed", s.killed);
 	jw_u64(w, "refused", s.refused);
 	jw_u64(w, "max_ms", s.max_ms);
+	if (s.oldest_owner) {
+		jw_str(w, "oldest_owner", s.oldest_owner);
+		jw_u64(w, "oldest_ms", (env_now(c->d->env) - s.oldest_start_ns) / NS_PER_MS);
+	}
 	jw_obj_end(w);
 }
 

@@ -37,6 +37,7 @@ struct v2_init {
 	struct cy_buf id_body;            /* our ID payload, body */
 	struct conn *cands[V2_CANDS_MAX]; /* responder: connections that fit so far, references */
 	size_t n_cands;
+	bool cands_cut;         /* there are more */
 	struct child_sa *child; /* made in IKE_AUTH; owned */
 	bool child_failed;
 	uint16_t child_notify;

@@ -460,6 +460,7 @@ static bool choose(
 	    n = conn_candidates(sa->config->index, &sa->local, &sa->remote, CONN_IKEV2, cands, V2_CANDS_MAX);
 	char a[ADDR_STR_MAX], b[ADDR_STR_MAX], one[256] = "";
 
+	in->cands_cut = n == V2_CANDS_MAX;
 	if (n == 0)
 		snprintf(why, cap, "no connection allows %s to %s", addr_str(&sa->remote, a),
 		    addr_str(&sa->local, b));
