@@ -24,6 +24,7 @@
 #include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
 #include "daemon/run_impl.h"
+#include "daemon/sa/authorize.h"
 #include "daemon/sa/manager.h"
 #include "daemon/sa/traps.h"
 #include "libcore/conf/settings.h"
@@ -403,6 +404,12 @@ static enum cy_err make_all(struct run *r, struct why *why)
 		plugins_set_password(d->plugins, password_hook, d);
 	if (!e && (e = sa_manager_new(d, &d->sas)) != CY_OK)
 		return fail(r, why, e, "IKE_SA manager: %s", err_text(e));
+	if (!e && (e = authorize_new(d, &d->authorize)) != CY_OK)
+		return fail(r, why, e, "authorization: %s", err_text(e));
+	if (!e)
+		plugins_set_answer(d->plugins, authorize_answer, d->authorize);
+	if (!e)
+		load_crash_secret(r);
 	if (!e && (e = traps_new(d, &d->traps)) != CY_OK)
 		return fail(r, why, e, "traps: %s", err_text(e));
 	if (!e &&
@@ -554,6 +561,8 @@ void daemon_stop(struct daemon *d)
 		return;
 	if (d->plugins)
 		plugins_set_udp_send(d->plugins, NULL, NULL);
+	if (d->plugins)
+		plugins_set_answer(d->plugins, NULL, NULL);
 	net_stop(d->net);
 	if (d->processor)
 		run_leftovers(r); /* they may still ask for kernel work */
@@ -579,6 +588,7 @@ void daemon_free(struct daemon *d)
 		run_leftovers(r);
 	sa_manager_free(d->sas);
 	traps_free(d->traps);
+	authorize_free(d->authorize);
 	leases_free(d->leases);
 	control_free(r->control);
 	net_free(d->net);

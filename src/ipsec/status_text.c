@@ -101,6 +101,19 @@ static void print_pool(json_t *pool)
 	        (long long)get_int(p, "p99_us"), (long long)get_int(p, "max_us"));
 }
 
+static void print_authorize(json_t *all)
+{
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(all, i, p) printf(
+	    "  authorization by %s: %lld asked, %lld waiting, %lld yes, %lld no, %lld not answered in time, "
+	    "%lld refused because too many wait, %lld answers too late, longest %lld us\n",
+	    get_str(p, "name"), (long long)get_int(p, "asked"), (long long)get_int(p, "waiting"),
+	    (long long)get_int(p, "yes"), (long long)get_int(p, "no"), (long long)get_int(p, "timeouts"),
+	    (long long)get_int(p, "refused"), (long long)get_int(p, "late"), (long long)get_int(p, "max_us"));
+}
+
 static void print_sockets(json_t *sockets)
 {
 	char in[64], out[64];
@@ -151,7 +164,12 @@ static void print_all(json_t *d)
 	print_plugins(member(d, "plugins"));
 	print_kernel(member(d, "kernel"));
 	print_pool(member(d, "pool"));
+	print_authorize(member(d, "authorize"));
 	print_counters("helper processes", member(d, "helpers"));
+	if (get_int(member(d, "helpers"), "oldest_ms") > 1000)
+		printf("  a helper process of %s has been running for %lld ms\n",
+		    get_str(member(d, "helpers"), "oldest_owner"),
+		    (long long)get_int(member(d, "helpers"), "oldest_ms"));
 	print_counters("IKE_SAs", member(d, "sas"));
 	print_counters("network", member(d, "net"));
 	print_sockets(member(d, "sockets"));
@@ -161,6 +179,11 @@ static void print_all(json_t *d)
 	print_counters("control", member(d, "control"));
 	if (get_int(d, "log_dropped"))
 		printf("  log: %lld lines lost\n", (long long)get_int(d, "log_dropped"));
+	json_array_foreach(
+	    member(d, "log_sinks"), i, v) if (get_int(v, "lost") || get_int(v, "running_ms") > 1000)
+	    printf("  log sink %s: %lld lines queued, %lld lost, in one line for %lld ms\n",
+	        get_str(v, "name"), (long long)get_int(v, "queued"), (long long)get_int(v, "lost"),
+	        (long long)get_int(v, "running_ms"));
 	puts("Listening IP addresses:");
 	json_array_foreach(member(d, "listening"), i, v) printf("  %s\n", json_string_value(v));
 }

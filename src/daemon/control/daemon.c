@@ -13,7 +13,7 @@
 #include "daemon/kernel/knl.h"
 #include "daemon/net/interfaces.h"
 #include "daemon/net/net.h"
-#include "daemon/sa/manager.h"
+#include "daemon/sa/authorize.h"
 #include "libcore/base/addr.h"
 #include "libcore/conf/conf.h"
 #include "libcore/plugin/loader.h"
@@ -235,6 +235,9 @@ static void write_net(struct control *c, struct jw *w)
 	jw_u64(w, "drop_malformed", n.drop_malformed);
 	jw_u64(w, "drop_no_memory", n.drop_nomem);
 	jw_u64(w, "drop_queue", n.drop_queue);
+	jw_u64(w, "drop_queue_new", n.drop_queue_new);
+	jw_u64(w, "drop_too_big", n.drop_too_big);
+	jw_u64(w, "queued_bytes", n.queued_bytes);
 	jw_u64(w, "drop_esp", n.drop_esp);
 	jw_u64(w, "drop_interface", n.drop_interface);
 	jw_obj_end(w);
@@ -262,6 +265,16 @@ static void write_sas(struct control *c, struct jw *w, bool all)
 		jw_u64(w, "init_requests", SA_READ(m, init_requests));
 		jw_u64(w, "cookies_sent", SA_READ(m, cookies_sent));
 		jw_u64(w, "cookies_ok", SA_READ(m, cookies_ok));
+		jw_u64(w, "cookies_bad", SA_READ(m, cookies_bad));
+		jw_u64(w, "puzzles_sent", SA_READ(m, puzzles_sent));
+		jw_u64(w, "puzzles_ok", SA_READ(m, puzzles_ok));
+		jw_u64(w, "puzzles_bad", SA_READ(m, puzzles_bad));
+		jw_u64(w, "puzzles_let_through", SA_READ(m, puzzles_let_through));
+		jw_u64(w, "puzzles_solved", SA_READ(m, puzzles_solved));
+		jw_u64(w, "half_open_peers", half_open_peers(m->half_open));
+		jw_u64(w, "half_open_evicted", SA_READ(m, half_open_evicted));
+		jw_u64(w, "crash_tokens_sent", SA_READ(m, crash_tokens_sent));
+		jw_u64(w, "crashes_detected", SA_READ(m, crashes_detected));
 		jw_u64(w, "retransmits_out", SA_READ(m, retransmits_out));
 		jw_u64(w, "retransmits_in", SA_READ(m, retransmits_in));
 		jw_u64(w, "timeouts", SA_READ(m, timeouts));
@@ -270,11 +283,16 @@ static void write_sas(struct control *c, struct jw *w, bool all)
 		jw_u64(w, "drop_syntax", SA_READ(m, drop_syntax));
 		jw_u64(w, "drop_unexpected", SA_READ(m, drop_unexpected));
 		jw_u64(w, "drop_half_open_limit", SA_READ(m, drop_half_open_limit));
+		jw_u64(w, "drop_blocked", SA_READ(m, drop_blocked));
+		jw_u64(w, "drop_late", SA_READ(m, drop_late));
 		jw_u64(w, "drop_inbox", SA_READ(m, drop_inbox));
 		jw_u64(w, "drop_stray", SA_READ(m, drop_stray));
 		jw_u64(w, "drop_replay", SA_READ(m, drop_replay));
 		jw_u64(w, "drop_unprotected", SA_READ(m, drop_unprotected));
 		jw_u64(w, "drop_fragment", SA_READ(m, drop_fragment));
+		jw_u64(w, "drop_fragment_memory", SA_READ(m, drop_fragment_memory));
+		jw_u64(w, "drop_fragment_timeout", SA_READ(m, drop_fragment_timeout));
+		jw_u64(w, "fragment_bytes", SA_READ(m, fragment_bytes));
 	}
 	jw_obj_end(w);
 }
@@ -349,6 +367,48 @@ static void write_pool(struct control *c, struct jw *w)
 	free(s);
 }
 
+static void write_authorize(struct control *c, struct jw *w)
+{
+	struct authorize_stats s[AUTHORIZE_MAX];
+	size_t n = authorize_read_stats(c->d->authorize, s, AUTHORIZE_MAX);
+
+	jw_arr(w, "authorize");
+	for (size_t i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		jw_str(w, "name", s[i].name);
+		jw_u64(w, "asked", s[i].asked);
+		jw_u64(w, "waiting", s[i].waiting);
+		jw_u64(w, "yes", s[i].yes);
+		jw_u64(w, "no", s[i].no);
+		jw_u64(w, "timeouts", s[i].timeouts);
+		jw_u64(w, "refused", s[i].refused);
+		jw_u64(w, "late", s[i].late);
+		jw_u64(w, "max_us", s[i].max_ns / NS_PER_US);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+}
+
+static void write_log(struct control *c, struct jw *w)
+{
+	struct log_sink_stats s[16];
+	size_t n = log_sink_read_stats(c->d->log, s, ARRAY_LEN(s));
+	uint64_t now = env_now(c->d->env);
+
+	jw_u64(w, "log_dropped", log_dropped(c->d->log));
+	jw_arr(w, "log_sinks");
+	for (size_t i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		jw_str(w, "name", s[i].name);
+		jw_u64(w, "queued", s[i].queued);
+		jw_u64(w, "lost", s[i].lost);
+		if (s[i].since_ns && now > s[i].since_ns)
+			jw_u64(w, "running_ms", (now - s[i].since_ns) / NS_PER_MS);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+}
+
 static void write_procs(struct control *c, struct jw *w)
 {
 	struct procs_stats s;
@@ -365,6 +425,10 @@ static void write_procs(struct control *c, struct jw *w)
 	jw_u64(w, "killed", s.killed);
 	jw_u64(w, "refused", s.refused);
 	jw_u64(w, "max_ms", s.max_ms);
+	if (s.oldest_owner) {
+		jw_str(w, "oldest_owner", s.oldest_owner);
+		jw_u64(w, "oldest_ms", (env_now(c->d->env) - s.oldest_start_ns) / NS_PER_MS);
+	}
 	jw_obj_end(w);
 }
 
@@ -448,8 +512,9 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 	write_listen(c, w);
 	write_net(c, w);
 	write_pool(c, w);
+	write_authorize(c, w);
 	write_procs(c, w);
 	write_xauth(c, w);
 	write_control(c, w);
-	jw_u64(w, "log_dropped", log_dropped(d->log));
+	write_log(c, w);
 }

@@ -80,7 +80,8 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 		p->u.auth.method = op->method;
 		p->u.auth.data = cy_slice(op->data.p, op->data.n);
 	}
-	ok = p && v2_cp_request(sa, &st->out) && add_child(sa, sa->task);
+	ok =
+	    p && v2_cp_request(sa, &st->out) && add_child(sa, sa->task) && v2_crash_add(sa, &st->a, &st->out);
 	if (ok)
 		ok = exchange_send(sa, true) == CY_OK;
 	auth_op_free(op);
@@ -235,6 +236,7 @@ static void verified(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	auth_op_free(op);
+	v2_crash_take(sa, sa->step->in.first);
 	ike_sa_established(sa);
 	child_part(sa);
 }

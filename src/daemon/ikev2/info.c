@@ -63,7 +63,9 @@ void v2_info_start(struct ike_sa *sa, struct task *t)
 		}
 		ok = message_delete(&st->a, &st->out, PROTO_IKE, NULL, 0);
 		break;
-	default:
+	default: /* liveness; after a rekeying that we began the peer gets our new token with it (RFC 6290, 4.3) */
+		ok = !sa->crash_token_due || v2_crash_add(sa, &st->a, &st->out);
+		sa->crash_token_due = false;
 		break;
 	}
 	if (!ok || exchange_send(sa, true)) {
@@ -198,6 +200,7 @@ void v2_info_request(struct ike_sa *sa)
 			close_by_peer(sa);
 			return;
 		}
+	v2_crash_take(sa, first);
 	for (p = wire_find(first, PAYLOAD_DELETE); p; p = wire_find_after(p, PAYLOAD_DELETE))
 		delete_children(sa, p, answer, &n_answer);
 	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);

@@ -281,6 +281,7 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	ike_sa_index(fresh);
+	v2_crash_take(fresh, sa->step->in.first);
 	theirs = sa->collision ? sa_find(sa->shard, sa->collision) : NULL;
 	theirs_handle = theirs ? theirs->handle : 0;
 	sa->collision = 0;
@@ -298,6 +299,8 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	inherit(sa, fresh);
+	if (sa->crash_token)
+		v2_crash_rekeyed(fresh);
 	if (theirs) { /* the peer deletes it; should it not, it expires */
 		theirs->state = IKE_REKEYED;
 		theirs->unsettled = false;
@@ -425,7 +428,8 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		p->number = an->number;
 		put_spi(p, 1, fresh->spi_r);
 		ok = message_sa(&st->a, &st->out, p, 1) && message_nonce(&st->a, &st->out, nr) &&
-		    message_ke(&st->a, &st->out, k->alg->id, cy_slice(pub, k->alg->public_len));
+		    message_ke(&st->a, &st->out, k->alg->id, cy_slice(pub, k->alg->public_len)) &&
+		    (!sa->crash_token || v2_crash_add(fresh, &st->a, &st->out));
 	}
 	ike_ke_free(k);
 	if (!ok) {

@@ -37,6 +37,7 @@ struct net {
 	struct lane *lanes;
 	uint64_t hash_key[2];
 	struct net_counters c;
+	uint64_t queued_bytes; /* received, their worker has not seen them yet */
 };
 
 #define COUNT(net, field) __atomic_fetch_add(&(net)->c.field, 1, __ATOMIC_RELAXED)
@@ -121,6 +122,7 @@ static void packet_job(struct worker *w, struct job *j)
 {
 	struct net_packet *p = container_of(j, struct net_packet, job);
 
+	__atomic_fetch_sub(&p->net->queued_bytes, sizeof(*p) + p->len, __ATOMIC_RELAXED);
 	p->net->deliver(p->net->user, w, p);
 }
 
@@ -128,6 +130,7 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 {
 	struct ike_header h;
 	struct net_packet *p;
+	enum prio prio;
 	uint32_t owner;
 	enum cy_err e = wire_header_parse(cy_slice(data, len), &h);
 
@@ -139,7 +142,17 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 		return;
 	}
 	if (len > n->d->tune.max_packet) {
-		COUNT(n, drop_malformed);
+		COUNT(n, drop_too_big);
+		return;
+	}
+	prio = prio_of(&h);
+	/* half of the room is for peers that have an IKE_SA */
+	if (__atomic_load_n(&n->queued_bytes, __ATOMIC_RELAXED) + sizeof(*p) + len >
+	    n->d->tune.receive_queue / (prio == PRIO_MEDIUM ? 2 : 1)) {
+		if (prio == PRIO_MEDIUM)
+			COUNT(n, drop_queue_new);
+		else
+			COUNT(n, drop_queue);
 		return;
 	}
 	p = malloc(sizeof(*p) + len);
@@ -162,7 +175,8 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 	owner = owner_of(n, &h);
 	if (w && owner != worker_index(w))
 		COUNT(n, forwarded);
-	worker_post(processor_worker(n->d->processor, owner), &p->job, prio_of(&h), JOB_DATAGRAM);
+	__atomic_fetch_add(&n->queued_bytes, sizeof(*p) + len, __ATOMIC_RELAXED);
+	worker_post(processor_worker(n->d->processor, owner), &p->job, prio, JOB_DATAGRAM);
 }
 
 static void esp_flush(struct net *n, struct cy_dgram *esp, size_t *n_esp)
@@ -415,6 +429,7 @@ void net_read_counters(const struct net *n, struct net_counters *out)
 
 	for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	out->queued_bytes = __atomic_load_n(&n->queued_bytes, __ATOMIC_RELAXED);
 }
 
 size_t net_socket_stats(struct net *n, struct cy_socket_stats *out, size_t cap)

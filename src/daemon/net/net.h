@@ -35,6 +35,8 @@ struct net_counters {
 	uint64_t rx_ike, rx_esp, rx_keepalive, tx_ike, tx_failed;
 	uint64_t drop_short, drop_version, drop_malformed, drop_nomem, drop_queue, drop_esp, drop_interface;
 	uint64_t forwarded; /* arrived on a lane of another worker */
+	uint64_t drop_queue_new, drop_too_big;
+	uint64_t queued_bytes; /* now */
 };
 
 /* The layer above: called on the owner worker, owns the packet. */

@@ -92,6 +92,22 @@ static void on_keepalive(struct timer *t)
 	worker_timer_set(sa->shard->w, t, sa->last_out_ns + every);
 }
 
+void ike_fragments_drop(struct ike_sa *sa, struct frag_set *f)
+{
+	__atomic_fetch_sub(&sa->shard->m->c.fragment_bytes, f->bytes, __ATOMIC_RELAXED);
+	frag_fini(f);
+}
+
+static void on_fragments(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_fragments);
+
+	if (sa->frag_in_req.active || sa->frag_in_resp.active)
+		SA_COUNT(sa->shard->m, drop_fragment_timeout);
+	ike_fragments_drop(sa, &sa->frag_in_req);
+	ike_fragments_drop(sa, &sa->frag_in_resp);
+}
+
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
 uint64_t ike_sa_our_spi(const struct ike_sa *sa)
@@ -117,6 +133,7 @@ struct ike_sa *ike_sa_new(struct sa_shard *s, uint8_t version, bool initiator)
 	sa->state = IKE_CREATED;
 	sa->created_ns = sa->last_in_ns = sa->last_out_ns = worker_now(s->w);
 	sa->config = daemon_config(s->d);
+	list_init(&sa->by_age);
 	list_init(&sa->tasks);
 	list_init(&sa->running);
 	list_init(&sa->inbox);
@@ -124,6 +141,7 @@ struct ike_sa *ike_sa_new(struct sa_shard *s, uint8_t version, bool initiator)
 	list_init(&sa->watches);
 	sa->t_retransmit.fn = exchange_retransmit;
 	sa->t_task.fn = exchange_task_timer;
+	sa->t_fragments.fn = on_fragments;
 	sa->t_half_open.fn = on_half_open;
 	sa->t_rekey.fn = on_rekey;
 	sa->t_expire.fn = on_expire;
@@ -187,13 +205,30 @@ static void remove_vips(struct ike_sa *sa)
 	sa->n_vips = sa->n_dns = 0;
 }
 
+void ike_sa_half_open(struct ike_sa *sa, bool proven)
+{
+	struct sa_shard *s = sa->shard;
+
+	hmap_add(&s->by_init, &sa->by_init, sa_init_hash(s, sa->spi_i, &sa->remote));
+	list_push(&s->half_open, &sa->by_age);
+	sa->half_open = half_open_add(s->m->half_open, &sa->remote, proven);
+	sa->cookie_proven = proven;
+	sa->in_init_map = sa->counted_half_open = true;
+	SA_COUNT(s->m, half_open);
+	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + s->d->tune.half_open_timeout_ns);
+}
+
 void ike_sa_unindex_init(struct ike_sa *sa)
 {
 	if (sa->in_init_map)
 		hmap_del(&sa->shard->by_init, &sa->by_init);
 	sa->in_init_map = false;
-	if (sa->counted_half_open)
+	if (sa->counted_half_open) {
 		SA_UNCOUNT(sa->shard->m, half_open);
+		half_open_del(sa->shard->m->half_open, sa->half_open);
+		list_del(&sa->by_age);
+	}
+	sa->half_open = NULL;
 	sa->counted_half_open = false;
 }
 
@@ -209,6 +244,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 		SA_UNCOUNT(s->m, up);
 	sa->op_id = 0;
 	worker_timer_cancel(w, &sa->t_retransmit);
+	worker_timer_cancel(w, &sa->t_fragments);
 	worker_timer_cancel(w, &sa->t_half_open);
 	worker_timer_cancel(w, &sa->t_rekey);
 	worker_timer_cancel(w, &sa->t_expire);
@@ -269,8 +305,9 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	ike_xauth_end(sa);
 	sent_clear(&sa->request);
 	sent_clear(&sa->response);
-	frag_fini(&sa->frag_in_req);
-	frag_fini(&sa->frag_in_resp);
+	ike_fragments_drop(sa, &sa->frag_in_req);
+	ike_fragments_drop(sa, &sa->frag_in_resp);
+	free(sa->crash_token);
 	if (sa->init && sa->init_free)
 		sa->init_free(sa->init);
 	if (sa->keys.all.n) {

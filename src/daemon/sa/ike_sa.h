@@ -118,11 +118,13 @@ struct ike_sa {
 	struct sa_shard *shard;
 	struct hnode by_spi, by_init;
 	bool in_init_map;
-	uint64_t id; /* unique in this daemon's life */
+	struct half_open_peer *half_open; /* that it is counted for */
+	struct list by_age;               /* half open, the oldest first */
+	uint64_t id;                      /* unique in this daemon's life */
 	enum ike_state state;
 	uint8_t version;
 	bool initiator; /* of this IKE_SA, which a rekey may turn round */
-	bool counted_half_open;
+	bool counted_half_open, cookie_proven;
 	bool auth_initiator; /* of the first IKE_SA: who reauthenticates */
 	bool nat_here, nat_there, natt /* on the NAT-T ports */, encap_forced;
 	bool peer_frag, peer_transport_ok, got_initial_contact;
@@ -137,6 +139,9 @@ struct ike_sa {
 	uint64_t iv_counter;
 	uint32_t peer_hashes; /* bit per enum cy_hash, RFC 7427 */
 	char *peer_vendor;
+	uint8_t *crash_token; /* the peer's (RFC 6290); NULL none */
+	size_t n_crash_token;
+	bool crash_token_due; /* the peer does not have ours yet */
 
 	uint32_t next_send, next_recv; /* message IDs */
 	struct sent response;          /* to request next_recv - 1 */
@@ -164,6 +169,7 @@ struct ike_sa {
 	uint8_t collision_nonce[256]; /* the smaller of its two */
 	size_t n_collision_nonce;
 
+	struct timer t_fragments;
 	struct timer t_retransmit, t_half_open, t_rekey, t_expire, t_dpd, t_keepalive, t_task;
 	uint64_t created_ns, established_ns, last_in_ns, last_out_ns;
 	uint64_t rekey_due_ns, expire_due_ns; /* for status */
@@ -210,8 +216,11 @@ void ike_sa_set_conn(struct ike_sa *sa, struct conn *conn);
 void ike_sa_index(struct ike_sa *sa);       /* after our SPI is chosen */
 void ike_sa_established(struct ike_sa *sa); /* state, timers, event, uniqueness */
 void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));   /* remember why; first wins */
+    __attribute__((format(printf, 2, 3))); /* remember why; first wins */
+/* As responder, with its addresses and SPIs known; proven: the peer has returned a cookie. */
+void ike_sa_half_open(struct ike_sa *sa, bool proven);
 void ike_sa_unindex_init(struct ike_sa *sa); /* no longer half open */
+void ike_fragments_drop(struct ike_sa *sa, struct frag_set *f);
 void ike_event(const struct ike_sa *sa, enum cy_event_kind kind, const char *reason);
 void ike_event_child(
     const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason);

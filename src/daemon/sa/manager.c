@@ -33,6 +33,7 @@ static enum cy_err shard_init(struct sa_manager *m, uint32_t i)
 	s->index = i;
 	s->w = processor_worker(m->d->processor, i);
 	slab_init(&s->slab, sizeof(struct ike_sa), 0);
+	list_init(&s->half_open);
 	e = hmap_init(&s->by_spi, m->map_key);
 	if (!e)
 		e = hmap_init(&s->by_init, m->map_key);
@@ -65,6 +66,8 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 		e = hmap_init(&m->peers_by_conf, m->map_key);
 	if (!e)
 		e = hmap_init(&m->peers_by_addr, m->map_key);
+	if (!e)
+		e = half_open_new(m->map_key, &m->half_open);
 	for (uint32_t i = 0; !e && i < m->n; i++)
 		e = shard_init(m, i);
 	if (e) {
@@ -86,7 +89,9 @@ void sa_manager_free(struct sa_manager *m)
 	hmap_fini(&m->peers);
 	hmap_fini(&m->peers_by_conf);
 	hmap_fini(&m->peers_by_addr);
+	half_open_free(m->half_open);
 	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
+	mem_wipe(m->crash_secret, sizeof(m->crash_secret));
 	pthread_mutex_destroy(&m->cookie_lock);
 	pthread_mutex_destroy(&m->peers_lock);
 	free(m);

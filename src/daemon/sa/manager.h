@@ -7,6 +7,7 @@
 #define DAEMON_SA_MANAGER_H
 
 #include "daemon/sa/child_sa.h"
+#include "daemon/sa/halfopen.h"
 #include "daemon/sa/ike_sa.h"
 
 struct sa_shard {
@@ -14,9 +15,10 @@ struct sa_shard {
 	struct daemon *d;
 	struct worker *w;
 	uint32_t index;
-	struct slab slab;    /* ike_sa */
-	struct hmap by_spi;  /* our SPI */
-	struct hmap by_init; /* responder, half open: peer's SPI and address */
+	struct slab slab;      /* ike_sa */
+	struct hmap by_spi;    /* our SPI */
+	struct hmap by_init;   /* responder, half open: peer's SPI and address */
+	struct list half_open; /* responder, by age */
 	struct hmap child_in, child_out;
 	struct protect_cache *protect;
 	uint64_t stray_window_ns; /* rate limit of INVALID_IKE_SPI answers */
@@ -29,6 +31,11 @@ struct sa_counters {
 	    retransmits_in, timeouts;
 	uint64_t drop_bad_icv, drop_syntax, drop_unexpected, drop_half_open_limit, drop_inbox, drop_stray,
 	    drop_replay, drop_unprotected /* in clear, to an IKE_SA with keys */, drop_fragment;
+	uint64_t cookies_bad, puzzles_sent, puzzles_ok, puzzles_bad, puzzles_solved, puzzles_let_through;
+	uint64_t drop_blocked, drop_late /* queued too long */, half_open_evicted, drop_fragment_memory,
+	    drop_fragment_timeout;
+	uint64_t fragment_bytes; /* now */
+	uint64_t crash_tokens_sent, crashes_detected;
 	uint64_t child_established, rekeys_child, rekeys_ike, reauths, liveness_sent;
 };
 
@@ -44,6 +51,8 @@ struct sa_manager {
 	uint32_t cookie_version;
 	uint64_t cookie_since_ns;
 	pthread_mutex_t cookie_lock;
+	struct half_open_table *half_open;
+	uint8_t crash_secret[32];
 	pthread_mutex_t peers_lock;
 	struct hmap peers, peers_by_conf, peers_by_addr; /* struct peer_entry, see unique.c */
 	uint32_t next_shard;

@@ -18,7 +18,6 @@ static bool frag_start(struct frag_set *f, uint32_t msgid, uint16_t total, size_
 {
 	size_t table = total * sizeof(*f->parts);
 	struct cy_buf *parts;
-	uint64_t since = f->since_ns;
 
 	if (table > max_bytes)
 		return false;
@@ -26,7 +25,6 @@ static bool frag_start(struct frag_set *f, uint32_t msgid, uint16_t total, size_
 	if (!parts)
 		return false;
 	frag_fini(f);
-	f->since_ns = since;
 	f->msgid = msgid;
 	f->total = total;
 	f->bytes = table;

@@ -58,7 +58,6 @@ struct frag_set {
 	uint8_t next; /* first inner payload, from fragment 1 */
 	bool active;
 	size_t bytes;
-	uint64_t since_ns;    /* the first came; the caller's */
 	struct cy_buf *parts; /* total entries, owned */
 };
 enum frag_result { FRAG_STORED, FRAG_DUPLICATE, FRAG_BAD, FRAG_COMPLETE };

@@ -31,6 +31,7 @@ enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **
 	c->rekey_margin_s = REKEY_MARGIN_S;
 	c->rekey_fuzz_pct = 100;
 	c->replay_window = UINT32_MAX;
+	c->authorize = true;
 	c->local.host.any = c->remote.host.any = false;
 	c->local.n_auth = c->remote.n_auth = 1;
 	c->local.auth[0].method = c->remote.auth[0].method = AUTH_PUBKEY;
@@ -266,7 +267,7 @@ void conn_seal(struct conn *c)
 	    c->retransmit_timeout_ms, c->inactivity_s, c->reqid, c->replay_window, c->tfc, c->mark_in.value,
 	    c->mark_in.mask, c->mark_out.value, c->mark_out.mask, c->mark_unique, c->mark_unique_dir,
 	    c->if_id_in, c->if_id_out, c->ike_dscp, c->copy_dscp, c->no_ecn, c->no_pmtu_disc, c->priority,
-	    c->mtu, c->metric, c->xauth_soft, c->modecfg_pull, c->cisco_unity};
+	    c->mtu, c->metric, c->xauth_soft, c->modecfg_pull, c->cisco_unity, c->authorize};
 	for (size_t i = 0; i < ARRAY_LEN(scalars); i++)
 		mix_u64(&m, scalars[i]);
 	c->digest[0] = m.a;

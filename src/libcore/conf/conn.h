@@ -98,6 +98,7 @@ struct conn {
 	struct proposal_list ike, child; /* empty: the defaults */
 	bool ike_strict, child_strict;   /* no defaults appended */
 	bool child_ah;
+	bool authorize; /* plugins that may say no are asked */
 	bool aggressive, mobike, compress, rekey, reauth, pfs, force_encap, install_policy, sha256_96;
 	bool allow_esn, require_esn;
 	enum conn_frag fragmentation;

@@ -180,6 +180,8 @@ static size_t least_size(enum cy_kind kind)
 		return offsetof(struct cy_log_sink, line) + sizeof(void *);
 	case CY_KIND_XAUTH:
 		return offsetof(struct cy_xauth_ops, end) + sizeof(void *);
+	case CY_KIND_AUTHORIZE:
+		return offsetof(struct cy_authorize_ops, ask) + sizeof(void *);
 	}
 	return 0;
 }
@@ -295,6 +297,8 @@ static const char *ops_name(enum cy_kind kind, const void *ops)
 		return ((const struct cy_lease_store_ops *)ops)->name;
 	case CY_KIND_XAUTH:
 		return ((const struct cy_xauth_ops *)ops)->name;
+	case CY_KIND_AUTHORIZE:
+		return ((const struct cy_authorize_ops *)ops)->name;
 	default:
 		return NULL;
 	}
@@ -645,6 +649,20 @@ static enum cy_err host_password(void *self, const char *user, uint8_t *out, siz
 	return e;
 }
 
+static enum cy_err host_authorize_answer(void *self, uint64_t id, bool yes, const char *reason)
+{
+	struct plugin *p = self;
+	enum cy_err e = CY_E_NOTFOUND;
+
+	if (gone(p))
+		return CY_E_CANCELLED;
+	pthread_rwlock_rdlock(&p->all->udp_lock);
+	if (p->all->answer)
+		e = p->all->answer(p->all->answer_user, id, yes, reason);
+	pthread_rwlock_unlock(&p->all->udp_lock);
+	return e;
+}
+
 const struct cy_host plugin_host = {
     .size = sizeof(struct cy_host),
     .abi_major = CYGNET_ABI_MAJOR,
@@ -671,4 +689,5 @@ const struct cy_host plugin_host = {
     .udp_send = host_udp_send,
     .hash = host_hash,
     .password = host_password,
+    .authorize_answer = host_authorize_answer,
 };

@@ -508,6 +508,15 @@ void plugins_set_udp_send(
 	pthread_rwlock_unlock(&all->udp_lock);
 }
 
+void plugins_set_answer(
+    struct plugins *all, enum cy_err (*fn)(void *user, uint64_t id, bool yes, const char *reason), void *user)
+{
+	pthread_rwlock_wrlock(&all->udp_lock);
+	all->answer = fn;
+	all->answer_user = user;
+	pthread_rwlock_unlock(&all->udp_lock);
+}
+
 static void run_reload(struct plugin_call *c)
 {
 	c->plugin->def->reload(c->plugin->instance);

@@ -97,7 +97,8 @@ struct plugin {
 	bool has_thread, stop, exited, finished;
 	uint64_t stop_ns;
 	uint64_t next_watch_id;
-	uint32_t n_procs; /* whose end is to be told */
+	uint32_t n_procs;   /* whose end is to be told */
+	atomic_uint n_asks; /* questions its thread has not seen yet */
 	int epoll, wake;
 
 	atomic_uint_fast64_t n_callbacks, callback_ns, max_callback_ns, running_since_ns;
@@ -120,11 +121,13 @@ struct plugins {
 	uint32_t n_loaded;
 	struct plugin_provided provided[PLUGIN_MAX_PROVIDED];
 	atomic_size_t n_provided;
-	pthread_rwlock_t udp_lock; /* read while udp_send or password runs */
+	pthread_rwlock_t udp_lock; /* read while udp_send, password or answer runs */
 	size_t (*udp_send)(void *user, const struct cy_dgram *d, size_t n);
 	void *udp_send_user;
 	enum cy_err (*password)(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n);
 	void *password_user;
+	enum cy_err (*answer)(void *user, uint64_t id, bool yes, const char *reason);
+	void *answer_user;
 };
 
 /* Why a plugin is left out; frees the reason before. */

@@ -81,6 +81,7 @@ static void bed_init(struct bed *b, uint32_t workers)
 	b->env = (struct env){.now_ns = now_ns, .wall = wall, .random = rnd, .simulated = true};
 	b->d.env = &b->env;
 	b->d.tune.max_packet = 10000;
+	b->d.tune.receive_queue = 16 << 20;
 	ck_assert_int_eq(processor_new(&pc, &b->d.processor), CY_OK);
 	ck_assert_int_eq(net_new(&b->d, &sops, b, deliver, b, &b->net), CY_OK);
 }
