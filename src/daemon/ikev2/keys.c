@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "daemon/ikev2/ikev2.h"
+#include "libcore/run/usage.h"
 
 /* A PRF with a fixed key size takes 64 bits of each nonce (RFC 7296, 2.14). */
 static size_t nonce_key(uint16_t prf, struct cy_slice ni, struct cy_slice nr, uint8_t *out)
@@ -100,18 +101,22 @@ void v2_ke_free(void *arg)
 enum cy_err v2_ke_run(void *arg)
 {
 	struct v2_ke *k = arg;
+	uint64_t begun = usage_op_begin();
 	enum cy_err e;
 
 	if (!k->key) {
 		e = k->alg->keygen(k->alg, &k->key, k->pub);
+		usage_op_end(USAGE_KEYGEN, k->alg->id, begun);
 		if (e)
 			return e;
+		begun = usage_op_begin();
 	}
 	if (!k->n_peer)
 		return CY_OK;
 	if (k->n_peer != k->alg->public_len)
 		return CY_E_INVAL;
 	e = k->alg->derive(k->key, cy_slice(k->peer, k->n_peer), k->secret);
+	usage_op_end(USAGE_DERIVE, k->alg->id, begun);
 	if (!e)
 		k->n_secret = k->alg->secret_len;
 	return e;

@@ -25,7 +25,9 @@ enum knl_op {
 	KNL_POLICY_DEL,
 	KNL_ADDR_SET,
 	KNL_SOURCE_FOR,
+	KNL_OP_N,
 };
+extern const char *const knl_op_names[KNL_OP_N];
 
 struct knl_step {
 	enum knl_op op;
@@ -80,6 +82,10 @@ struct knl_stats {
 	uint64_t requests, steps, failures, max_ns, wait_max_ns;
 	uint64_t running_since_ns;
 	size_t policies;
+	struct hist wait; /* ns in the queue */
+	struct {
+		uint64_t n, failed, ns, max_ns;
+	} op[KNL_OP_N];
 };
 
 /* Called on the kernel's threads; the layer above posts jobs to workers. */

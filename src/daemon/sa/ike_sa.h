@@ -171,6 +171,10 @@ struct ike_sa {
 	void *init;                    /* state of the initial exchanges; the version's */
 	void (*init_free)(void *init);
 	char why[256]; /* of the failure: one sentence */
+
+	uint64_t about_conn, about_peer; /* whom its time is charged to (about.c) */
+	const struct conn *about_conn_of;
+	bool about_established;
 };
 
 /* --- versions ------------------------------------------------------------------------------------------------ */

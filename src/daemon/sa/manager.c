@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "daemon/sa/about.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
@@ -63,6 +65,8 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	e = m->shards ? hmap_init(&m->peers, m->map_key) : CY_E_NOMEM;
 	if (!e)
 		e = hmap_init(&m->peers_by_conf, m->map_key);
+	if (!e)
+		e = totals_new(m->map_key, &m->totals);
 	for (uint32_t i = 0; !e && i < m->n; i++)
 		e = shard_init(m, i);
 	if (e) {
@@ -83,6 +87,7 @@ void sa_manager_free(struct sa_manager *m)
 	free(m->shards);
 	hmap_fini(&m->peers);
 	hmap_fini(&m->peers_by_conf);
+	totals_free(m->totals);
 	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
 	pthread_mutex_destroy(&m->cookie_lock);
 	pthread_mutex_destroy(&m->peers_lock);
@@ -157,6 +162,7 @@ void sa_deliver(void *manager, struct worker *w, struct net_packet *p)
 		sa = sa_find(s, ours);
 	else
 		sa = sa_find_init(s, p->h.spi_i, &p->src);
+	sa_about_packet(sa, p);
 	if (!sa || sa->version != p->h.major)
 		m->d->ike[p->h.major]->stray(s, p);
 	else
