@@ -12,6 +12,7 @@
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
 #include "daemon/sa/manager.h"
+#include "daemon/watch/machine.h"
 #include "libcore/base/addr.h"
 #include "libcore/conf/conf.h"
 #include "libcore/plugin/loader.h"
@@ -21,6 +22,7 @@
 
 #define SOCKETS_MAX 256
 #define OWNERS_MAX  64
+#define SLOW_MAX    16
 
 static uint64_t resident_bytes(void)
 {
@@ -90,6 +92,36 @@ static void write_counts(struct jw *w, const char *key, const uint32_t *n)
 	jw_arr_end(w);
 }
 
+/* The last steps over 10 ms, and what ran in them. */
+static void write_slow(struct control *c, struct jw *w)
+{
+	struct slow_step *s = calloc(SLOW_MAX, sizeof(*s));
+	size_t n = s ? processor_slow_steps(c->d->processor, s, SLOW_MAX) : 0;
+
+	jw_arr(w, "slow");
+	for (size_t i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		jw_i64(w, "time", s[i].wall);
+		jw_u64(w, "worker", s[i].worker);
+		jw_str(w, "kind", s[i].kind < JOB_KIND_N ? job_kind_names[s[i].kind] : "");
+		jw_u64(w, "us", s[i].ns / NS_PER_US);
+		jw_u64(w, "cpu_us", s[i].cpu_ns / NS_PER_US);
+		if (s[i].ike_id) {
+			jw_u64(w, "ike_id", s[i].ike_id);
+			jw_str(w, "exchange", s[i].class);
+			jw_str(w, "connection", s[i].conn);
+			jw_str(w, "peer", s[i].peer);
+		}
+		if (s[i].op_ns)
+			write_op(w, c->d->crypto, &s[i]);
+		if (*s[i].stack)
+			jw_str(w, "stack", s[i].stack);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+	free(s);
+}
+
 static void write_workers(struct control *c, struct jw *w, bool all)
 {
 	struct workers *ws = calloc(1, sizeof(*ws));
@@ -121,6 +153,7 @@ static void write_workers(struct control *c, struct jw *w, bool all)
 			jw_obj_end(w);
 		}
 		jw_arr_end(w);
+		write_slow(c, w);
 	}
 	jw_obj_end(w);
 	free(ws);
@@ -382,6 +415,26 @@ static void write_control(struct control *c, struct jw *w)
 
 /* --- together ------------------------------------------------------------------------------------------------------------------------ */
 
+/* In short, since the machine started; ipsec cpus has more. */
+static void write_cpus(struct jw *w)
+{
+	struct machine *m = machine_read("", NULL);
+
+	jw_arr(w, "cpus");
+	for (size_t i = 0; m && i < m->n_cpus; i++) {
+		const struct machine_cpu *p = &m->cpus[i];
+
+		jw_obj(w, NULL);
+		jw_u64(w, "cpu", p->cpu);
+		jw_u64(w, "packets", p->processed);
+		jw_num(w, "softirq", p->total ? 100.0 * (double)p->softirq / (double)p->total : 0);
+		jw_u64(w, "dropped", p->dropped);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+	machine_free(m);
+}
+
 void write_daemon(struct control *c, struct jw *w, bool all)
 {
 	struct daemon *d = c->d;
@@ -409,5 +462,7 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 	write_pool(c, w);
 	write_procs(c, w);
 	write_control(c, w);
+	if (!d->env->simulated)
+		write_cpus(w);
 	jw_u64(w, "log_dropped", log_dropped(d->log));
 }

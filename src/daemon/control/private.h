@@ -32,6 +32,8 @@ struct post {
 
 struct command;
 struct conn;
+struct crypto;
+struct slow_step;
 struct speed_cache;
 
 struct client {
@@ -173,6 +175,8 @@ struct conn *request_conn(struct request *r, struct config **out_config);
 /* daemon.c: what does not belong to one SA, members of an open object */
 void write_daemon(struct control *c, struct jw *w, bool all);
 void write_conn(struct jw *w, const struct conn *conn);
+/* usage.c: the longest crypto operation of a step, as member "crypto" */
+void write_op(struct jw *w, const struct crypto *c, const struct slow_step *s);
 /* sas.c: IKE_SAs and CHILD_SAs in chunks; done(r) when all shards have been visited. name NULL: all. */
 enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r));
 /* The same without output: the data plane's counters are read. */

@@ -156,6 +156,19 @@ static const char *alg_plugin(const struct crypto *c, enum usage_op op, uint16_t
 	return p.plugin ? p.plugin : "";
 }
 
+void write_op(struct jw *w, const struct crypto *c, const struct slow_step *s)
+{
+	enum usage_op op = usage_key_op(s->op_key);
+	char text[32];
+
+	jw_obj(w, "crypto");
+	jw_str(w, "operation", op < USAGE_OP_N ? usage_op_names[op] : "");
+	jw_str(w, "algorithm", alg_name(op, usage_key_alg(s->op_key), text));
+	jw_str(w, "plugin", alg_plugin(c, op, usage_key_alg(s->op_key)));
+	jw_u64(w, "us", s->op_ns / NS_PER_US);
+	jw_obj_end(w);
+}
+
 static void write_crypto(struct jw *w, const struct usage_sum *u, const struct crypto *c)
 {
 	char text[32];

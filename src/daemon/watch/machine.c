@@ -119,6 +119,9 @@ static void read_stat(struct machine *m, const char *root)
 	while (f && fgets(line, sizeof(line), f)) {
 		struct machine_cpu *c;
 
+		/* the sum of all is "cpu  10 ..." */
+		if (line[0] == 'c' && line[3] == ' ')
+			continue;
 		if (sscanf(line, "cpu%u %llu %llu %llu %llu %llu %llu %llu %llu", &cpu, &v[0], &v[1], &v[2],
 		        &v[3], &v[4], &v[5], &v[6], &v[7]) != 9)
 			continue;
