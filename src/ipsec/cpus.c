@@ -13,7 +13,7 @@ static void on_data(void *user, json_t *d)
 
 	(void)user;
 	printf("%lld SAs (each direction counts) in data plane %s, seen for %.1f seconds\n",
-	    (long long)get_int(d, "sas"), get_str(d, "data_plane"), get_num(d, "interval_ms") / 1000);
+	    (long long)get_int(d, "sa_count"), get_str(d, "data_plane"), get_num(d, "interval_ms") / 1000);
 	if (get_int(d, "sas_left_out"))
 		printf("  %lld more were not looked at\n", (long long)get_int(d, "sas_left_out"));
 	if (!get_bool(d, "sas_seen"))

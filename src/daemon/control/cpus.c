@@ -345,7 +345,7 @@ static void write_head(
 	jw_obj(w, "data");
 	jw_u64(w, "interval_ms", now->ns / NS_PER_MS);
 	jw_str(w, "data_plane", now->kernel.name ? now->kernel.name : "");
-	jw_u64(w, "sas", c->all.n);
+	jw_u64(w, "sa_count", c->all.n);
 	jw_u64(w, "sas_left_out", c->all.left_out);
 	jw_bool(w, "sas_seen", c->walked);
 	jw_bool(w, "sa_cpus_known", placed);

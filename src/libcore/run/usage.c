@@ -340,14 +340,11 @@ static void op_sum(struct usage_sum *s, const struct usage_op_cell *from)
 static void entries_add(
     struct usage_entry **all, size_t *n_all, const struct usage_entry *more, size_t n_more)
 {
-	struct usage_entry *e = realloc(*all, (*n_all + n_more) * sizeof(*e));
+	struct usage_entry *e = n_more ? realloc(*all, (*n_all + n_more) * sizeof(*e)) : NULL;
 	size_t n_before = *n_all;
 
-	if (!n_more || !e) {
-		if (e)
-			*all = e;
+	if (!e)
 		return;
-	}
 	*all = e;
 	for (size_t i = 0; i < n_more; i++) {
 		size_t k = 0;

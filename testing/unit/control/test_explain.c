@@ -199,7 +199,7 @@ START_TEST(cpus_lists_the_machine)
 	if (begin()) {
 		command("{\"id\":1,\"cmd\":\"up\",\"name\":\"office\"}\n", NULL);
 		c = answer("{\"id\":2,\"cmd\":\"cpus\",\"seconds\":0.1}\n");
-		ck_assert_int_eq(number(c, "sas"), 2);
+		ck_assert_int_eq(number(c, "sa_count"), 2);
 		ck_assert(json_is_true(json_object_get(c, "sas_seen")));
 		/* this data plane does not say where an SA is, and that is said */
 		ck_assert(json_is_false(json_object_get(c, "sa_cpus_known")));
