@@ -144,7 +144,7 @@ enum cy_err auth_pubkey_sign(struct auth_op *op)
 		memcpy(op->data.p + 1, algid->der.p, algid->der.n);
 		head = 1 + algid->der.n;
 	}
-	begun = usage_op_begin();
+	begun = usage_op_begin(USAGE_SIGN);
 	e = pki->sign(op->key, scheme, hash, &in, 1, op->data.p + head, &n);
 	usage_op_end(USAGE_SIGN, (uint16_t)scheme, begun);
 	if (e)
@@ -219,7 +219,7 @@ static enum cy_err check_signature(struct auth_op *op, const struct cy_pki_ops *
 	}
 	e = scheme_of(op, info, &scheme, &hash, &sig);
 	if (!e) {
-		uint64_t begun = usage_op_begin();
+		uint64_t begun = usage_op_begin(USAGE_VERIFY);
 
 		e = pki->verify(key, scheme, hash, &in, 1, sig);
 		usage_op_end(USAGE_VERIFY, (uint16_t)scheme, begun);
@@ -247,7 +247,7 @@ static enum cy_err verify_chain(
 		    ident_str(&op->remote_id, id));
 		return CY_E_AUTH;
 	}
-	begun = usage_op_begin();
+	begun = usage_op_begin(USAGE_CHAIN);
 	e = creds_verify(op->config->creds, certs[0], certs + 1, n - 1, ca, op->now, &trust);
 	usage_op_end(USAGE_CHAIN, (uint16_t)n, begun);
 	if (e) {

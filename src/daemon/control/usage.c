@@ -185,7 +185,7 @@ static void write_crypto(struct jw *w, const struct usage_sum *u, const struct c
 		jw_str(w, "algorithm", alg_name(op, usage_key_alg(u->op[i].key), text));
 		jw_str(w, "plugin", alg_plugin(c, op, usage_key_alg(u->op[i].key)));
 		jw_u64(w, "count", u->op[i].c.n);
-		jw_u64(w, "us", u->op[i].c.ns / NS_PER_US);
+		jw_u64(w, "us", usage_op_ns(&u->op[i]) / NS_PER_US);
 		jw_obj_end(w);
 	}
 	jw_arr_end(w);

@@ -101,7 +101,7 @@ void v2_ke_free(void *arg)
 enum cy_err v2_ke_run(void *arg)
 {
 	struct v2_ke *k = arg;
-	uint64_t begun = usage_op_begin();
+	uint64_t begun = usage_op_begin(USAGE_KEYGEN);
 	enum cy_err e;
 
 	if (!k->key) {
@@ -109,7 +109,7 @@ enum cy_err v2_ke_run(void *arg)
 		usage_op_end(USAGE_KEYGEN, k->alg->id, begun);
 		if (e)
 			return e;
-		begun = usage_op_begin();
+		begun = usage_op_begin(USAGE_DERIVE);
 	}
 	if (!k->n_peer)
 		return CY_OK;

@@ -46,7 +46,7 @@ static uint8_t class_of(uint8_t exchange, unsigned int state)
 	uint8_t at = 0;
 
 	for (uint8_t i = 1; i < ARRAY_LEN(exchanges); i++)
-		if (exchanges[i].type == exchange)
+		if (exchanges[i].name && exchanges[i].type == exchange)
 			at = i;
 	return (uint8_t)(at * STATES + (state < STATES ? state : STATE_NONE));
 }
@@ -94,7 +94,7 @@ static void peer_label(void *arg, char *out, size_t cap)
 	if (sa->established_ns)
 		snprintf(out, cap, "%s", ident_str(&sa->peer_id, text));
 	else
-		snprintf(out, cap, "%s", addr_str(&sa->remote, text));
+		snprintf(out, cap, "%s, not proven yet", addr_str(&sa->remote, text));
 }
 
 static uint64_t nonzero(uint64_t key)

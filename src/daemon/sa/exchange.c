@@ -78,6 +78,7 @@ void task_start_next(struct ike_sa *sa)
 		}
 		list_del(&t->node);
 		sa->task = t;
+		sa_about(sa);
 		sa->shard->d->ike[sa->version]->task_start(sa, t);
 		return;
 	}

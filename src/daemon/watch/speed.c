@@ -8,6 +8,7 @@
 #define PACKET   1400
 #define ALIGNED  1392 /* whole blocks of any cipher */
 #define AT_LEAST (1 * NS_PER_MS)
+#define LONG     (10 * NS_PER_MS)
 #define ROUNDS   3
 
 struct speeds {
@@ -33,23 +34,29 @@ static uint64_t clock_of(struct env *e)
 	return e->cpu_ns ? e->cpu_ns(e) : env_now(e);
 }
 
-/* The least of some rounds of at least a millisecond each: what disturbs makes it longer only. Negative: it fails. */
+/*
+ * The least of some rounds of a millisecond each: what disturbs makes it longer only. What takes very long is done once. Negative: it
+ * fails.
+ */
 static double measure(struct env *env, enum cy_err (*once)(void *arg), void *arg)
 {
 	double best = -1;
 
 	for (int round = 0; round < ROUNDS; round++) {
 		uint64_t begun = clock_of(env), took;
-		unsigned long n = 0;
+		unsigned long n = 0, at_once = 1;
 
 		do {
-			for (int i = 0; i < 4; i++, n++)
+			for (unsigned long i = 0; i < at_once; i++, n++)
 				if (once(arg) != CY_OK)
 					return -1;
 			took = clock_of(env) - begun;
+			at_once *= 2; /* the clock has its cost, too */
 		} while (took < AT_LEAST && n < 1000000);
 		if (best < 0 || (double)took / (double)n < best)
 			best = (double)took / (double)n;
+		if (took > LONG)
+			break;
 	}
 	return best;
 }

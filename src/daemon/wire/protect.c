@@ -281,7 +281,7 @@ static enum cy_err iv_make(
 static enum cy_err icv_make(struct protect_cache *pc, const struct layout *l, const struct protect_keys *k,
     struct cy_slice over, uint8_t out[CY_MAX_MAC_LEN])
 {
-	uint64_t begun = usage_op_begin();
+	uint64_t begun = usage_op_begin(USAGE_MAC);
 	enum cy_err err;
 	void *ctx;
 
@@ -342,7 +342,7 @@ static enum cy_err seal_end(struct protect_cache *pc, const struct layout *l, co
 		return CY_E_LIMIT;
 	write_u16_at(w, s->sk_at + 2, (uint16_t)(w->n - s->sk_at));
 	wire_length_set(w, s->start);
-	begun = usage_op_begin();
+	begun = usage_op_begin(USAGE_ENCRYPT);
 	err = cipher_ctx(pc, l->cipher, key_of(l, k), true, &ctx);
 	if (!err)
 		err = iv_make(pc, l, k, w->buf + s->iv_at);
@@ -516,7 +516,7 @@ enum cy_err protect_open(struct protect_cache *pc, const struct protect_keys *k,
 		if (!mem_eq_ct(icv, tag, l.icv_len))
 			return CY_E_AUTH;
 	}
-	begun = usage_op_begin();
+	begun = usage_op_begin(USAGE_DECRYPT);
 	err = cipher_ctx(pc, l.cipher, key_of(&l, k), false, &ctx);
 	if (err)
 		return err;

@@ -383,7 +383,7 @@ static enum cy_err prf_open(
 enum cy_err prf_compute(const struct crypto *c, uint16_t prf, struct cy_slice key, const struct cy_slice *in,
     size_t n_in, uint8_t *out)
 {
-	uint64_t begun = usage_op_begin();
+	uint64_t begun = usage_op_begin(USAGE_PRF);
 	struct prf_info info;
 	void *ctx;
 	enum cy_err err = prf_open(c, prf, key, &info, &ctx);
@@ -402,7 +402,7 @@ enum cy_err prf_plus(const struct crypto *c, uint16_t prf, struct cy_slice key, 
 {
 	struct cy_slice in[2 + 8];
 	uint8_t block[CY_MAX_MAC_LEN], count = 0;
-	uint64_t begun = usage_op_begin();
+	uint64_t begun = usage_op_begin(USAGE_PRF);
 	struct prf_info info;
 	size_t done = 0;
 	void *ctx;

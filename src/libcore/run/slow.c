@@ -30,15 +30,10 @@ void slow_fini(struct slow *s)
 
 /* --- what a step was about ------------------------------------------------------------------------------------------------- */
 
-static void entry_label(struct usage_top *t, int at, uint64_t key, char *out, size_t cap)
+static void entry_label(const struct usage_top *t, int at, uint64_t key, char *out, size_t cap)
 {
-	*out = '\0';
-	if (at < 0 || key == 0)
-		return;
-	pthread_mutex_lock(&t->lock);
-	if (t->e[at].key == key)
+	if (at >= 0 && key && t->e[at].key == key)
 		snprintf(out, cap, "%s", t->e[at].label);
-	pthread_mutex_unlock(&t->lock);
 }
 
 static void describe(struct worker *w, struct slow_step *s)
@@ -54,6 +49,7 @@ static void describe(struct worker *w, struct slow_step *s)
 	s->ike_id = l->subject.ike_id;
 	if (w->processor->slow.class_name)
 		snprintf(s->class, sizeof(s->class), "%s", w->processor->slow.class_name(l->subject.class));
+	/* its own thread is the only one that writes */
 	entry_label(&l->conns, l->conn_at, l->subject.conn, s->conn, sizeof(s->conn));
 	entry_label(&l->peers, l->peer_at, l->subject.peer, s->peer, sizeof(s->peer));
 }

@@ -46,17 +46,6 @@ struct usage_lane *usage_enter(struct usage_lane *l)
 
 /* --- the costliest ------------------------------------------------------------------------------------------------------ */
 
-void usage_top_init(struct usage_top *t)
-{
-	memset(t, 0, sizeof(*t));
-	pthread_mutex_init(&t->lock, NULL);
-}
-
-void usage_top_fini(struct usage_top *t)
-{
-	pthread_mutex_destroy(&t->lock);
-}
-
 static unsigned int bucket(uint64_t key)
 {
 	return (unsigned int)((key ^ key >> 32) & 255);
@@ -143,42 +132,23 @@ int usage_top_find(
 {
 	int at;
 
-	if (key == NO_KEY || pthread_mutex_trylock(&t->lock) != 0)
+	if (key == NO_KEY)
 		return -1;
 	at = look_up(t, key);
 	if (at < 0) {
 		at = enter(t, key);
 		label(arg, t->e[at].label, sizeof(t->e[at].label));
 	}
-	pthread_mutex_unlock(&t->lock);
 	return at;
 }
 
 void usage_top_charge(struct usage_top *t, int at, uint64_t key, uint64_t ns)
 {
-	if (key == NO_KEY)
+	if (at < 0 || t->e[at].key != key)
 		return;
-	if (at < 0 || pthread_mutex_trylock(&t->lock) != 0) {
-		cell_add(&t->skipped, 1, ns);
-		return;
-	}
-	if (t->e[at].key == key) {
-		t->e[at].n++;
-		t->e[at].ns += ns;
-		sift_down(t, t->pos[at]);
-	}
-	pthread_mutex_unlock(&t->lock);
-}
-
-size_t usage_top_read(struct usage_top *t, struct usage_entry *out)
-{
-	size_t n;
-
-	pthread_mutex_lock(&t->lock);
-	n = t->n;
-	memcpy(out, t->e, n * sizeof(*out));
-	pthread_mutex_unlock(&t->lock);
-	return n;
+	t->e[at].n++;
+	t->e[at].ns += ns;
+	sift_down(t, t->pos[at]);
 }
 
 /* --- lanes ----------------------------------------------------------------------------------------------------------------- */
@@ -189,21 +159,26 @@ void usage_lane_init(struct usage_lane *l, struct env *env, bool worker)
 	l->env = env;
 	l->worker = worker;
 	l->conn_at = l->peer_at = -1;
-	usage_top_init(&l->conns);
-	usage_top_init(&l->peers);
+	pthread_mutex_init(&l->lock, NULL);
 }
 
 void usage_lane_fini(struct usage_lane *l)
 {
-	usage_top_fini(&l->conns);
-	usage_top_fini(&l->peers);
+	pthread_mutex_destroy(&l->lock);
 }
 
 static void charge_subject(struct usage_lane *l, uint64_t ns)
 {
 	cell_add(&l->class[l->subject.class % USAGE_CLASSES], 1, ns);
+	if (!l->subject.conn && !l->subject.peer)
+		return;
+	if (!l->found || pthread_mutex_trylock(&l->lock) != 0) {
+		cell_add(&l->skipped, 1, ns);
+		return;
+	}
 	usage_top_charge(&l->conns, l->conn_at, l->subject.conn, ns);
 	usage_top_charge(&l->peers, l->peer_at, l->subject.peer, ns);
+	pthread_mutex_unlock(&l->lock);
 }
 
 void usage_step_begin(struct usage_lane *l, uint64_t now)
@@ -281,8 +256,12 @@ void usage_about(const struct usage_subject *s)
 	l->subject = *s;
 	l->subject.arg = NULL;
 	l->has_subject = true;
+	l->found = (s->conn || s->peer) && pthread_mutex_trylock(&l->lock) == 0;
+	if (!l->found)
+		return;
 	l->conn_at = usage_top_find(&l->conns, s->conn, s->conn_label, s->arg);
 	l->peer_at = usage_top_find(&l->peers, s->peer, s->peer_label, s->arg);
+	pthread_mutex_unlock(&l->lock);
 }
 
 void usage_inbox_waited(uint64_t ns)
@@ -295,11 +274,12 @@ void usage_op_end(enum usage_op op, uint16_t alg, uint64_t begun)
 {
 	struct usage_lane *l = self;
 	uint32_t key = 1 + ((uint32_t)op << 16 | alg), at;
-	uint64_t ns;
+	uint64_t ns = 0;
 
 	if (!l)
 		return;
-	ns = env_now(l->env) - begun;
+	if (begun)
+		ns = env_now(l->env) - begun;
 	if (ns > l->step_op_ns) {
 		l->step_op_ns = ns;
 		l->step_op_key = key;
@@ -312,6 +292,7 @@ void usage_op_end(enum usage_op op, uint16_t alg, uint64_t begun)
 			STORE(&c->key, key);
 		if (c->key == key || i == USAGE_OPS - 1) {
 			cell_add(&c->c, 1, ns);
+			STORE(&c->untimed, LOAD(&c->untimed) + !begun);
 			return;
 		}
 	}
@@ -333,6 +314,7 @@ static void op_sum(struct usage_sum *s, const struct usage_op_cell *from)
 		if (!s->op[i].key || s->op[i].key == key || i == USAGE_OPS - 1) {
 			s->op[i].key = s->op[i].key ? s->op[i].key : key;
 			cell_sum(&s->op[i].c, &from->c);
+			s->op[i].untimed += LOAD(&from->untimed);
 			return;
 		}
 }
@@ -364,6 +346,7 @@ static void entries_add(
 void usage_sum_add(struct usage_sum *s, struct usage_lane *l)
 {
 	struct usage_entry *e;
+	size_t n_conns, n_peers;
 
 	for (int k = 0; k < USAGE_KINDS; k++)
 		for (int p = 0; p < USAGE_PRIOS; p++)
@@ -374,11 +357,17 @@ void usage_sum_add(struct usage_sum *s, struct usage_lane *l)
 		op_sum(s, &l->op[i]);
 	cell_sum(&s->long_steps, &l->long_steps);
 	hist_merge(&s->inbox_wait, &l->inbox_wait);
-	e = l->worker ? malloc(USAGE_TOP * sizeof(*e)) : NULL;
+	e = l->worker ? malloc(2 * USAGE_TOP * sizeof(*e)) : NULL;
 	if (!e)
 		return;
-	entries_add(&s->conns, &s->n_conns, e, usage_top_read(&l->conns, e));
-	entries_add(&s->peers, &s->n_peers, e, usage_top_read(&l->peers, e));
+	pthread_mutex_lock(&l->lock);
+	n_conns = l->conns.n;
+	n_peers = l->peers.n;
+	memcpy(e, l->conns.e, n_conns * sizeof(*e));
+	memcpy(e + USAGE_TOP, l->peers.e, n_peers * sizeof(*e));
+	pthread_mutex_unlock(&l->lock);
+	entries_add(&s->conns, &s->n_conns, e, n_conns);
+	entries_add(&s->peers, &s->n_peers, e + USAGE_TOP, n_peers);
 	free(e);
 }
 
@@ -419,8 +408,10 @@ void usage_sum_since(struct usage_sum *now, const struct usage_sum *before)
 		cell_since(&now->class[i], &before -> class[i]);
 	for (int i = 0; i < USAGE_OPS; i++)
 		for (int k = 0; k < USAGE_OPS; k++)
-			if (now->op[i].key && now->op[i].key == before->op[k].key)
+			if (now->op[i].key && now->op[i].key == before->op[k].key) {
 				cell_since(&now->op[i].c, &before->op[k].c);
+				now->op[i].untimed -= before->op[k].untimed;
+			}
 	cell_since(&now->long_steps, &before->long_steps);
 	hist_since(&now->inbox_wait, &before->inbox_wait);
 	entries_since(now->conns, &now->n_conns, before->conns, before->n_conns);
@@ -436,7 +427,7 @@ static int costlier(const void *a, const void *b)
 
 static int op_costlier(const void *a, const void *b)
 {
-	uint64_t x = ((const struct usage_op_cell *)a)->c.ns, y = ((const struct usage_op_cell *)b)->c.ns;
+	uint64_t x = usage_op_ns(a), y = usage_op_ns(b);
 
 	return x < y ? 1 : x > y ? -1 : 0;
 }

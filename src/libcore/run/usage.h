@@ -44,8 +44,9 @@ struct usage_cell {
 };
 
 struct usage_op_cell {
-	uint32_t key; /* 1 + op << 16 | algorithm; 0: free */
-	struct usage_cell c;
+	uint32_t key;        /* 1 + op << 16 | algorithm; 0: free */
+	struct usage_cell c; /* ns: of those that were timed */
+	uint64_t untimed;
 };
 static inline enum usage_op usage_key_op(uint32_t key)
 {
@@ -56,6 +57,14 @@ static inline uint16_t usage_key_alg(uint32_t key)
 	return (uint16_t)(key - 1);
 }
 
+/* An estimate for all of them. */
+static inline uint64_t usage_op_ns(const struct usage_op_cell *o)
+{
+	uint64_t timed = o->c.n - o->untimed;
+
+	return timed ? (uint64_t)((double)o->c.ns * (double)o->c.n / (double)timed) : 0;
+}
+
 struct usage_entry {
 	uint64_t key; /* 0: free */
 	uint64_t n, ns;
@@ -63,27 +72,18 @@ struct usage_entry {
 	char label[USAGE_LABEL];
 };
 
-/*
- * Its lane's thread never waits for the lock: when somebody reads, what there is to charge is charged to nobody and counted
- * in `skipped`.
- */
 struct usage_top {
-	pthread_mutex_t lock;
 	struct usage_entry e[USAGE_TOP];
 	uint16_t heap[USAGE_TOP], pos[USAGE_TOP]; /* the least first; places of entries in it */
 	uint16_t chain[USAGE_TOP], head[256];     /* by key; 1 + index, 0 the end */
 	uint32_t n;
-	struct usage_cell skipped;
 };
 
-void usage_top_init(struct usage_top *t);
-void usage_top_fini(struct usage_top *t);
-/* The entry of a key; a new one replaces the least when all are taken. label is called for a new one. -1: it is being read. */
+/* All zeros is an empty one. The entry of a key; a new one replaces the least when all are taken, and gets a label. */
 int usage_top_find(
     struct usage_top *t, uint64_t key, void (*label)(void *arg, char *out, size_t cap), void *arg);
+/* Nothing when the place belongs to another key by now. */
 void usage_top_charge(struct usage_top *t, int at, uint64_t key, uint64_t ns);
-/* Copies what there is, in no order; returns how many (at most USAGE_TOP). Any thread. */
-size_t usage_top_read(struct usage_top *t, struct usage_entry *out);
 
 /* What a step is about. Keys: hashes of what stands in the labels, 0 none. */
 struct usage_subject {
@@ -103,11 +103,18 @@ struct usage_lane {
 	struct usage_op_cell op[USAGE_OPS];
 	struct usage_cell long_steps; /* corrected: how many, and what was taken off */
 	struct hist inbox_wait;       /* ns that datagrams waited for a busy IKE_SA */
+	/*
+	 * Guards the two tables. The lane's thread never waits for it: when somebody reads, what there is to charge is charged to
+	 * nobody, and counted as skipped.
+	 */
+	pthread_mutex_t lock;
 	struct usage_top conns, peers;
+	struct usage_cell skipped;
+	uint32_t op_turn[USAGE_OP_N];
 	/* of the running step */
 	uint64_t begun_ns, charged_ns;
 	struct usage_subject subject;
-	bool has_subject;
+	bool has_subject, found;
 	int conn_at, peer_at;
 	uint32_t step_op_key; /* its longest crypto operation */
 	uint64_t step_op_ns;
@@ -129,11 +136,18 @@ uint64_t usage_step_end(struct usage_lane *l, uint64_t now, uint8_t kind, uint8_
 /* From here on the step is about this; what came before in it, too, when it was about nothing yet. */
 void usage_about(const struct usage_subject *s);
 void usage_inbox_waited(uint64_t ns);
-static inline uint64_t usage_op_begin(void)
+/*
+ * Of the cheap operations, of which every message has several, one in USAGE_TIMED is timed; 0: this one is not. Reading the clock costs
+ * as much as counting the rest.
+ */
+#define USAGE_TIMED 8
+static inline uint64_t usage_op_begin(enum usage_op op)
 {
 	struct usage_lane *l = usage_self();
 
-	return l ? env_now(l->env) : 0;
+	if (!l || (op <= USAGE_PRF && l->op_turn[op]++ % USAGE_TIMED))
+		return 0;
+	return env_now(l->env);
 }
 void usage_op_end(enum usage_op op, uint16_t alg, uint64_t begun);
 
