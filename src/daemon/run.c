@@ -25,6 +25,7 @@
 #include "daemon/policy/lease.h"
 #include "daemon/run_impl.h"
 #include "daemon/sa/authorize.h"
+#include "daemon/sa/about.h"
 #include "daemon/sa/manager.h"
 #include "daemon/sa/traps.h"
 #include "libcore/conf/settings.h"
@@ -272,7 +273,15 @@ static void prefer_crypto(struct daemon *d)
 static enum cy_err make_core(struct run *r, struct why *why)
 {
 	struct daemon *d = &r->d;
-	struct processor_config pc = {.n_workers = r->o.workers, .env = d->env, .log = d->log};
+	struct processor_config pc = {
+	    .n_workers = r->o.workers,
+	    .env = d->env,
+	    .log = d->log,
+	    .class_name = sa_class_exchange,
+#ifdef CYGNET_DEBUG
+	    .stacks = true,
+#endif
+	};
 	struct pool_config lc = {.env = d->env,
 	    .log = d->log,
 	    .cpu_threads = (uint32_t)settings_int(d->settings, "pool_threads"),

@@ -39,6 +39,35 @@ static void print_counters(const char *title, json_t *o)
 
 /* --- the daemon ------------------------------------------------------------------------------------------------------------- */
 
+static void print_slow(json_t *w)
+{
+	json_t *s, *op;
+	size_t i;
+
+	json_array_foreach(member(w, "slow"), i, s)
+	{
+		char at[32] = "";
+		time_t t = (time_t)get_int(s, "time");
+		struct tm tm;
+
+		if (localtime_r(&t, &tm))
+			strftime(at, sizeof(at), "%b %d %T", &tm);
+		printf("    %s worker %lld: %lld us (%lld us of CPU), %s", at,
+		    (long long)get_int(s, "worker"), (long long)get_int(s, "us"),
+		    (long long)get_int(s, "cpu_us"), get_str(s, "kind"));
+		if (has(s, "ike_id"))
+			printf(", %s of %s[%lld] (%s)", get_str(s, "exchange"), get_str(s, "connection"),
+			    (long long)get_int(s, "ike_id"), get_str(s, "peer"));
+		op = member(s, "crypto");
+		if (op)
+			printf(", %s %s by %s for %lld us", get_str(op, "operation"),
+			    get_str(op, "algorithm"), get_str(op, "plugin"), (long long)get_int(op, "us"));
+		if (has(s, "stack"))
+			printf(", in %s", get_str(s, "stack"));
+		putchar('\n');
+	}
+}
+
 static void print_workers(json_t *w)
 {
 	json_t *working = member(w, "working"), *queued = member(w, "queued"), *p;
@@ -61,6 +90,18 @@ static void print_workers(json_t *w)
 		printf("  longest step of a worker: %lld us (%s), steps over 10 ms: %lld\n",
 		    (long long)get_int(w, "max_step_us"), get_str(w, "max_step_kind"),
 		    (long long)get_int(w, "slow_steps"));
+	print_slow(w);
+}
+
+static void print_cpus(json_t *cpus)
+{
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(cpus, i, c)
+	    printf("  CPU %lld: %lld packets received, %.1f %% in softirqs, %lld dropped from its backlog\n",
+	        (long long)get_int(c, "cpu"), (long long)get_int(c, "packets"), get_num(c, "softirq"),
+	        (long long)get_int(c, "dropped"));
 }
 
 static void print_plugins(json_t *plugins)
@@ -177,6 +218,7 @@ static void print_all(json_t *d)
 	json_object_foreach(member(member(d, "xauth"), "backends"), name, v)
 	    printf("  XAUTH by %s%s%s\n", name, *json_string_value(v) ? ": " : "", json_string_value(v));
 	print_counters("control", member(d, "control"));
+	print_cpus(member(d, "cpus"));
 	if (get_int(d, "log_dropped"))
 		printf("  log: %lld lines lost\n", (long long)get_int(d, "log_dropped"));
 	json_array_foreach(

@@ -10,7 +10,7 @@ BEGIN {
     rank["daemon/net"] = rank["daemon/kernel"] = rank["daemon/auth"] = 5
     rank["daemon/sa"] = 6
     rank["daemon/ikev1"] = rank["daemon/ikev2"] = 7
-    rank["daemon/control"] = 8
+    rank["daemon/watch"] = rank["daemon/control"] = 8
     rank["daemon"] = 9
 }
 

@@ -13,12 +13,15 @@
 #include "libcore/conf/value.h"
 
 const struct command commands[] = {
+    {"cpus", cmd_cpus},
+    {"doctor", cmd_doctor},
     {"down", cmd_down},
     {"leases", cmd_leases},
     {"listalgs", cmd_listalgs},
     {"listcerts", cmd_listcerts},
     {"log", cmd_log},
     {"loglevel", cmd_loglevel},
+    {"metrics", cmd_metrics},
     {"reload", cmd_reload},
     {"route", cmd_route},
     {"stats", cmd_stats},
@@ -27,6 +30,7 @@ const struct command commands[] = {
     {"stop", cmd_stop},
     {"unroute", cmd_unroute},
     {"up", cmd_up},
+    {"usage", cmd_usage},
     {"version", cmd_version},
     {NULL, NULL},
 };

@@ -14,6 +14,8 @@
 #include "daemon/net/interfaces.h"
 #include "daemon/net/net.h"
 #include "daemon/sa/authorize.h"
+#include "daemon/sa/manager.h"
+#include "daemon/watch/machine.h"
 #include "libcore/base/addr.h"
 #include "libcore/conf/conf.h"
 #include "libcore/plugin/loader.h"
@@ -23,6 +25,7 @@
 
 #define SOCKETS_MAX 256
 #define OWNERS_MAX  64
+#define SLOW_MAX    16
 
 static uint64_t resident_bytes(void)
 {
@@ -92,6 +95,36 @@ static void write_counts(struct jw *w, const char *key, const uint32_t *n)
 	jw_arr_end(w);
 }
 
+/* The last steps over 10 ms, and what ran in them. */
+static void write_slow(struct control *c, struct jw *w)
+{
+	struct slow_step *s = calloc(SLOW_MAX, sizeof(*s));
+	size_t n = s ? processor_slow_steps(c->d->processor, s, SLOW_MAX) : 0;
+
+	jw_arr(w, "slow");
+	for (size_t i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		jw_i64(w, "time", s[i].wall);
+		jw_u64(w, "worker", s[i].worker);
+		jw_str(w, "kind", s[i].kind < JOB_KIND_N ? job_kind_names[s[i].kind] : "");
+		jw_u64(w, "us", s[i].ns / NS_PER_US);
+		jw_u64(w, "cpu_us", s[i].cpu_ns / NS_PER_US);
+		if (s[i].ike_id) {
+			jw_u64(w, "ike_id", s[i].ike_id);
+			jw_str(w, "exchange", s[i].class);
+			jw_str(w, "connection", s[i].conn);
+			jw_str(w, "peer", s[i].peer);
+		}
+		if (s[i].op_ns)
+			write_op(w, c->d->crypto, &s[i]);
+		if (*s[i].stack)
+			jw_str(w, "stack", s[i].stack);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+	free(s);
+}
+
 static void write_workers(struct control *c, struct jw *w, bool all)
 {
 	struct workers *ws = calloc(1, sizeof(*ws));
@@ -123,6 +156,7 @@ static void write_workers(struct control *c, struct jw *w, bool all)
 			jw_obj_end(w);
 		}
 		jw_arr_end(w);
+		write_slow(c, w);
 	}
 	jw_obj_end(w);
 	free(ws);
@@ -487,6 +521,26 @@ static void write_control(struct control *c, struct jw *w)
 
 /* --- together ------------------------------------------------------------------------------------------------------------------------ */
 
+/* In short, since the machine started; ipsec cpus has more. */
+static void write_cpus(struct jw *w)
+{
+	struct machine *m = machine_read("", NULL);
+
+	jw_arr(w, "cpus");
+	for (size_t i = 0; m && i < m->n_cpus; i++) {
+		const struct machine_cpu *p = &m->cpus[i];
+
+		jw_obj(w, NULL);
+		jw_u64(w, "cpu", p->cpu);
+		jw_u64(w, "packets", p->processed);
+		jw_num(w, "softirq", p->total ? 100.0 * (double)p->softirq / (double)p->total : 0);
+		jw_u64(w, "dropped", p->dropped);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+	machine_free(m);
+}
+
 void write_daemon(struct control *c, struct jw *w, bool all)
 {
 	struct daemon *d = c->d;
@@ -517,4 +571,6 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 	write_xauth(c, w);
 	write_control(c, w);
 	write_log(c, w);
+	if (!d->env->simulated)
+		write_cpus(w);
 }

@@ -10,6 +10,7 @@
 
 #include "daemon/control/private.h"
 #include "daemon/sa/manager.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 #include "libcore/base/names.h"
 
@@ -33,7 +34,7 @@ struct chunk {
 	struct sa_shard *s;
 	char *name; /* of the listing */
 	char *id;   /* of the request */
-	bool no_query;
+	bool no_query, quiet;
 
 	size_t pos;     /* of the slab */
 	slab_handle sa; /* whose children come next, 0 none */
@@ -53,7 +54,7 @@ struct listing {
 	size_t pos;
 	slab_handle sa;
 	uint64_t after_child;
-	bool no_query, in_flight;
+	bool no_query, in_flight, quiet;
 	void (*done)(struct request *r);
 };
 
@@ -197,6 +198,8 @@ static void chunk_write(struct chunk *ch)
 	uint64_t now = worker_now(ch->s->w);
 
 	ch->written = true;
+	if (ch->quiet)
+		return;
 	for (uint32_t i = 0; i < ch->n; i++) {
 		struct ike_sa *sa = slab_get(&ch->s->slab, ch->item[i].sa);
 		struct child_sa *c = sa && ch->item[i].child ? child_by_id(sa, ch->item[i].child) : NULL;
@@ -234,20 +237,6 @@ static void chunk_finish(struct chunk *ch)
 	control_post(ch->c, &ch->post);
 }
 
-static void stats_in(struct child_sa *c, const struct cy_kernel_sa_stats *st)
-{
-	c->bytes_in = st->bytes;
-	c->packets_in = st->packets;
-	c->last_in_wall = st->last_used;
-}
-
-static void stats_out(struct child_sa *c, const struct cy_kernel_sa_stats *st)
-{
-	c->bytes_out = st->bytes;
-	c->packets_out = st->packets;
-	c->last_out_wall = st->last_used;
-}
-
 static bool answered(const struct knl_req *q, uint32_t step)
 {
 	return step < q->n && q->step[step].done && q->step[step].err == CY_OK;
@@ -265,9 +254,9 @@ static void query_done(struct worker *w, struct knl_req *q)
 			    sa && ch->item[i].child ? child_by_id(sa, ch->item[i].child) : NULL;
 
 			if (c && answered(q, ch->item[i].in))
-				stats_in(c, &q->step[ch->item[i].in].stats);
+				totals_traffic(c, true, &q->step[ch->item[i].in].stats);
 			if (c && answered(q, ch->item[i].out))
-				stats_out(c, &q->step[ch->item[i].out].stats);
+				totals_traffic(c, false, &q->step[ch->item[i].out].stats);
 		}
 		chunk_finish(ch);
 	}
@@ -437,6 +426,7 @@ static struct chunk *chunk_new(struct request *r, struct listing *l)
 	ch->c = r->control;
 	ch->s = &r->control->d->sas->shards[l->shard];
 	ch->no_query = l->no_query;
+	ch->quiet = l->quiet;
 	ch->pos = l->pos;
 	ch->sa = l->sa;
 	ch->after_child = l->after_child;
@@ -465,7 +455,7 @@ static void listing_next(struct request *r)
 	worker_post(ch->s->w, &ch->job, PRIO_CRITICAL, JOB_CONTROL);
 }
 
-enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r))
+static enum cy_err list(struct request *r, const char *name, bool quiet, void (*done)(struct request *r))
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -476,6 +466,7 @@ enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct re
 		return CY_E_NOMEM;
 	}
 	l->done = done;
+	l->quiet = quiet;
 	if (r->state && r->state_free)
 		r->state_free(r->state);
 	r->state = l;
@@ -483,4 +474,14 @@ enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct re
 	r->resume = listing_next;
 	listing_next(r);
 	return CY_OK;
+}
+
+enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r))
+{
+	return list(r, name, false, done);
+}
+
+enum cy_err read_sas(struct request *r, void (*done)(struct request *r))
+{
+	return list(r, NULL, true, done);
 }

@@ -5,6 +5,7 @@
 
 #include "daemon/ikev2/ikev2.h"
 #include "daemon/policy/lease.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 #define RETRY_NS      (10 * NS_PER_S)
@@ -127,6 +128,7 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 		SA_COUNT(sa->shard->m, up);
 	sa->established_ns = worker_now(sa->shard->w);
 	SA_COUNT(sa->shard->m, rekeys_ike);
+	totals_ike(sa, &(struct totals_counts){.ike_rekeys = 1});
 	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] rekeyed, was [%llu]", sa->conn->name,
 	    (unsigned long long)sa->id, (unsigned long long)old->id);
 	worker_timer_cancel(sa->shard->w, &sa->t_expire);

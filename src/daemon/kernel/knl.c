@@ -8,6 +8,18 @@
 #include "daemon/net/interfaces.h"
 #include "libcore/base/secret.h"
 
+const char *const knl_op_names[KNL_OP_N] = {
+    [KNL_SA_ADD] = "sa_add",
+    [KNL_SA_DEL] = "sa_del",
+    [KNL_SA_MOVE] = "sa_move",
+    [KNL_SA_QUERY] = "sa_query",
+    [KNL_POLICY_ADD] = "policy_add",
+    [KNL_POLICY_DEL] = "policy_del",
+    [KNL_ADDR_SET] = "addr_set",
+    [KNL_SOURCE_FOR] = "source_for",
+    [KNL_RESYNC] = "resync",
+};
+
 struct knl {
 	struct daemon *d;
 	const struct cy_kernel_ops *ops;
@@ -166,8 +178,24 @@ static enum cy_err step_run(struct knl *k, struct knl_step *s)
 		return source_for(k, s);
 	case KNL_RESYNC:
 		return resync(k);
+	case KNL_OP_N:
+		break;
 	}
 	return CY_E_BUG;
+}
+
+/* A step that was run; the kernel thread's time by what it did. */
+static void step_count(struct knl *k, const struct knl_step *s, uint64_t ns)
+{
+	__typeof__(k->stats.op[0]) *o = &k->stats.op[s->op];
+
+	pthread_mutex_lock(&k->lock);
+	o->n++;
+	o->failed += s->err != CY_OK;
+	o->ns += ns;
+	if (ns > o->max_ns)
+		o->max_ns = ns;
+	pthread_mutex_unlock(&k->lock);
 }
 
 static void step_undo(struct knl *k, struct knl_step *s)
@@ -195,11 +223,16 @@ static void step_undo(struct knl *k, struct knl_step *s)
 
 static void req_run(struct knl *k, struct knl_req *r)
 {
+	uint64_t now = env_now(k->d->env);
+
 	for (uint32_t i = 0; i < r->n; i++) {
 		struct knl_step *s = &r->step[i];
+		uint64_t begun = now;
 
 		s->err = step_run(k, s);
 		s->done = true;
+		now = env_now(k->d->env);
+		step_count(k, s, now - begun);
 		if (!s->err)
 			continue;
 		if (!r->err)
@@ -234,6 +267,7 @@ static void req_finish(struct knl *k, struct knl_req *r, uint64_t began)
 		k->stats.max_ns = now - began;
 	if (began - r->queued_ns > k->stats.wait_max_ns)
 		k->stats.wait_max_ns = began - r->queued_ns;
+	hist_add(&k->stats.wait, began - r->queued_ns);
 	k->stats.running_since_ns = 0;
 	k->stats.policies = knl_policies_count(k->policies);
 	pthread_mutex_unlock(&k->lock);

@@ -26,7 +26,9 @@ enum knl_op {
 	KNL_ADDR_SET,
 	KNL_SOURCE_FOR,
 	KNL_RESYNC,
+	KNL_OP_N,
 };
+extern const char *const knl_op_names[KNL_OP_N];
 
 struct knl_step {
 	enum knl_op op;
@@ -81,6 +83,10 @@ struct knl_stats {
 	uint64_t requests, steps, failures, max_ns, wait_max_ns;
 	uint64_t running_since_ns;
 	size_t policies;
+	struct hist wait; /* ns in the queue */
+	struct {
+		uint64_t n, failed, ns, max_ns;
+	} op[KNL_OP_N];
 };
 
 /* One of those that a dump found. */

@@ -22,7 +22,7 @@ struct net_packet {
 	struct list node;
 	struct net *net;
 	struct cy_addr src, dst;
-	uint64_t received_ns;
+	uint64_t received_ns, inbox_ns /* since then in an IKE_SA's inbox */;
 	uint32_t len;
 	bool natt;
 	bool passed_on; /* once is enough */

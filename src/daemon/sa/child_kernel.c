@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 static struct cy_kernel_sa_id sa_id(
@@ -174,19 +175,80 @@ struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 
 /* --- removal --------------------------------------------------------------------------------------------------- */
 
-/* What the CHILD_DOWN event needs after the CHILD_SA, and perhaps its IKE_SA, is gone: published with the last counters. */
+/*
+ * What is needed after the CHILD_SA, and perhaps its IKE_SA, is gone, when its last counters are there: for the totals and, when
+ * there is a copy, for the CHILD_DOWN event.
+ */
 struct farewell {
 	struct daemon *d;
 	struct event_copy *copy;
-	uint32_t in, out; /* step numbers + 1, 0 none */
+	uint32_t in, out;  /* step numbers + 1, 0 none */
+	struct conn *conn; /* a reference */
+	char *user;
+	struct totals_counts counted; /* in the totals already */
 };
+
+static void farewell_free(struct farewell *f)
+{
+	if (!f)
+		return;
+	ike_event_copy_free(f->copy);
+	conn_unref(f->conn);
+	free(f->user);
+	free(f);
+}
+
+static struct farewell *farewell_new(const struct child_sa *c, const char *why)
+{
+	struct farewell *f = calloc(1, sizeof(*f));
+	char text[IDENT_STR_MAX];
+	const char *user = totals_user(c->sa, text);
+
+	if (!f)
+		return NULL;
+	f->d = c->shard->d;
+	f->conn = conn_ref(c->conn);
+	f->user = user ? strdup(user) : NULL;
+	f->counted = (struct totals_counts){.bytes_in = c->bytes_in,
+	    .packets_in = c->packets_in,
+	    .bytes_out = c->bytes_out,
+	    .packets_out = c->packets_out};
+	if (c->up_announced && why && bus_wanted(f->d->bus, CY_EV_CHILD_DOWN))
+		f->copy = ike_event_child_copy(c->sa, c, CY_EV_CHILD_DOWN, why);
+	return f;
+}
+
+static uint64_t rest(uint64_t now, uint64_t counted)
+{
+	return now > counted ? now - counted : 0;
+}
+
+static void farewell_count(const struct farewell *f, const struct knl_req *r)
+{
+	const struct cy_kernel_sa_stats *in = f->in ? &r->step[f->in - 1].stats : NULL;
+	const struct cy_kernel_sa_stats *out = f->out ? &r->step[f->out - 1].stats : NULL;
+	struct totals_counts add = {0};
+
+	if (in) {
+		add.bytes_in = rest(in->bytes, f->counted.bytes_in);
+		add.packets_in = rest(in->packets, f->counted.packets_in);
+	}
+	if (out) {
+		add.bytes_out = rest(out->bytes, f->counted.bytes_out);
+		add.packets_out = rest(out->packets, f->counted.packets_out);
+	}
+	if (add.packets_in || add.packets_out)
+		totals_add(f->d->sas->totals, f->conn->name, f->user, &add);
+}
 
 static void removed(struct worker *w, struct knl_req *r)
 {
 	struct farewell *f = r->user;
 
 	(void)w;
-	if (f) {
+	if (f)
+		farewell_count(f, r);
+	if (f && f->copy) {
 		struct cy_event *ev = ike_event_copy(f->copy);
 
 		if (f->in) {
@@ -198,9 +260,8 @@ static void removed(struct worker *w, struct knl_req *r)
 			ev->packets_out = r->step[f->out - 1].stats.packets;
 		}
 		bus_publish(f->d->bus, ev);
-		ike_event_copy_free(f->copy);
-		free(f);
 	}
+	farewell_free(f);
 	knl_req_free(r);
 }
 
@@ -210,16 +271,8 @@ void child_remove(struct child_sa *c, const char *why)
 	struct knl_req *r = NULL;
 	struct farewell *f = NULL;
 
-	if (c->up_announced && why && bus_wanted(s->d->bus, CY_EV_CHILD_DOWN))
-		f = calloc(1, sizeof(*f));
-	if (f) {
-		f->d = s->d;
-		f->copy = ike_event_child_copy(c->sa, c, CY_EV_CHILD_DOWN, why);
-		if (!f->copy) {
-			free(f);
-			f = NULL;
-		}
-	}
+	if (c->in_installed || c->out_installed || c->up_announced)
+		f = farewell_new(c, why);
 	if (why && c->up_announced)
 		ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} closed: %s", c->conn->name,
 		    (unsigned long long)c->id, why);
@@ -242,9 +295,8 @@ void child_remove(struct child_sa *c, const char *why)
 				f->in = r->n;
 		}
 		knl_submit(s->d->knl, r);
-	} else if (f) {
-		ike_event_copy_free(f->copy);
-		free(f);
+	} else {
+		farewell_free(f);
 	}
 	c->in_installed = c->out_installed = c->policies_installed = false;
 	child_free(c);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 const struct name child_state_names[] = {{CHILD_CREATED, "CREATED"}, {CHILD_INSTALLING, "INSTALLING"},
@@ -228,6 +229,7 @@ void child_up(struct child_sa *c)
 	SA_COUNT(s->m, child_established);
 	if (c->rekeys)
 		SA_COUNT(s->m, rekeys_child);
+	totals_ike(c->sa, &(struct totals_counts){.child_up = !c->rekeys, .child_rekeys = c->rekeys != 0});
 	ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} %s with SPIs %08x_i %08x_o, %s, TS %s",
 	    conn->name, (unsigned long long)c->id, c->rekeys ? "rekeyed" : "established", c->spi_in,
 	    c->spi_out, suite_str(&c->suite, PROTO_ESP, suite, sizeof(suite)),

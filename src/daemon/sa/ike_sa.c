@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #include "daemon/policy/lease.h"
+#include "daemon/sa/about.h"
 #include "daemon/sa/manager.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 #include "libcore/run/bus.h"
 
@@ -24,6 +26,7 @@ static void on_half_open(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_half_open);
 
+	sa_about(sa);
 	if (sa->initiator)
 		ike_sa_fail(sa, "where the peer is could not be found out in time");
 	ike_sa_fail(sa, "the peer did not complete %s within %llu s",
@@ -47,6 +50,7 @@ static void on_rekey(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_rekey);
 
+	sa_about(sa);
 	if (sa->state != IKE_ESTABLISHED)
 		return;
 	if (sa->rekey_is_reauth)
@@ -59,6 +63,7 @@ static void on_expire(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_expire);
 
+	sa_about(sa);
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "lifetime of IKE_SA is over, deleting it");
 	queue_simple(sa, TASK_IKE_DELETE);
 }
@@ -69,6 +74,7 @@ static void on_dpd(struct timer *t)
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_dpd);
 	uint64_t now = worker_now(sa->shard->w), delay = sa_dpd_delay_s(sa->shard->d, sa->conn) * NS_PER_S;
 
+	sa_about(sa);
 	if (now - sa->last_in_ns + NS_PER_MS >= delay && sa->state == IKE_ESTABLISHED && !sa->task) {
 		SA_COUNT(sa->shard->m, liveness_sent);
 		queue_simple(sa, TASK_LIVENESS);
@@ -85,6 +91,7 @@ static void on_keepalive(struct timer *t)
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_keepalive);
 	uint64_t now = worker_now(sa->shard->w), every = sa->shard->d->tune.keepalive_ns;
 
+	sa_about(sa);
 	if (now - sa->last_out_ns + NS_PER_MS >= every) {
 		net_send_keepalive(sa->shard->d->net, sa->shard->w, &sa->local, &sa->remote);
 		sa->last_out_ns = now;
@@ -258,8 +265,10 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 			ike_event(sa, CY_EV_IKE_DOWN, why);
 		else if (sa->conn)
 			ike_event(sa, CY_EV_IKE_FAILED, why);
-		if (!was_up && why)
+		if (!was_up && why) {
 			SA_COUNT(s->m, failed);
+			totals_ike(sa, &(struct totals_counts){.ike_failed = 1});
+		}
 		if (why)
 			LOGF(s->d->log, LOG_IKE, was_up ? CY_LOG_NOTICE : CY_LOG_WARN,
 			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL,
@@ -377,6 +386,7 @@ void ike_sa_established(struct ike_sa *sa)
 	sa->established_ns = worker_now(sa->shard->w);
 	SA_COUNT(sa->shard->m, up);
 	SA_COUNT(sa->shard->m, established);
+	totals_ike(sa, &(struct totals_counts){.ike_up = 1});
 	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] established between %s[%s]...%s[%s]",
 	    sa->conn->name, (unsigned long long)sa->id, addr_str(&sa->local, la), ident_str(&sa->my_id, a),
 	    addr_str(&sa->remote, ra), ident_str(&sa->peer_id, b));

@@ -190,6 +190,10 @@ struct ike_sa {
 	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
 	struct ike_assigned assigned;
 	char why[256]; /* of the failure: one sentence */
+
+	uint64_t about_conn, about_peer; /* whom its time is charged to (about.c) */
+	const struct conn *about_conn_of;
+	bool about_established;
 };
 
 /* --- versions ------------------------------------------------------------------------------------------------ */

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "daemon/sa/about.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
@@ -68,6 +70,8 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 		e = hmap_init(&m->peers_by_addr, m->map_key);
 	if (!e)
 		e = half_open_new(m->map_key, &m->half_open);
+	if (!e)
+		e = totals_new(m->map_key, &m->totals);
 	for (uint32_t i = 0; !e && i < m->n; i++)
 		e = shard_init(m, i);
 	if (e) {
@@ -90,6 +94,7 @@ void sa_manager_free(struct sa_manager *m)
 	hmap_fini(&m->peers_by_conf);
 	hmap_fini(&m->peers_by_addr);
 	half_open_free(m->half_open);
+	totals_free(m->totals);
 	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
 	mem_wipe(m->crash_secret, sizeof(m->crash_secret));
 	pthread_mutex_destroy(&m->cookie_lock);
@@ -202,6 +207,7 @@ void sa_deliver(void *manager, struct worker *w, struct net_packet *p)
 		sa = sa_find(s, ours);
 	else
 		sa = sa_find_init(s, p->h.spi_i, &p->src);
+	sa_about_packet(sa, p);
 	if (!sa || sa->version != p->h.major)
 		m->d->ike[p->h.major]->stray(s, p);
 	else

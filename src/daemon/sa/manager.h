@@ -10,6 +10,8 @@
 #include "daemon/sa/halfopen.h"
 #include "daemon/sa/ike_sa.h"
 
+struct totals;
+
 struct sa_shard {
 	struct sa_manager *m;
 	struct daemon *d;
@@ -56,6 +58,7 @@ struct sa_manager {
 	pthread_mutex_t peers_lock;
 	struct hmap peers, peers_by_conf, peers_by_addr; /* struct peer_entry, see unique.c */
 	uint32_t next_shard;
+	struct totals *totals;
 	bool stopping;
 };
 #define SA_COUNT(m, field)   __atomic_fetch_add(&(m)->c.field, 1, __ATOMIC_RELAXED)

@@ -2,6 +2,7 @@
 /* Operations an IKE_SA waits for: pool work and kernel requests, found again by handle and operation number. */
 #include <stdlib.h>
 
+#include "daemon/sa/about.h"
 #include "daemon/sa/manager.h"
 
 static uint64_t op_begin(struct ike_sa *sa)
@@ -18,6 +19,7 @@ static struct ike_sa *op_finish(struct sa_shard *s, slab_handle h, uint64_t op_i
 	if (!sa || sa->op_id != op_id)
 		return NULL;
 	sa->op_id = 0;
+	sa_about(sa);
 	return sa;
 }
 

@@ -126,6 +126,26 @@ struct cy_kernel_events {
 	void (*overrun)(void *user);
 };
 
+/* Where packets of an SA are worked on. */
+struct cy_kernel_place {
+	uint32_t size;
+	int32_t lane; /* of cy_kernel_lane.index, -1 not known */
+	int32_t cpu;  /* that carried it last, -1 not known */
+	uint32_t pad_;
+	uint64_t packets, bytes;
+};
+
+/* A thread of the data plane's own, with its queue. */
+struct cy_kernel_lane {
+	uint32_t size;
+	uint32_t index;
+	int32_t cpu;     /* on which it ran last, -1 not known */
+	uint32_t queued; /* datagrams that wait for it */
+	uint32_t queue_size;
+	uint32_t pad_;
+	uint64_t packets_in, bytes_in, packets_out, bytes_out, drops;
+};
+
 struct cy_kernel_ops {
 	uint32_t size;
 	const char *name;
@@ -164,6 +184,10 @@ struct cy_kernel_ops {
 	enum cy_err (*sa_dump)(void *k,
 	    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
 	    void *user);
+	/* As observed; any thread, may wait for a lock. May be NULL: the data plane cannot tell. */
+	enum cy_err (*sa_place)(void *k, const struct cy_kernel_sa_id *id, struct cy_kernel_place *out);
+	/* Its threads; returns how many were written. Any thread. May be NULL: it has none. */
+	size_t (*lanes)(void *k, struct cy_kernel_lane *out, size_t cap);
 };
 
 #endif

@@ -15,6 +15,14 @@ static uint64_t real_now_ns(struct env *e)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+static uint64_t real_cpu_ns(struct env *e)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
 static int64_t real_wall(struct env *e)
 {
 	struct timespec ts;
@@ -42,7 +50,7 @@ static void real_random(struct env *e, void *out, size_t n)
 
 void env_real(struct env *e)
 {
-	*e = (struct env){real_now_ns, real_wall, real_random, false};
+	*e = (struct env){real_now_ns, real_wall, real_random, false, real_cpu_ns};
 }
 
 uint64_t env_rand_below(struct env *e, uint64_t n)

@@ -405,13 +405,13 @@ static bool host_integ(
 static void listener_event(void *user, const struct cy_event *ev)
 {
 	struct plugin_listener *l = user;
-	uint64_t since;
+	struct plugin_since since;
 
 	if (gone(l->plugin))
 		return;
 	since = plugin_enter(l->plugin);
 	l->cb(l->user, ev);
-	plugin_leave(l->plugin, since);
+	plugin_leave(l->plugin, PLUGIN_HOOK_EVENT, since);
 }
 
 static void listener_wake(void *user)

@@ -672,6 +672,11 @@ void plugins_list(struct plugins *all, void (*cb)(void *user, const struct plugi
 		    .max_callback_ns = atomic_load_explicit(&p->max_callback_ns, memory_order_relaxed),
 		    .running_since_ns = atomic_load_explicit(&p->running_since_ns, memory_order_relaxed),
 		};
+		for (int h = 0; h < PLUGIN_HOOK_N; h++) {
+			info.hook[h].n = atomic_load_explicit(&p->hook[h].n, memory_order_relaxed);
+			info.hook[h].ns = atomic_load_explicit(&p->hook[h].ns, memory_order_relaxed);
+			info.hook[h].cpu_ns = atomic_load_explicit(&p->hook[h].cpu_ns, memory_order_relaxed);
+		}
 		pthread_mutex_lock(&p->lock);
 		info.has_thread = p->has_thread;
 		pthread_mutex_unlock(&p->lock);

@@ -47,6 +47,10 @@ void plugins_reload(struct plugins *p, struct settings *settings);
 void plugins_free(
     struct plugins *p); /* fini in reverse order; a plugin thread that hangs is given 1 s, then abandoned */
 
+/* What a plugin's thread runs of it. */
+enum plugin_hook { PLUGIN_HOOK_EVENT, PLUGIN_HOOK_TIMER, PLUGIN_HOOK_WATCH, PLUGIN_HOOK_CALL, PLUGIN_HOOK_N };
+extern const char *const plugin_hook_names[PLUGIN_HOOK_N];
+
 struct plugin_info {
 	const char *name, *version, *path, *state; /* "loaded", or why not */
 	const char *const *provides;               /* NULL-terminated */
@@ -54,6 +58,9 @@ struct plugin_info {
 	struct bus_listener_stats listener; /* zero without one */
 	uint64_t callbacks, callback_ns, max_callback_ns;
 	uint64_t running_since_ns; /* 0 when idle */
+	struct {
+		uint64_t n, ns, cpu_ns;
+	} hook[PLUGIN_HOOK_N];
 };
 void plugins_list(struct plugins *p, void (*cb)(void *user, const struct plugin_info *i), void *user);
 

@@ -102,6 +102,9 @@ struct plugin {
 	int epoll, wake;
 
 	atomic_uint_fast64_t n_callbacks, callback_ns, max_callback_ns, running_since_ns;
+	struct {
+		atomic_uint_fast64_t n, ns, cpu_ns;
+	} hook[PLUGIN_HOOK_N];
 };
 
 struct plugin_provided {
@@ -157,7 +160,10 @@ void plugin_thread_stop(struct plugin *p);
 bool plugin_thread_join(struct plugin *p);
 void plugin_call_post(struct plugin_call *c); /* takes c and its reference to the plugin */
 /* Account the time of a callback. */
-uint64_t plugin_enter(struct plugin *p);
-void plugin_leave(struct plugin *p, uint64_t since);
+struct plugin_since {
+	uint64_t ns, cpu_ns;
+};
+struct plugin_since plugin_enter(struct plugin *p);
+void plugin_leave(struct plugin *p, enum plugin_hook hook, struct plugin_since since);
 
 #endif
