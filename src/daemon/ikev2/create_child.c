@@ -187,7 +187,7 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 	if (old) {
 		old->state = CHILD_REKEYING;
 		t->fresh->rekeys = old->id;
-		t->fresh->reqid = old->reqid;
+		child_take_ids(t->fresh, old);
 		ike_note(sa, LOG_CHD, CY_LOG_INFO, "rekeying CHILD_SA %s{%llu}", old->conn->name,
 		    (unsigned long long)old->id);
 	} else {
@@ -554,9 +554,11 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		return;
 	}
 	an->c->rekeys = old ? old->id : 0;
-	an->c->reqid = old       ? old->reqid
-	    : an->c->conn->reqid ? an->c->conn->reqid
-	                         : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
+	an->c->reqid = an->c->conn->reqid
+	    ? an->c->conn->reqid
+	    : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
+	if (old)
+		child_take_ids(an->c, old);
 	an->old_id = old ? old->id : 0;
 	an->ni = ni->u.nonce;
 	an->proposal_number = (uint8_t)(uintptr_t)sa->step->ctx;

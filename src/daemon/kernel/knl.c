@@ -14,6 +14,7 @@ struct knl {
 	struct knl_handlers h;
 	struct cy_kernel_events ev;
 	struct knl_policies *policies;
+	struct knl_devices *devices;
 	pthread_t thread;
 	bool threaded, stopping;
 	pthread_mutex_t
@@ -92,6 +93,10 @@ static enum cy_err step_run(struct knl *k, struct knl_step *s)
 	case KNL_SOURCE_FOR:
 		s->u.source.is_local = k->ops->is_local && k->ops->is_local(k->k, &s->u.source.dst);
 		return k->ops->source_for(k->k, &s->u.source.dst, &s->u.source.src);
+	case KNL_DEVICE_USE:
+		return knl_device_use(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
+	case KNL_DEVICE_UNUSE:
+		return knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
 	}
 	return CY_E_BUG;
 }
@@ -113,6 +118,9 @@ static void step_undo(struct knl *k, struct knl_step *s)
 		break;
 	case KNL_POLICY_ADD:
 		(void)!knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
+		break;
+	case KNL_DEVICE_USE:
+		(void)!knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
 		break;
 	default:
 		break;
@@ -220,7 +228,9 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	    .network_changed = on_network,
 	    .overrun = on_overrun};
 	k->policies = knl_policies_new(key);
-	e = k->policies ? ops->open(plugin, &k->ev, &k->features, &k->k) : CY_E_NOMEM;
+	e = k->policies ? knl_devices_new(d->log, key, &k->devices) : CY_E_NOMEM;
+	if (!e)
+		e = ops->open(plugin, &k->ev, &k->features, &k->k);
 	if (e)
 		goto fail;
 	(void)!ops->flush(k->k);
@@ -236,6 +246,7 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	return CY_OK;
 fail:
 	knl_policies_free(k->policies);
+	knl_devices_free(k->devices);
 	free(k);
 	return e;
 }
@@ -262,6 +273,7 @@ void knl_free(struct knl *k)
 		return;
 	knl_stop(k);
 	knl_policies_free(k->policies);
+	knl_devices_free(k->devices);
 	pthread_mutex_destroy(&k->lock);
 	pthread_cond_destroy(&k->cond);
 	free(k);
@@ -298,6 +310,8 @@ void knl_req_free(struct knl_req *r)
 		if (r->step[i].op == KNL_SA_ADD) {
 			free(r->step[i].u.add.ts);
 			mem_wipe(&r->step[i].u.add, sizeof(r->step[i].u.add));
+		} else if (r->step[i].op == KNL_DEVICE_USE || r->step[i].op == KNL_DEVICE_UNUSE) {
+			conn_unref(r->step[i].u.device.conn);
 		}
 	free(r);
 }
@@ -355,6 +369,11 @@ void knl_read_stats(struct knl *k, struct knl_stats *out)
 	*out = k->stats;
 	out->features = k->features;
 	pthread_mutex_unlock(&k->lock);
+}
+
+struct knl_devices *knl_devices(struct knl *k)
+{
+	return k->devices;
 }
 
 void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user)

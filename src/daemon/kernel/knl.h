@@ -13,6 +13,7 @@
 #include <cygnet/kernel.h>
 
 #include "daemon/core/daemon.h"
+#include "daemon/kernel/knl_device.h"
 #include "libcore/base/hmap.h"
 #include "libcore/run/worker.h"
 
@@ -25,6 +26,8 @@ enum knl_op {
 	KNL_POLICY_DEL,
 	KNL_ADDR_SET,
 	KNL_SOURCE_FOR,
+	KNL_DEVICE_USE,
+	KNL_DEVICE_UNUSE,
 };
 
 struct knl_step {
@@ -56,6 +59,10 @@ struct knl_step {
 			struct cy_addr dst, src; /* src: the answer; also used when dst is local */
 			bool is_local;
 		} source;
+		struct {
+			struct conn *conn; /* a reference */
+			bool loaded;       /* and not a CHILD_SA */
+		} device;
 	} u;
 	struct cy_kernel_sa_stats stats; /* QUERY; and of a deleted SA, read just before */
 };
@@ -105,6 +112,7 @@ void knl_req_free(struct knl_req *r);
 struct knl_step *knl_req_add(struct knl_req *r, enum knl_op op);
 void knl_submit(struct knl *k, struct knl_req *r); /* any thread; never blocks */
 void knl_read_stats(struct knl *k, struct knl_stats *out);
+struct knl_devices *knl_devices(struct knl *k); /* for knl_devices_list() */
 void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user);
 
 /* --- shared policies: kernel thread only (knl_policy.c) --- */

@@ -51,6 +51,50 @@ static uint32_t draw_spi(struct sa_shard *s)
 	}
 }
 
+/* Numbers of a CHILD_SA's own; as libreswan, above those that people choose. Those that the mask makes 0 mean no mark. */
+static uint32_t draw_id(struct sa_manager *m, uint32_t mask)
+{
+	uint32_t id;
+
+	do
+		id = __atomic_add_fetch(&m->next_own_id, 1, __ATOMIC_RELAXED);
+	while ((id & mask) == 0);
+	return id & mask;
+}
+
+static void draw_ids(struct child_sa *c)
+{
+	const struct conn *conn = c->conn;
+	struct sa_manager *m = c->shard->m;
+	uint32_t id;
+
+	c->mark_in = conn->mark_in;
+	c->mark_out = conn->mark_out;
+	c->if_id_in = conn->if_id_in;
+	c->if_id_out = conn->if_id_out;
+	if (conn->mark_in_own != OWN_ID_NO)
+		c->mark_in.value = draw_id(m, c->mark_in.mask);
+	if (conn->mark_out_own == OWN_ID_CHILD && conn->mark_in_own == OWN_ID_CHILD &&
+	    c->mark_out.mask == c->mark_in.mask)
+		c->mark_out.value = c->mark_in.value;
+	else if (conn->mark_out_own != OWN_ID_NO)
+		c->mark_out.value = draw_id(m, c->mark_out.mask);
+	id = conn->if_id_in_own != OWN_ID_NO || conn->if_id_out_own != OWN_ID_NO ? draw_id(m, UINT32_MAX) : 0;
+	if (conn->if_id_in_own != OWN_ID_NO)
+		c->if_id_in = id;
+	if (conn->if_id_out_own != OWN_ID_NO)
+		c->if_id_out = conn->if_id_out_own == OWN_ID_DIRECTION ? draw_id(m, UINT32_MAX) : id;
+}
+
+void child_take_ids(struct child_sa *c, const struct child_sa *old)
+{
+	c->reqid = old->reqid;
+	c->mark_in = old->mark_in;
+	c->mark_out = old->mark_out;
+	c->if_id_in = old->if_id_in;
+	c->if_id_out = old->if_id_out;
+}
+
 struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 {
 	struct child_sa *c = calloc(1, sizeof(*c));
@@ -64,6 +108,7 @@ struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 	c->conn = conn_ref(conn);
 	c->state = CHILD_CREATED;
 	c->mode = conn->type == TYPE_TRANSPORT ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
+	draw_ids(c);
 	c->spi_in = draw_spi(sa->shard);
 	hmap_add(&sa->shard->child_in, &c->by_spi_in,
 	    hmap_hash(&sa->shard->child_in, &c->spi_in, sizeof(c->spi_in)));

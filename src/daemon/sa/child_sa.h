@@ -32,6 +32,8 @@ struct child_sa {
 	enum child_state state;
 	uint32_t spi_in, spi_out; /* host byte order */
 	uint32_t reqid;
+	struct cy_mark mark_in, mark_out; /* the connection's, or its own */
+	uint32_t if_id_in, if_id_out;
 	uint8_t mode; /* enum cy_ipsec_mode */
 	bool encap, initiator;
 	bool in_installed, out_installed, policies_installed;
@@ -52,7 +54,9 @@ struct child_sa {
 };
 
 struct child_sa *child_new(
-    struct ike_sa *sa, struct conn *conn) CY_MUST_USE;   /* not yet on sa->children; SPI drawn */
+    struct ike_sa *sa, struct conn *conn) CY_MUST_USE; /* not yet on sa->children; SPI drawn */
+void child_take_ids(
+    struct child_sa *c, const struct child_sa *old);     /* reqid, marks and if_ids of the one it replaces */
 void child_adopt(struct ike_sa *sa, struct child_sa *c); /* put on sa's list */
 void child_free(struct child_sa *c);                     /* must not be installed */
 enum cy_err child_set_ts(

@@ -39,6 +39,7 @@ struct sa_manager {
 	struct sa_counters c; /* atomics */
 	uint64_t next_ike_id, next_child_id;
 	uint32_t next_reqid;
+	uint32_t next_own_id; /* marks and if_ids of CHILD_SAs' own */
 	uint64_t map_key[2];
 	uint64_t cookie_secret[2][4]; /* current and previous; workers read under cookie_lock */
 	uint32_t cookie_version;

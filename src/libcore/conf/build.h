@@ -53,6 +53,7 @@ struct build {
 		const struct raw_entry *authby, *dns[3], *dpdaction, *dpddelay, *mark, *mark_in, *mark_out;
 		const struct raw_entry *hostfamily, *keyexchange, *ikev2, *start, *esp, *ah;
 		enum conn_version ikev2_version;
+		const struct raw_entry *if_id[3], *vti[3], *ipsec_interface, *device_addr, *per_cpu, *clones;
 		bool encap_dscp, decap_dscp, ignore_dns;
 		uint32_t interval_ms, timeout_ms;
 	} later;
@@ -93,10 +94,12 @@ void build_classify(struct build *b);
 /* CY_OK and *out NULL: the section makes no connection, or a faulty one, which was reported. */
 enum cy_err build_conn(struct build *b, struct raw_section *s, struct conn **out) CY_MUST_USE;
 
-/* The last steps, in ends.c, auth.c and finish.c. False: reported. Addresses come after both ends. */
+/* The last steps, in ends.c, auth.c, device.c and finish.c. False: reported. Addresses come after both ends. */
 bool finish_end(struct build *b, bool right);
 bool finish_addresses(struct build *b, bool right);
 bool finish_auth(struct build *b);
+bool finish_device(struct build *b); /* after the ends know which is ours */
+bool finish_per_cpu(struct build *b);
 bool build_finish(struct build *b);
 
 #define SETTER(name) bool name(struct build *b, const struct raw_entry *e, size_t arg)
@@ -109,8 +112,10 @@ SETTER(set_auto);
 SETTER(set_bool);
 SETTER(set_ca);
 SETTER(set_cert);
+SETTER(set_clones);
 SETTER(set_closeaction);
 SETTER(set_decap_dscp);
+SETTER(set_device_addr);
 SETTER(set_dns);
 SETTER(set_dpdaction);
 SETTER(set_dpddelay);
@@ -124,11 +129,13 @@ SETTER(set_family);
 SETTER(set_fragmentation);
 SETTER(set_host);
 SETTER(set_id);
+SETTER(set_if_id);
 SETTER(set_ignore_dns);
 SETTER(set_ike);
 SETTER(set_ikedscp);
 SETTER(set_ikeport);
 SETTER(set_ikev2);
+SETTER(set_ipsec_interface);
 SETTER(set_keyexchange);
 SETTER(set_keyingtries);
 SETTER(set_mark);
@@ -136,6 +143,7 @@ SETTER(set_mobike);
 SETTER(set_modecfgclient);
 SETTER(set_modecfgdns);
 SETTER(set_modecfgserver);
+SETTER(set_per_cpu);
 SETTER(set_percent);
 SETTER(set_phase2);
 SETTER(set_protoport);
@@ -151,5 +159,6 @@ SETTER(set_type);
 SETTER(set_u32);
 SETTER(set_u64);
 SETTER(set_updown);
+SETTER(set_vti);
 
 #endif

@@ -91,6 +91,12 @@ static enum cy_err setup_entry(struct raw *r, const struct raw_entry *e, struct 
 		else
 			setup_fault(r, e, "write a number from 0 to 1024, or -1");
 		return CY_OK;
+	case SETUP_DEVICES_MANAGED:
+		if (value_bool(e->value, &on))
+			c->setup.devices_unmanaged = !on;
+		else
+			setup_fault(r, e, "write yes or no");
+		return CY_OK;
 	case SETUP_CHARONDEBUG:
 		return set_str(&c->setup.charondebug, e->value);
 	case SETUP_VIRTUAL_PRIVATE:
