@@ -253,6 +253,12 @@ static void drop_unsupported(struct load *l, struct conf *conf)
 		struct conn *c = conf->conns[i];
 		const char *what = unsupported(c, features);
 
+		if (!what && c->per_cpu != PCPU_NO && !(features & CY_KERNEL_PCPU))
+			tellf(l, CY_LOG_WARN,
+			    "connection %s: the data plane %s has no SAs of CPUs (per-cpu-sas=): the first "
+			    "CHILD_SA is the only "
+			    "one",
+			    c->name, knl_ops(l->r->d.knl, &k)->name);
 		if (!what) {
 			conf->conns[kept++] = c;
 			continue;

@@ -301,6 +301,10 @@ static void print_child(json_t *c)
 	printf("%12s:  %s, %s, reqid %lld, %s%s SPIs: %s_i %s_o\n", name, get_str(c, "state"),
 	    get_str(c, "mode"), (long long)get_int(c, "reqid"), get_str(c, "protocol"),
 	    get_bool(c, "encap") ? " in UDP" : "", get_str(c, "spi_in"), get_str(c, "spi_out"));
+	if (has(c, "cpu"))
+		printf("%12s:  of CPU %lld\n", name, (long long)get_int(c, "cpu"));
+	else if (has(c, "per_cpu"))
+		printf("%12s:  of all CPUs that have none\n", name);
 	if (has(c, "mark_in") || has(c, "mark_out"))
 		printf("%12s:  marks %s_i %s_o\n", name, get_str(c, "mark_in"), get_str(c, "mark_out"));
 	if (has(c, "if_id_in") || has(c, "if_id_out"))

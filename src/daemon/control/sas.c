@@ -176,6 +176,10 @@ static void write_child(struct jw *w, const struct child_sa *c, uint64_t now)
 		jw_u64(w, "if_id_in", c->if_id_in);
 	if (c->if_id_out)
 		jw_u64(w, "if_id_out", c->if_id_out);
+	if (c->per_cpu)
+		jw_str(w, "per_cpu", c->is_fallback ? "fallback" : c->cpu < 0 ? "any" : "cpu");
+	if (c->cpu >= 0)
+		jw_u64(w, "cpu", (uint64_t)c->cpu);
 	jw_fmt(w, "spi_in", "%08x", c->spi_in);
 	jw_fmt(w, "spi_out", "%08x", c->spi_out);
 	jw_str(w, "algorithms",

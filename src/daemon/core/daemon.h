@@ -52,6 +52,7 @@ struct tuning {
 	bool force_encap; /* the data plane can only do UDP encapsulation */
 	uint16_t port, port_natt;
 	uint32_t socket_rcvbuf, socket_mark;
+	uint32_t cpus; /* of this host */
 	bool ipv4, ipv6;
 };
 

@@ -480,7 +480,7 @@ static void task_timeout(struct ike_sa *sa, struct task *t)
 			struct child_sa *c = list_entry(n, struct child_sa, node);
 
 			if (count < ARRAY_LEN(conns) && c->state != CHILD_REKEYED &&
-			    c->state != CHILD_DELETING)
+			    c->state != CHILD_DELETING && !child_is_extra(c))
 				conns[count++] = conn_ref(c->conn);
 		}
 	/* the SA first, so that a new one does not find it */

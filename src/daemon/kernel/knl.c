@@ -29,9 +29,8 @@ static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct
 {
 	struct knl *k = user;
 
-	(void)cookie;
 	if (k->h.acquire)
-		k->h.acquire(k->h.user, reqid, src, dst, cpu);
+		k->h.acquire(k->h.user, reqid, cookie, src, dst, cpu);
 }
 
 static void on_expire(void *user, const struct cy_kernel_sa_id *id, bool hard)
@@ -88,6 +87,8 @@ static enum cy_err step_run(struct knl *k, struct knl_step *s)
 		return knl_policy_add(k->policies, k->ops, k->k, &s->u.policy.p);
 	case KNL_POLICY_DEL:
 		return knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
+	case KNL_POLICY_CPU:
+		return knl_policy_cpu(k->policies, k->ops, k->k, &s->u.policy.p);
 	case KNL_ADDR_SET:
 		return k->ops->addr_set(k->k, &s->u.addr.addr, s->u.addr.prefix, s->u.addr.on);
 	case KNL_SOURCE_FOR:
@@ -337,7 +338,7 @@ static void fix_pointers(struct knl_req *r)
 			s->u.add.sa.integ_key.p = s->u.add.integ_key;
 			s->u.add.sa.ts_local = s->u.add.ts;
 			s->u.add.sa.ts_remote = s->u.add.ts + s->u.add.sa.n_ts_local;
-		} else if (s->op == KNL_POLICY_ADD || s->op == KNL_POLICY_DEL) {
+		} else if (s->op == KNL_POLICY_ADD || s->op == KNL_POLICY_DEL || s->op == KNL_POLICY_CPU) {
 			s->u.policy.p.route_src =
 			    s->u.policy.route_src.family ? &s->u.policy.route_src : NULL;
 		}

@@ -24,6 +24,7 @@ enum knl_op {
 	KNL_SA_QUERY,
 	KNL_POLICY_ADD,
 	KNL_POLICY_DEL,
+	KNL_POLICY_CPU, /* cpu_acquire of a policy is another now */
 	KNL_ADDR_SET,
 	KNL_SOURCE_FOR,
 	KNL_DEVICE_USE,
@@ -92,8 +93,8 @@ struct knl_stats {
 /* Called on the kernel's threads; the layer above posts jobs to workers. */
 struct knl_handlers {
 	void *user;
-	void (*acquire)(
-	    void *user, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu);
+	void (*acquire)(void *user, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
+	    const struct cy_ts *dst, int32_t cpu);
 	void (*expire)(void *user, const struct cy_kernel_sa_id *id, bool hard);
 	void (*mapping)(void *user, const struct cy_kernel_sa_id *id, const struct cy_addr *new_src);
 	void (*network_changed)(void *user);
@@ -121,6 +122,9 @@ struct knl_policies *knl_policies_new(const uint64_t key[2]);
 void knl_policies_free(struct knl_policies *p);
 size_t knl_policies_count(const struct knl_policies *p);
 enum cy_err knl_policy_add(
+    struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
+/* Of all its users with that reqid. */
+enum cy_err knl_policy_cpu(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
 enum cy_err knl_policy_del(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/percpu.h"
 #include "libcore/base/addr.h"
 
 static struct cy_kernel_sa_id sa_id(
@@ -49,7 +50,7 @@ static bool add_sa(struct knl_req *r, const struct child_sa *c, bool in)
 	    .tfc_pad = conn->tfc,
 	    .mark = id.mark,
 	    .if_id = id.if_id,
-	    .cpu = -1,
+	    .cpu = in ? -1 : c->cpu, /* the peer chooses which CPU of ours it comes to */
 	    .cookie = c->id};
 	sa->replay_window = !in                 ? 0
 	    : conn->replay_window == UINT32_MAX ? c->shard->d->tune.replay_window
@@ -117,7 +118,9 @@ static void add_policy(struct knl_req *r, const struct child_sa *c, bool del, en
 	    .tmpl_dst = out ? *remote : *local,
 	    .mark = out ? c->mark_out : c->mark_in,
 	    .if_id = out ? c->if_id_out : c->if_id_in,
-	    .cookie = c->id,
+	    .cpu_acquire = out && c->per_cpu && !c->group_full,
+	    /* an acquire of a CPU finds its CHILD_SA by it */
+	    .cookie = c->per_cpu ? c->spi_in : c->id,
 	    .want_route = out && c->mode == CY_MODE_TUNNEL && c->shard->d->tune.install_routes &&
 	        !conn->device.kind && !c->if_id_out}; /* else a device's routes lead to it */
 	s->u.policy.p.tmpl_src.port = s->u.policy.p.tmpl_dst.port = 0;
@@ -153,6 +156,18 @@ static void add_policies(struct knl_req *r, const struct child_sa *c, bool del, 
 				add_policy(r, c, del, CY_DIR_FWD, l, m, local, remote);
 			add_policy(r, c, del, CY_DIR_OUT, l, m, local, remote);
 		}
+}
+
+struct knl_req *child_policies_req(const struct child_sa *c)
+{
+	struct knl_req *r = knl_req_new((uint32_t)(3 * count_pairs(c)));
+
+	if (!r)
+		return NULL;
+	add_policies(r, c, false, &c->sa->local, &c->sa->remote);
+	for (uint32_t i = 0; i < r->n; i++)
+		r->step[i].op = KNL_POLICY_CPU;
+	return r;
 }
 
 /* The device that its packets go through is there as long as the CHILD_SA has policies. */
@@ -263,6 +278,7 @@ void child_remove(struct child_sa *c, const char *why)
 		free(f);
 	}
 	c->in_installed = c->out_installed = c->policies_installed = false;
+	percpu_gone(c->sa, c);
 	child_free(c);
 }
 
@@ -287,7 +303,10 @@ static void start_again(struct child_sa *c)
 	create->conn = conn_ref(c->conn);
 	create->reqid = c->reqid;
 	list_push(&sa->tasks, &del->node);
-	list_push(&sa->tasks, &create->node);
+	if (child_is_extra(c)) /* it comes back when there is traffic */
+		task_free(create);
+	else
+		list_push(&sa->tasks, &create->node);
 	task_start_next(sa);
 }
 

@@ -93,6 +93,9 @@ void child_take_ids(struct child_sa *c, const struct child_sa *old)
 	c->mark_out = old->mark_out;
 	c->if_id_in = old->if_id_in;
 	c->if_id_out = old->if_id_out;
+	c->cpu = old->cpu;
+	c->per_cpu = old->per_cpu;
+	c->is_fallback = old->is_fallback;
 }
 
 struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
@@ -108,6 +111,7 @@ struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 	c->conn = conn_ref(conn);
 	c->state = CHILD_CREATED;
 	c->mode = conn->type == TYPE_TRANSPORT ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
+	c->cpu = -1;
 	draw_ids(c);
 	c->spi_in = draw_spi(sa->shard);
 	hmap_add(&sa->shard->child_in, &c->by_spi_in,
@@ -320,8 +324,9 @@ static void recreate(struct child_sa *c)
 {
 	struct task *t;
 
-	if (!c->initiator || !c->conn->rekey || (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING) ||
-	    !(t = task_new(TASK_CHILD_CREATE)))
+	/* one of a CPU comes back when there is traffic */
+	if (!c->initiator || !c->conn->rekey || child_is_extra(c) ||
+	    (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING) || !(t = task_new(TASK_CHILD_CREATE)))
 		return;
 	t->conn = conn_ref(c->conn);
 	t->reqid = c->reqid;

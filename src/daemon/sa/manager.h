@@ -58,8 +58,8 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out) CY_MUST_US
 void sa_manager_free(struct sa_manager *m); /* workers are stopped; destroys what is left */
 void sa_deliver(void *manager, struct worker *w, struct net_packet *p); /* net_deliver_fn */
 struct knl_handlers sa_kernel_handlers(struct daemon *d); /* events of the data plane to workers */
-void sa_on_acquire(
-    void *daemon, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu);
+void sa_on_acquire(void *daemon, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
+    const struct cy_ts *dst, int32_t cpu);
 
 struct sa_shard *sa_shard_of(struct sa_manager *m, struct worker *w);
 struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi);

@@ -275,5 +275,7 @@ bool finish_per_cpu(struct build *b)
 	if (c->per_cpu != PCPU_NO && c->version == CONN_IKEV1)
 		return build_bad_value(b, b->later.per_cpu ? b->later.per_cpu : b->later.clones,
 		    "use keyexchange=ikev2", "IKEv1 has no SAs of CPUs");
+	if (c->per_cpu == PCPU_ENCAP)
+		c->force_encap = true;
 	return true;
 }
