@@ -178,7 +178,8 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 	size_t n;
 
 	if (sa->state != IKE_ESTABLISHED ||
-	    (t->kind == TASK_CHILD_REKEY && (!old || old->state != CHILD_INSTALLED)) || (t->like && !like)) {
+	    (t->kind == TASK_CHILD_REKEY && (!old || old->state != CHILD_INSTALLED)) ||
+	    (t->like && (!like || !percpu_missing(sa, like, t->cpu)))) {
 		ike_watch_done(sa, &t->watches, false, "the IKE_SA is being closed");
 		v2_done(sa); /* gone, or replaced meanwhile */
 		return;

@@ -116,6 +116,16 @@ void percpu_gone(struct ike_sa *sa, const struct child_sa *c)
 		percpu_set_full(sa, c, false);
 }
 
+bool percpu_missing(struct ike_sa *sa, const struct child_sa *member, int32_t cpu)
+{
+	if (member->group_full || has_cpu(sa, member, cpu))
+		return false;
+	if (percpu_room(sa, member))
+		return true;
+	percpu_set_full(sa, member, true);
+	return false;
+}
+
 /* ---- the data plane asks for one */
 
 struct acquire {
@@ -147,13 +157,9 @@ static void create(struct sa_shard *s, uint32_t spi_in, int32_t cpu)
 	struct ike_sa *sa = c ? c->sa : NULL;
 	struct task *t;
 
-	if (!c || !c->per_cpu || !list_linked(&c->node) || sa->state != IKE_ESTABLISHED || c->group_full ||
-	    has_cpu(sa, c, cpu) || on_its_way(sa, c, cpu))
+	if (!c || !c->per_cpu || !list_linked(&c->node) || sa->state != IKE_ESTABLISHED ||
+	    on_its_way(sa, c, cpu) || !percpu_missing(sa, c, cpu))
 		return;
-	if (!percpu_room(sa, c)) {
-		percpu_set_full(sa, c, true);
-		return;
-	}
 	t = task_new(TASK_CHILD_CREATE);
 	if (!t)
 		return;
