@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Settings, read once into plain values. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "daemon/run_impl.h"
 #include "libcore/base/names.h"
@@ -27,6 +28,14 @@ static uint32_t percent(const struct settings *s, const char *key)
 	double v = text ? strtod(text, NULL) : 0;
 
 	return v <= 0 ? 0 : v > 1000 ? 100000 : (uint32_t)(v * 100 + 0.5);
+}
+
+/* Numbers of CPUs go up to this one, whether they are all running or not. */
+static uint32_t cpus(const struct daemon *d)
+{
+	long n = d->env->simulated ? 4 : sysconf(_SC_NPROCESSORS_CONF);
+
+	return n < 1 ? 1 : (uint32_t)n;
 }
 
 void tune_from_settings(struct daemon *d)
@@ -73,6 +82,7 @@ void tune_from_settings(struct daemon *d)
 	    .spi_max = u32(s, "spi_max"),
 	    .dpd_delay_s = (uint32_t)(settings_ms(s, "dpd_delay") / 1000),
 	    .socket_mark = u32(s, "socket_mark"),
+	    .cpus = cpus(d),
 	    .ipv4 = settings_bool(s, "ipv4"),
 	    .ipv6 = settings_bool(s, "ipv6"),
 	    .xauth_deadline_ns = ns(s, "xauth_deadline"),

@@ -170,6 +170,24 @@ static void print_sockets(json_t *sockets)
 	        (long long)get_int(s, "rx_buffer"), (long long)get_int(s, "kernel_drops"));
 }
 
+static void print_devices(json_t *devices)
+{
+	json_t *d;
+	size_t i;
+
+	json_array_foreach(devices, i, d)
+	{
+		if (strcmp(get_str(d, "kind"), "vti") == 0)
+			printf("  VTI device %s, ikey %lld, okey %lld", get_str(d, "name"),
+			    (long long)get_int(d, "mark_in"), (long long)get_int(d, "mark_out"));
+		else
+			printf("  XFRM interface %s, if_id %lld", get_str(d, "name"),
+			    (long long)get_int(d, "if_id"));
+		printf(", %lld users%s%s\n", (long long)get_int(d, "users"),
+		    has(d, "error") ? ": it cannot be had: " : "", get_str(d, "error"));
+	}
+}
+
 static void print_kernel(json_t *k)
 {
 	printf("  data plane: %s", get_str(k, "name"));
@@ -182,6 +200,7 @@ static void print_kernel(json_t *k)
 		printf(", in one request for %lld ms", (long long)get_int(k, "running_ms"));
 	putchar('\n');
 	print_counters("data plane errors", member(k, "errors"));
+	print_devices(member(k, "devices"));
 }
 
 static void print_all(json_t *d)
@@ -353,6 +372,15 @@ static void print_child(json_t *c)
 	printf("%12s:  %s, %s, reqid %lld, %s%s SPIs: %s_i %s_o\n", name, get_str(c, "state"),
 	    get_str(c, "mode"), (long long)get_int(c, "reqid"), get_str(c, "protocol"),
 	    get_bool(c, "encap") ? " in UDP" : "", get_str(c, "spi_in"), get_str(c, "spi_out"));
+	if (has(c, "cpu"))
+		printf("%12s:  of CPU %lld\n", name, (long long)get_int(c, "cpu"));
+	else if (has(c, "per_cpu"))
+		printf("%12s:  of all CPUs that have none\n", name);
+	if (has(c, "mark_in") || has(c, "mark_out"))
+		printf("%12s:  marks %s_i %s_o\n", name, get_str(c, "mark_in"), get_str(c, "mark_out"));
+	if (has(c, "if_id_in") || has(c, "if_id_out"))
+		printf("%12s:  if_ids %lld_i %lld_o\n", name, (long long)get_int(c, "if_id_in"),
+		    (long long)get_int(c, "if_id_out"));
 	printf("%12s:  %s%s, %lld bytes_i (%lld pkts", name, get_str(c, "algorithms"),
 	    get_bool(c, "esn") ? "/ESN" : "", (long long)get_int(c, "bytes_in"),
 	    (long long)get_int(c, "packets_in"));

@@ -72,8 +72,9 @@ struct sim_kernel {
 	const struct cy_kernel_events *ev;
 	struct list sas, policies;
 	uint64_t next_seq, acquires;
-	uint32_t fail_adds; /* the next so many sa_add fail */
-	bool frozen;        /* the daemon was killed: nobody removes anything */
+	int32_t cpu, last_cpu; /* that sends now; whose SA the last packet went through, -1 nobody's */
+	uint32_t fail_adds;    /* the next so many sa_add fail */
+	bool frozen;           /* the daemon was killed: nobody removes anything */
 };
 
 #define SIM_EVENT_KINDS 16
@@ -174,7 +175,14 @@ uint64_t *sim_set_at(struct sim_set *set, uint64_t key, bool *out_fresh);
 uint64_t sim_hash(const void *p, size_t n, uint64_t seed);
 
 /* --- act.c: what scenarios and random runs do to nodes --- */
-enum sim_act { SIM_REKEY_CHILD, SIM_REKEY_IKE, SIM_DELETE_CHILD, SIM_EXPIRE_CHILD, SIM_REAUTH };
+enum sim_act {
+	SIM_REKEY_CHILD,
+	SIM_REKEY_IKE,
+	SIM_DELETE_CHILD,
+	SIM_EXPIRE_CHILD,
+	SIM_REAUTH,
+	SIM_DELETE_CPU
+};
 struct conn *sim_conn(struct sim_node *n, const char *name);
 bool sim_up(struct sim_node *n, const char *conn);
 void sim_down(struct sim_node *n, const char *what);

@@ -169,10 +169,29 @@ static void on_counter(void *user, const char *name, uint64_t value)
 	jw_u64(user, name, value);
 }
 
+static void on_device(void *user, const struct knl_device_info *d)
+{
+	struct jw *w = user;
+
+	jw_obj(w, NULL);
+	jw_str(w, "name", d->name);
+	jw_str(w, "kind", d->kind == CY_DEVICE_VTI ? "vti" : "xfrm");
+	if (d->kind == CY_DEVICE_VTI) {
+		jw_u64(w, "mark_in", d->mark_in);
+		jw_u64(w, "mark_out", d->mark_out);
+	} else {
+		jw_u64(w, "if_id", d->if_id);
+	}
+	jw_u64(w, "users", d->users);
+	if (*d->why)
+		jw_str(w, "error", d->why);
+	jw_obj_end(w);
+}
+
 static void write_kernel(struct control *c, struct jw *w, bool all)
 {
 	static const char *const names[] = {"esp", "udp-encap", "udp-only", "transport", "esn", "ipv6",
-	    "policy", "acquire", "expire", "if-id", "mark", "per-cpu", "userspace"};
+	    "policy", "acquire", "expire", "if-id", "mark", "per-cpu", "userspace", "devices"};
 	struct knl_stats s;
 
 	knl_read_stats(c->d->knl, &s);
@@ -193,6 +212,9 @@ static void write_kernel(struct control *c, struct jw *w, bool all)
 		if (s.running_since_ns)
 			jw_u64(w, "running_ms", (env_now(c->d->env) - s.running_since_ns) / NS_PER_MS);
 		jw_u64(w, "policies", s.policies);
+		jw_arr(w, "devices");
+		knl_devices_list(knl_devices(c->d->knl), on_device, w);
+		jw_arr_end(w);
 		jw_obj(w, "errors");
 		knl_counters(c->d->knl, on_counter, w);
 		jw_obj_end(w);

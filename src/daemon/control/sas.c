@@ -171,6 +171,18 @@ static void write_child(struct jw *w, const struct child_sa *c, uint64_t now)
 	jw_str(w, "protocol", c->conn && c->conn->child_ah ? "AH" : "ESP");
 	jw_bool(w, "encap", c->encap);
 	jw_u64(w, "reqid", c->reqid);
+	if (c->mark_in.mask)
+		jw_fmt(w, "mark_in", "%u/0x%x", c->mark_in.value, c->mark_in.mask);
+	if (c->mark_out.mask)
+		jw_fmt(w, "mark_out", "%u/0x%x", c->mark_out.value, c->mark_out.mask);
+	if (c->if_id_in)
+		jw_u64(w, "if_id_in", c->if_id_in);
+	if (c->if_id_out)
+		jw_u64(w, "if_id_out", c->if_id_out);
+	if (c->per_cpu)
+		jw_str(w, "per_cpu", c->is_fallback ? "fallback" : c->cpu < 0 ? "any" : "cpu");
+	if (c->cpu >= 0)
+		jw_u64(w, "cpu", (uint64_t)c->cpu);
 	jw_fmt(w, "spi_in", "%08x", c->spi_in);
 	jw_fmt(w, "spi_out", "%08x", c->spi_out);
 	jw_str(w, "algorithms",

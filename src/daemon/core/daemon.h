@@ -64,6 +64,7 @@ struct tuning {
 	uint32_t socket_rcvbuf, socket_sndbuf, socket_mark;
 	uint32_t spi_min, spi_max; /* of ESP */
 	uint32_t dpd_delay_s;      /* of connections that do not say */
+	uint32_t cpus;             /* of this host */
 	bool ipv4, ipv6;
 	uint64_t xauth_deadline_ns, xauth_lockout_ns;
 	uint32_t xauth_limit, xauth_user_limit, xauth_address_limit, xauth_user_failures,

@@ -113,6 +113,8 @@ static void child_part(struct ike_sa *sa)
 		answer(sa);
 		return;
 	}
+	(void)v2_child_resource(
+	    sa, first, in->child, in->child_why, sizeof(in->child_why)); /* the first is no more */
 	in->child->reqid = in->child->conn->reqid
 	    ? in->child->conn->reqid
 	    : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);

@@ -165,6 +165,9 @@ bool v2_child_accept(struct ike_sa *sa, const struct payload *first, struct chil
 /* Responder: choose connection, suite and selectors. NULL: *out_notify and why say what is wrong. rekeyed: must fit that one. */
 struct child_sa *v2_child_choose(struct ike_sa *sa, const struct payload *first, struct child_sa *rekeyed,
     bool with_ke, uint16_t ke_sent, uint16_t *out_notify, char *why, size_t cap);
+/* Responder, not when rekeying: does SA_RESOURCE_INFO (RFC 9611) make it one of a group? False: answer TS_MAX_QUEUE. */
+bool v2_child_resource(
+    struct ike_sa *sa, const struct payload *first, struct child_sa *c, char *why, size_t cap);
 /* Adds USE_TRANSPORT_MODE, SA, TSi, TSr of the chosen CHILD_SA. */
 bool v2_child_answer(struct ike_sa *sa, struct message *m, const struct child_sa *c, uint8_t proposal_number);
 

@@ -118,7 +118,7 @@ static void close_by_peer(struct ike_sa *sa)
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
 		if (!ours && !another && n_conns < DELETE_MAX && c->conn->close_action != DPD_NONE &&
-		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED) {
+		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED && !child_is_extra(c)) {
 			action[n_conns] = c->conn->close_action;
 			conns[n_conns++] = conn_ref(c->conn);
 		}
@@ -170,8 +170,8 @@ static void delete_children(struct ike_sa *sa, const struct payload *del, uint32
 			sa->task->superseded = next->id;
 		silent = next || c->state == CHILD_REKEYED || gives_way(sa, c);
 		action = c->conn->close_action;
-		if (!silent && c->state == CHILD_INSTALLED && sa->state == IKE_ESTABLISHED &&
-		    (action == DPD_RESTART || action == DPD_HOLD))
+		if (!silent && !child_is_extra(c) && c->state == CHILD_INSTALLED &&
+		    sa->state == IKE_ESTABLISHED && (action == DPD_RESTART || action == DPD_HOLD))
 			conn = conn_ref(c->conn);
 		if (!next)
 			child_successor_gone(sa, c->id);

@@ -503,7 +503,7 @@ void v2_peer_lost(struct ike_sa *sa)
 			struct child_sa *c = list_entry(n, struct child_sa, node);
 
 			if (count < ARRAY_LEN(conns) && c->state != CHILD_REKEYED &&
-			    c->state != CHILD_DELETING)
+			    c->state != CHILD_DELETING && !child_is_extra(c))
 				conns[count++] = conn_ref(c->conn);
 		}
 	/* the SA first, so that a new one does not find it */

@@ -15,8 +15,11 @@ const char *const knl_op_names[KNL_OP_N] = {
     [KNL_SA_QUERY] = "sa_query",
     [KNL_POLICY_ADD] = "policy_add",
     [KNL_POLICY_DEL] = "policy_del",
+    [KNL_POLICY_CPU] = "policy_cpu",
     [KNL_ADDR_SET] = "addr_set",
     [KNL_SOURCE_FOR] = "source_for",
+    [KNL_DEVICE_USE] = "device_use",
+    [KNL_DEVICE_UNUSE] = "device_unuse",
     [KNL_RESYNC] = "resync",
 };
 
@@ -28,6 +31,7 @@ struct knl {
 	struct knl_handlers h;
 	struct cy_kernel_events ev;
 	struct knl_policies *policies;
+	struct knl_devices *devices;
 	pthread_t thread;
 	bool threaded, stopping, resyncing /* atomic: a KNL_RESYNC is queued */;
 	pthread_mutex_t
@@ -42,9 +46,8 @@ static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct
 {
 	struct knl *k = user;
 
-	(void)cookie;
 	if (k->h.acquire)
-		k->h.acquire(k->h.user, reqid, src, dst, cpu);
+		k->h.acquire(k->h.user, reqid, cookie, src, dst, cpu);
 }
 
 static void on_expire(void *user, const struct cy_kernel_sa_id *id, bool hard)
@@ -171,11 +174,17 @@ static enum cy_err step_run(struct knl *k, struct knl_step *s)
 		return knl_policy_add(k->policies, k->ops, k->k, &s->u.policy.p);
 	case KNL_POLICY_DEL:
 		return knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
+	case KNL_POLICY_CPU:
+		return knl_policy_cpu(k->policies, k->ops, k->k, &s->u.policy.p);
 	case KNL_ADDR_SET:
 		return k->ops->addr_set(k->k, &s->u.addr.addr, s->u.addr.prefix, s->u.addr.on);
 	case KNL_SOURCE_FOR:
 		s->u.source.is_local = k->ops->is_local && k->ops->is_local(k->k, &s->u.source.dst);
 		return source_for(k, s);
+	case KNL_DEVICE_USE:
+		return knl_device_use(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
+	case KNL_DEVICE_UNUSE:
+		return knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
 	case KNL_RESYNC:
 		return resync(k);
 	case KNL_OP_N:
@@ -215,6 +224,9 @@ static void step_undo(struct knl *k, struct knl_step *s)
 		break;
 	case KNL_POLICY_ADD:
 		(void)!knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
+		break;
+	case KNL_DEVICE_USE:
+		(void)!knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
 		break;
 	default:
 		break;
@@ -328,7 +340,9 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	    .network_changed = on_network,
 	    .overrun = on_overrun};
 	k->policies = knl_policies_new(key);
-	e = k->policies ? ops->open(plugin, &k->ev, &k->features, &k->k) : CY_E_NOMEM;
+	e = k->policies ? knl_devices_new(d->log, key, &k->devices) : CY_E_NOMEM;
+	if (!e)
+		e = ops->open(plugin, &k->ev, &k->features, &k->k);
 	if (e)
 		goto fail;
 	(void)!ops->flush(k->k);
@@ -344,6 +358,7 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	return CY_OK;
 fail:
 	knl_policies_free(k->policies);
+	knl_devices_free(k->devices);
 	free(k);
 	return e;
 }
@@ -370,6 +385,7 @@ void knl_free(struct knl *k)
 		return;
 	knl_stop(k);
 	knl_policies_free(k->policies);
+	knl_devices_free(k->devices);
 	pthread_mutex_destroy(&k->lock);
 	pthread_cond_destroy(&k->cond);
 	free(k);
@@ -406,6 +422,8 @@ void knl_req_free(struct knl_req *r)
 		if (r->step[i].op == KNL_SA_ADD) {
 			free(r->step[i].u.add.ts);
 			mem_wipe(&r->step[i].u.add, sizeof(r->step[i].u.add));
+		} else if (r->step[i].op == KNL_DEVICE_USE || r->step[i].op == KNL_DEVICE_UNUSE) {
+			conn_unref(r->step[i].u.device.conn);
 		}
 	free(r);
 }
@@ -431,7 +449,7 @@ static void fix_pointers(struct knl_req *r)
 			s->u.add.sa.integ_key.p = s->u.add.integ_key;
 			s->u.add.sa.ts_local = s->u.add.ts;
 			s->u.add.sa.ts_remote = s->u.add.ts + s->u.add.sa.n_ts_local;
-		} else if (s->op == KNL_POLICY_ADD || s->op == KNL_POLICY_DEL) {
+		} else if (s->op == KNL_POLICY_ADD || s->op == KNL_POLICY_DEL || s->op == KNL_POLICY_CPU) {
 			s->u.policy.p.route_src =
 			    s->u.policy.route_src.family ? &s->u.policy.route_src : NULL;
 		}
@@ -463,6 +481,11 @@ void knl_read_stats(struct knl *k, struct knl_stats *out)
 	*out = k->stats;
 	out->features = k->features;
 	pthread_mutex_unlock(&k->lock);
+}
+
+struct knl_devices *knl_devices(struct knl *k)
+{
+	return k->devices;
 }
 
 void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user)

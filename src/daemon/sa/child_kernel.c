@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/percpu.h"
 #include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
@@ -14,8 +15,8 @@ static struct cy_kernel_sa_id sa_id(
 	    .dst = in ? *local : *remote,
 	    .proto = CY_PROTO_ESP,
 	    .dir = in ? CY_DIR_IN : CY_DIR_OUT,
-	    .mark = in ? c->conn->mark_in : c->conn->mark_out,
-	    .if_id = in ? c->conn->if_id_in : c->conn->if_id_out};
+	    .mark = in ? c->mark_in : c->mark_out,
+	    .if_id = in ? c->if_id_in : c->if_id_out};
 }
 
 struct cy_kernel_sa_id child_kernel_id(const struct child_sa *c, bool in)
@@ -50,7 +51,7 @@ static bool add_sa(struct knl_req *r, const struct child_sa *c, bool in)
 	    .tfc_pad = conn->tfc,
 	    .mark = id.mark,
 	    .if_id = id.if_id,
-	    .cpu = -1,
+	    .cpu = in ? -1 : c->cpu, /* the peer chooses which CPU of ours it comes to */
 	    .cookie = c->id};
 	sa->replay_window = !in                 ? 0
 	    : conn->replay_window == UINT32_MAX ? c->shard->d->tune.replay_window
@@ -116,10 +117,13 @@ static void add_policy(struct knl_req *r, const struct child_sa *c, bool del, en
 	    .reqid = c->reqid,
 	    .tmpl_src = out ? *local : *remote,
 	    .tmpl_dst = out ? *remote : *local,
-	    .mark = out ? conn->mark_out : conn->mark_in,
-	    .if_id = out ? conn->if_id_out : conn->if_id_in,
-	    .cookie = c->id,
-	    .want_route = out && c->mode == CY_MODE_TUNNEL && c->shard->d->tune.install_routes};
+	    .mark = out ? c->mark_out : c->mark_in,
+	    .if_id = out ? c->if_id_out : c->if_id_in,
+	    .cpu_acquire = out && c->per_cpu && !c->group_full,
+	    /* an acquire of a CPU finds its CHILD_SA by it */
+	    .cookie = c->per_cpu ? c->spi_in : c->id,
+	    .want_route = out && c->mode == CY_MODE_TUNNEL && c->shard->d->tune.install_routes &&
+	        !conn->device.kind && !c->if_id_out}; /* else a device's routes lead to it */
 	s->u.policy.p.tmpl_src.port = s->u.policy.p.tmpl_dst.port = 0;
 	/* The inner source address: a virtual one of ours inside the local selector, else what the connection says. */
 	for (uint32_t i = 0; i < c->sa->n_vips; i++)
@@ -155,13 +159,38 @@ static void add_policies(struct knl_req *r, const struct child_sa *c, bool del, 
 		}
 }
 
+struct knl_req *child_policies_req(const struct child_sa *c)
+{
+	struct knl_req *r = knl_req_new((uint32_t)(3 * count_pairs(c)));
+
+	if (!r)
+		return NULL;
+	add_policies(r, c, false, &c->sa->local, &c->sa->remote);
+	for (uint32_t i = 0; i < r->n; i++)
+		r->step[i].op = KNL_POLICY_CPU;
+	return r;
+}
+
+/* The device that its packets go through is there as long as the CHILD_SA has policies. */
+static void add_device(struct knl_req *r, const struct child_sa *c, bool use)
+{
+	struct knl_step *s;
+
+	if (!c->conn->device.kind)
+		return;
+	s = knl_req_add(r, use ? KNL_DEVICE_USE : KNL_DEVICE_UNUSE);
+	s->u.device.conn = conn_ref(c->conn);
+}
+
 struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 {
-	struct knl_req *r = knl_req_new((uint32_t)(2 + 3 * count_pairs(c)));
+	struct knl_req *r = knl_req_new((uint32_t)(3 + 3 * count_pairs(c)));
 
 	if (!r)
 		return NULL;
 	r->undo = true;
+	if (parts & CHILD_PART_POLICIES)
+		add_device(r, c, true);
 	/* Able to receive before anything can be sent to us; policies last, so that no packet meets one without an SA. */
 	if ((parts & CHILD_PART_IN && !add_sa(r, c, true)) ||
 	    (parts & CHILD_PART_OUT && !add_sa(r, c, false))) {
@@ -277,7 +306,7 @@ void child_remove(struct child_sa *c, const char *why)
 		ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} closed: %s", c->conn->name,
 		    (unsigned long long)c->id, why);
 	if (c->in_installed || c->out_installed || c->policies_installed || f)
-		r = knl_req_new((uint32_t)(2 + 3 * count_pairs(c)));
+		r = knl_req_new((uint32_t)(3 + 3 * count_pairs(c)));
 	if (r) {
 		r->worker = s->w;
 		r->done = removed;
@@ -294,11 +323,14 @@ void child_remove(struct child_sa *c, const char *why)
 			if (f)
 				f->in = r->n;
 		}
+		if (c->policies_installed)
+			add_device(r, c, false);
 		knl_submit(s->d->knl, r);
 	} else {
 		farewell_free(f);
 	}
 	c->in_installed = c->out_installed = c->policies_installed = false;
+	percpu_gone(c->sa, c);
 	child_free(c);
 }
 
@@ -323,7 +355,10 @@ static void start_again(struct child_sa *c)
 	create->conn = conn_ref(c->conn);
 	create->reqid = c->reqid;
 	list_push(&sa->tasks, &del->node);
-	list_push(&sa->tasks, &create->node);
+	if (child_is_extra(c)) /* it comes back when there is traffic */
+		task_free(create);
+	else
+		list_push(&sa->tasks, &create->node);
 	task_start_next(sa);
 }
 

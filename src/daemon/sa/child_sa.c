@@ -53,6 +53,53 @@ static uint32_t draw_spi(struct sa_shard *s)
 	return 0;
 }
 
+/* Numbers of a CHILD_SA's own; as libreswan, above those that people choose. Those that the mask makes 0 mean no mark. */
+static uint32_t draw_id(struct sa_manager *m, uint32_t mask)
+{
+	uint32_t id;
+
+	do
+		id = __atomic_add_fetch(&m->next_own_id, 1, __ATOMIC_RELAXED);
+	while ((id & mask) == 0);
+	return id & mask;
+}
+
+static void draw_ids(struct child_sa *c)
+{
+	const struct conn *conn = c->conn;
+	struct sa_manager *m = c->shard->m;
+	uint32_t id;
+
+	c->mark_in = conn->mark_in;
+	c->mark_out = conn->mark_out;
+	c->if_id_in = conn->if_id_in;
+	c->if_id_out = conn->if_id_out;
+	if (conn->mark_in_own != OWN_ID_NO)
+		c->mark_in.value = draw_id(m, c->mark_in.mask);
+	if (conn->mark_out_own == OWN_ID_CHILD && conn->mark_in_own == OWN_ID_CHILD &&
+	    c->mark_out.mask == c->mark_in.mask)
+		c->mark_out.value = c->mark_in.value;
+	else if (conn->mark_out_own != OWN_ID_NO)
+		c->mark_out.value = draw_id(m, c->mark_out.mask);
+	id = conn->if_id_in_own != OWN_ID_NO || conn->if_id_out_own != OWN_ID_NO ? draw_id(m, UINT32_MAX) : 0;
+	if (conn->if_id_in_own != OWN_ID_NO)
+		c->if_id_in = id;
+	if (conn->if_id_out_own != OWN_ID_NO)
+		c->if_id_out = conn->if_id_out_own == OWN_ID_DIRECTION ? draw_id(m, UINT32_MAX) : id;
+}
+
+void child_take_ids(struct child_sa *c, const struct child_sa *old)
+{
+	c->reqid = old->reqid;
+	c->mark_in = old->mark_in;
+	c->mark_out = old->mark_out;
+	c->if_id_in = old->if_id_in;
+	c->if_id_out = old->if_id_out;
+	c->cpu = old->cpu;
+	c->per_cpu = old->per_cpu;
+	c->is_fallback = old->is_fallback;
+}
+
 struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 {
 	uint32_t spi = draw_spi(sa->shard);
@@ -67,6 +114,8 @@ struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 	c->conn = conn_ref(conn);
 	c->state = CHILD_CREATED;
 	c->mode = conn->type == TYPE_TRANSPORT ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
+	c->cpu = -1;
+	draw_ids(c);
 	c->spi_in = spi;
 	hmap_add(&sa->shard->child_in, &c->by_spi_in,
 	    hmap_hash(&sa->shard->child_in, &c->spi_in, sizeof(c->spi_in)));
@@ -279,8 +328,9 @@ static void recreate(struct child_sa *c)
 {
 	struct task *t;
 
-	if (!c->initiator || !c->conn->rekey || (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING) ||
-	    !(t = task_new(TASK_CHILD_CREATE)))
+	/* one of a CPU comes back when there is traffic */
+	if (!c->initiator || !c->conn->rekey || child_is_extra(c) ||
+	    (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING) || !(t = task_new(TASK_CHILD_CREATE)))
 		return;
 	t->conn = conn_ref(c->conn);
 	t->reqid = c->reqid;

@@ -123,6 +123,7 @@ struct task *task_new(enum task_kind kind)
 
 	if (t) {
 		t->kind = kind;
+		t->cpu = -1;
 		list_init(&t->node);
 		list_init(&t->watches);
 	}

@@ -65,6 +65,8 @@ struct task {
 	struct conn *conn;      /* CHILD_CREATE: a reference */
 	struct child_sa *fresh; /* the CHILD_SA being made; owned */
 	uint32_t reqid;         /* CHILD_CREATE from a trap */
+	int32_t cpu;            /* CHILD_CREATE of a CHILD_SA for a CPU, -1 none, */
+	uint64_t like;          /* with all that this one has */
 	struct cy_ts acq_src, acq_dst;
 	bool has_acquire;
 	uint64_t

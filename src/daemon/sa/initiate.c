@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/percpu.h"
 #include "daemon/sa/traps.h"
 #include "libcore/base/addr.h"
 
@@ -460,15 +461,18 @@ void sa_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action
 
 /* --- traps -------------------------------------------------------------------------------------------------------- */
 
-void sa_on_acquire(
-    void *daemon, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu)
+void sa_on_acquire(void *daemon, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
+    const struct cy_ts *dst, int32_t cpu)
 {
 	struct daemon *d = daemon;
 	struct conn *conn;
 
-	(void)cpu; /* per-CPU SAs are not built yet */
 	if (!d->traps || !d->sas)
 		return;
+	if (cpu >= 0) { /* there is a CHILD_SA, but not of that CPU */
+		percpu_on_acquire(d, cookie, cpu);
+		return;
+	}
 	conn = traps_acquire(d->traps, reqid);
 	if (!conn)
 		return;

@@ -58,6 +58,7 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	m->d = d;
 	m->n = processor_n(d->processor);
 	m->next_reqid = 16384; /* below are the administrator's (reqid=) */
+	m->next_own_id = 1000;
 	d->env->random(d->env, m->map_key, sizeof(m->map_key));
 	d->env->random(d->env, m->cookie_secret, sizeof(m->cookie_secret));
 	pthread_mutex_init(&m->cookie_lock, NULL);

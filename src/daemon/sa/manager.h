@@ -48,6 +48,7 @@ struct sa_manager {
 	struct sa_counters c; /* atomics */
 	uint64_t next_ike_id, next_child_id;
 	uint32_t next_reqid;
+	uint32_t next_own_id; /* marks and if_ids of CHILD_SAs' own */
 	uint64_t map_key[2];
 	uint64_t cookie_secret[2][4]; /* current and previous; workers read under cookie_lock */
 	uint32_t cookie_version;
@@ -69,8 +70,8 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out) CY_MUST_US
 void sa_manager_free(struct sa_manager *m); /* workers are stopped; destroys what is left */
 void sa_deliver(void *manager, struct worker *w, struct net_packet *p); /* net_deliver_fn */
 struct knl_handlers sa_kernel_handlers(struct daemon *d); /* events of the data plane to workers */
-void sa_on_acquire(
-    void *daemon, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu);
+void sa_on_acquire(void *daemon, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
+    const struct cy_ts *dst, int32_t cpu);
 
 /* --- news.c: on the kernel's threads --- */
 void sa_on_network(void *daemon);

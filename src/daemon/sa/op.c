@@ -125,6 +125,8 @@ static void remove_orphans(struct knl *k, struct knl_req *r)
 
 			d->u.addr = s->u.addr;
 			d->u.addr.on = false;
+		} else if (s->op == KNL_DEVICE_USE) {
+			knl_req_add(undo, KNL_DEVICE_UNUSE)->u.device.conn = conn_ref(s->u.device.conn);
 		}
 	}
 	if (undo->n)

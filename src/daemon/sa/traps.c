@@ -122,7 +122,8 @@ static void add_policy(struct knl_req *r, const struct trap *p, bool del, enum c
 	    .tmpl_dst = out ? p->dst : p->src,
 	    .mark = out ? c->mark_out : c->mark_in,
 	    .if_id = out ? c->if_id_out : c->if_id_in,
-	    .want_route = out && c->type != TYPE_TRANSPORT && p->t->d->tune.install_routes};
+	    .want_route = out && c->type != TYPE_TRANSPORT && p->t->d->tune.install_routes &&
+	        !c->device.kind && !c->if_id_out};
 	if (c->local.source_ip.family)
 		s->u.policy.route_src = c->local.source_ip;
 }
@@ -178,6 +179,13 @@ static enum cy_err trap_new(struct traps *t, struct conn *conn, struct trap **ou
 		    is_shunt(conn) ? "the data plane has no policies without a tunnel"
 		                   : "the data plane cannot report traffic that wants a tunnel");
 		return CY_E_UNSUPPORTED;
+	}
+	if (conn->mark_in_own != OWN_ID_NO || conn->mark_out_own != OWN_ID_NO ||
+	    conn->if_id_in_own != OWN_ID_NO || conn->if_id_out_own != OWN_ID_NO) {
+		snprintf(why, why_cap,
+		    "connection %s has marks or if_ids of each CHILD_SA's own: no traffic has them before",
+		    conn->name);
+		return CY_E_INVAL;
 	}
 	p = calloc(1, sizeof(*p));
 	if (!p)

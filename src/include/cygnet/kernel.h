@@ -35,6 +35,7 @@ enum cy_policy_action { CY_POLICY_PROTECT = 1, CY_POLICY_DISCARD, CY_POLICY_PASS
 #define CY_KERNEL_PCPU      (1u << 11)
 #define CY_KERNEL_WANTS_ESP                                                                                  \
 	(1u << 12) /* UDP-encapsulated ESP that arrives on the IKE socket goes to esp_in() */
+#define CY_KERNEL_DEVICES (1u << 13) /* has device_add() and its like */
 
 struct cy_lifetime {
 	uint64_t soft_bytes, hard_bytes;     /* 0: none */
@@ -70,6 +71,21 @@ struct cy_kernel_sa {
 	const struct cy_ts *ts_local, *ts_remote;
 	uint32_t n_ts_local, n_ts_remote;
 	uint64_t cookie; /* the daemon's handle, given back in events */
+};
+
+/*
+ * A network interface that leads packets into tunnels: a VTI, which marks them, or an XFRM interface, which gives them its
+ * if_id. Its users are counted by the daemon.
+ */
+enum cy_device_kind { CY_DEVICE_VTI = 1, CY_DEVICE_XFRM };
+struct cy_kernel_device {
+	uint32_t size;
+	uint8_t kind;
+	uint8_t create; /* 0: it must be there already */
+	char name[16];
+	struct cy_addr local, remote; /* VTI: ends of the tunnels; remote family 0: any peer's */
+	uint32_t mark_in, mark_out;   /* VTI */
+	uint32_t if_id;               /* XFRM */
 };
 
 enum cy_copy_dscp { CY_DSCP_OUT = 0, CY_DSCP_NO, CY_DSCP_IN, CY_DSCP_YES };
@@ -188,6 +204,18 @@ struct cy_kernel_ops {
 	enum cy_err (*sa_place)(void *k, const struct cy_kernel_sa_id *id, struct cy_kernel_place *out);
 	/* Its threads; returns how many were written. Any thread. May be NULL: it has none. */
 	size_t (*lanes)(void *k, struct cy_kernel_lane *out, size_t cap);
+	/*
+	 * The device is there and up afterwards. One that an administrator made is used when it is of the same kind, with the
+	 * same marks or if_id, and is never removed; CY_E_EXISTS: it is not. CY_E_UNSUPPORTED: this data plane, or kernel, has
+	 * none. why gets a sentence. All four may be NULL.
+	 */
+	enum cy_err (*device_add)(void *k, const struct cy_kernel_device *d, char *why, size_t why_cap);
+	enum cy_err (*device_del)(void *k, const struct cy_kernel_device *d);
+	/* Addresses of the device, and routes to it: on, or off. local: the source address is to be within, NULL any. */
+	enum cy_err (*device_addr)(
+	    void *k, const char *name, const struct cy_addr *addr, uint8_t prefix, bool on);
+	enum cy_err (*device_route)(
+	    void *k, const char *name, const struct cy_ts *dst, const struct cy_ts *local, bool on);
 };
 
 #endif

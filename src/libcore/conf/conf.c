@@ -97,6 +97,12 @@ static enum cy_err setup_entry(struct raw *r, const struct raw_entry *e, struct 
 		    strcasecmp(e->value, "reject") != 0)
 			setup_fault(r, e, "write accept, drop or reject");
 		return CY_OK;
+	case SETUP_DEVICES_MANAGED:
+		if (value_bool(e->value, &on))
+			c->setup.devices_unmanaged = !on;
+		else
+			setup_fault(r, e, "write yes or no");
+		return CY_OK;
 	case SETUP_CHARONDEBUG:
 		return set_str(&c->setup.charondebug, e->value);
 	case SETUP_VIRTUAL_PRIVATE:

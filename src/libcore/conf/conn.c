@@ -231,6 +231,8 @@ static void mix_end(struct mix *m, const struct conn_end *e)
 		mix_addr(m, &e->dns[i]);
 	mix_str(m, e->updown);
 	mix_str(m, e->xauth_user);
+	mix_addr(m, &e->device_addr);
+	mix_u64(m, e->device_prefix);
 }
 
 static void mix_proposals(struct mix *m, const struct proposal_list *l)
@@ -265,9 +267,12 @@ void conn_seal(struct conn *c)
 	    c->ike_lifetime_s, c->child_lifetime_s, c->rekey_margin_s, c->rekey_fuzz_pct, c->life_bytes,
 	    c->life_packets, c->margin_bytes, c->margin_packets, c->keyingtries, c->retransmit_tries,
 	    c->retransmit_timeout_ms, c->inactivity_s, c->reqid, c->replay_window, c->tfc, c->mark_in.value,
-	    c->mark_in.mask, c->mark_out.value, c->mark_out.mask, c->mark_unique, c->mark_unique_dir,
-	    c->if_id_in, c->if_id_out, c->ike_dscp, c->copy_dscp, c->no_ecn, c->no_pmtu_disc, c->priority,
-	    c->mtu, c->metric, c->xauth_soft, c->modecfg_pull, c->cisco_unity, c->authorize};
+	    c->mark_in.mask, c->mark_out.value, c->mark_out.mask, c->mark_in_own, c->mark_out_own,
+	    c->if_id_in_own, c->if_id_out_own, c->if_id_in, c->if_id_out, c->device.kind, c->device.shared,
+	    c->device.routing, c->device.managed, c->per_cpu, c->clones, c->ike_dscp, c->copy_dscp, c->no_ecn,
+	    c->no_pmtu_disc, c->priority, c->mtu, c->metric, c->xauth_soft, c->modecfg_pull, c->cisco_unity,
+	    c->authorize};
+	mix_str(&m, c->device.name);
 	for (size_t i = 0; i < ARRAY_LEN(scalars); i++)
 		mix_u64(&m, scalars[i]);
 	c->digest[0] = m.a;

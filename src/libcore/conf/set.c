@@ -250,17 +250,6 @@ SETTER(set_replay)
 	return take_u32(b, e, 4096, &b->c->replay_window);
 }
 
-SETTER(set_mark)
-{
-	if (arg == MARK_BOTH)
-		b->later.mark = e;
-	else if (arg == MARK_IN)
-		b->later.mark_in = e;
-	else
-		b->later.mark_out = e;
-	return true;
-}
-
 SETTER(set_esn)
 {
 	if (strcasecmp(e->value, "either") == 0 || strcasecmp(e->value, "both") == 0) {

@@ -167,6 +167,28 @@ static enum cy_err kernel_addr_set(void *kp, const struct cy_addr *addr, uint8_t
 	return net_addr_set(((struct kernel *)kp)->net, addr, prefix, on);
 }
 
+static enum cy_err kernel_device_add(void *kp, const struct cy_kernel_device *d, char *why, size_t why_cap)
+{
+	return net_device_add(((struct kernel *)kp)->net, d, why, why_cap);
+}
+
+static enum cy_err kernel_device_del(void *kp, const struct cy_kernel_device *d)
+{
+	return net_device_del(((struct kernel *)kp)->net, d);
+}
+
+static enum cy_err kernel_device_addr(
+    void *kp, const char *name, const struct cy_addr *addr, uint8_t prefix, bool on)
+{
+	return net_device_addr(((struct kernel *)kp)->net, name, addr, prefix, on);
+}
+
+static enum cy_err kernel_device_route(
+    void *kp, const char *name, const struct cy_ts *dst, const struct cy_ts *local, bool on)
+{
+	return net_device_route(((struct kernel *)kp)->net, name, dst, local, on);
+}
+
 static enum cy_err kernel_source_for(void *kp, const struct cy_addr *dst, struct cy_addr *out_src)
 {
 	return net_source_for(((struct kernel *)kp)->net, dst, out_src);
@@ -271,4 +293,8 @@ const struct cy_kernel_ops kernel_ops = {
     .encap_socket = kernel_encap_socket,
     .counters = kernel_counters,
     .sa_dump = kernel_sa_dump,
+    .device_add = kernel_device_add,
+    .device_del = kernel_device_del,
+    .device_addr = kernel_device_addr,
+    .device_route = kernel_device_route,
 };

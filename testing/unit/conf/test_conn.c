@@ -334,11 +334,20 @@ START_TEST(marks_and_numbers)
 	ck_assert(c->mark_in.value == 7 && c->mark_in.mask == UINT32_MAX);
 	ck_assert(c->mark_out.value == 20 && c->mark_out.mask == 0xff);
 	conn_unref(c);
-	ck_assert_ptr_null(ss_conn(ENDS "mark=%unique-dir", &told));
-	ck_assert_ptr_nonnull(strstr(told.text, "not built yet"));
-	ck_assert_ptr_null(ls_conn(ENDS "mark=-1/0xffffffff", &told));
-	ck_assert_ptr_nonnull(strstr(told.text, "not built yet"));
+	c = ss(ENDS "mark_in=%unique-dir;mark_out=%unique/0xff;if_id=%unique");
+	ck_assert(c->mark_in_own == OWN_ID_DIRECTION && c->mark_in.mask == UINT32_MAX);
+	ck_assert(c->mark_out_own == OWN_ID_CHILD && c->mark_out.mask == 0xff);
+	ck_assert(c->if_id_in_own == OWN_ID_CHILD && c->if_id_out_own == OWN_ID_CHILD);
+	conn_unref(c);
+	c = ls(ENDS "mark=-1/0xffff");
+	ck_assert(c->mark_in_own == OWN_ID_CHILD && c->mark_in.mask == 0xffff);
+	conn_unref(c);
+	c = ss(ENDS "if_id=7;if_id_out=0x10");
+	ck_assert(c->if_id_in == 7 && c->if_id_out == 16 && c->if_id_in_own == OWN_ID_NO);
+	conn_unref(c);
+	ck_assert_ptr_null(ss_conn(ENDS "if_id=many", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "mark=-1", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "mark=%unique/0", &told));
 	ck_assert_ptr_null(ls_conn(ENDS "mark=%unique", &told));
 	c = ss(ENDS "ikelifetime=90m;lifetime=2h;margintime=1m;rekeyfuzz=0%;lifebytes=10M;ikedscp=101110;"
 	            "replay_window=0");
@@ -415,6 +424,43 @@ START_TEST(users)
 }
 END_TEST
 
+START_TEST(devices)
+{
+	struct conn *c =
+	    ls(ENDS "mark-in=20;mark-out=21;vti-interface=ipsec0;vti-shared=yes;leftvti=10.3.0.1/24");
+
+	ck_assert_int_eq(c->device.kind, CY_DEVICE_VTI);
+	ck_assert_str_eq(c->device.name, "ipsec0");
+	ck_assert(c->device.shared && c->device.routing && c->device.managed);
+	ck_assert(c->local.device_addr.ip[0] == 10 && c->local.device_prefix == 24);
+	conn_unref(c);
+	c = ls(ENDS "ipsec-interface=yes;leftinterface-ip=fd03::1");
+	ck_assert(c->device.kind == CY_DEVICE_XFRM && c->if_id_in == 1 && c->if_id_out == 1);
+	ck_assert_str_eq(c->device.name, "ipsec1");
+	ck_assert_uint_eq(c->local.device_prefix, 128);
+	conn_unref(c);
+	c = ls(ENDS "ipsec-interface=no;vti-routing=no;leftvti=10.3.0.1");
+	ck_assert(c->device.kind == 0 && c->local.device_addr.family == 0);
+	conn_unref(c);
+	ck_assert_ptr_null(ls_conn(ENDS "vti-interface=ipsec0", &told));
+	ck_assert_ptr_nonnull(strstr(told.text, "write mark="));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=-1;vti-interface=ipsec0", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=5;vti-interface=ipsec0;type=transport", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=5;vti-interface=a-name-that-is-too-long", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=5;vti-interface=ipsec0;ipsec-interface=1", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "ipsec-interface=4294967296", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "ipsec-interface=1;leftvti=10.3.0.1/33", &told));
+	c = ls(ENDS "clones=3");
+	ck_assert(c->per_cpu == PCPU_YES && c->clones == 3);
+	conn_unref(c);
+	c = ss(ENDS "per_cpu_sas=encap");
+	ck_assert(c->per_cpu == PCPU_ENCAP && c->clones == 0);
+	conn_unref(c);
+	ck_assert_ptr_null(ss_conn(ENDS "per-cpu-sas=maybe", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "clones=-2", &told));
+}
+END_TEST
+
 START_TEST(versions)
 {
 	struct conn *c = ss(ENDS "keyexchange=ike");
@@ -455,16 +501,20 @@ START_TEST(digest_covers)
 	    "ah=sha256", "mobike=no", "rekey=no", "reauth=no", "forceencaps=yes", "installpolicy=no",
 	    "sha256_96=yes", "fragmentation=force", "closeaction=restart", "dpdaction=hold", "ikedscp=000001",
 	    "lifebytes=1000", "lifepackets=1000", "marginbytes=10", "marginpackets=10", "mark=7", "mark_in=7",
-	    "mark_out=7", "reqid=9", "replay_window=64", "dpdtimeout=9s", "keyexchange=ikev1",
-	    "aggressive=yes", "rightauth2=xauth-pam", "leftauth2=xauth", "modeconfig=push",
-	    "xauth_identity=x"};
+	    "mark_out=7", "mark=%unique", "mark=%unique-dir", "if_id=7", "if_id_in=7", "if_id_out=7",
+	    "if_id=%unique", "per-cpu-sas=yes", "per-cpu-sas=encap", "reqid=9", "replay_window=64",
+	    "dpdtimeout=9s", "keyexchange=ikev1", "aggressive=yes", "rightauth2=xauth-pam", "leftauth2=xauth",
+	    "modeconfig=push", "xauth_identity=x"};
 	static const char *const libreswan[] = {"pfs=no", "esn=no", "esn=yes", "encapsulation=yes",
 	    "encap-dscp=no", "decap-dscp=yes", "nopmtudisc=yes", "priority=77", "dpddelay=10",
 	    "leftsourceip=10.1.1.1", "leftmodecfgclient=yes", "rightaddresspool=10.0.0.0/24", "auto=keep",
-	    "retransmit-interval=500ms", "retransmit-timeout=10s", "sha2-truncbug=yes", "phase2=ah",
-	    "leftsendcert=never", "leftrsasigkey=0sAQ", "leftxauthserver=yes", "leftxauthclient=yes",
-	    "xauthfail=soft", "xauthby=pam", "leftusername=x", "modecfgpull=yes", "cisco-unity=yes",
-	    "modecfgbanner=x", "modecfgdomains=x", "leftmodecfgserver=yes"};
+	    "retransmit-interval=500ms", "retransmit-timeout=10s", "mark=9", "mark=9;vti-interface=a",
+	    "mark=9;vti-interface=b", "mark=9;vti-interface=a;vti-routing=no",
+	    "mark=9;vti-interface=a;leftvti=10.0.0.1/24", "ipsec-interface=1", "ipsec-interface=2", "clones=2",
+	    "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never", "leftrsasigkey=0sAQ",
+	    "leftxauthserver=yes", "leftxauthclient=yes", "xauthfail=soft", "xauthby=pam", "leftusername=x",
+	    "modecfgpull=yes", "cisco-unity=yes", "modecfgbanner=x", "modecfgdomains=x",
+	    "leftmodecfgserver=yes"};
 	char keys[512];
 
 	for (int round = 0; round < 2; round++) {
@@ -639,6 +689,7 @@ UNIT_TESTS(conn)
 	tcase_add_test(tc, proposals);
 	tcase_add_test(tc, marks_and_numbers);
 	tcase_add_test(tc, users);
+	tcase_add_test(tc, devices);
 	tcase_add_test(tc, versions);
 	tcase_add_test(tc, digest_covers);
 	tcase_add_test(tc, pairs_of_subnets);
