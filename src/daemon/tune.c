@@ -57,6 +57,7 @@ void tune_from_settings(struct daemon *d)
 	    .socket_mark = u32(s, "socket_mark"),
 	    .ipv4 = settings_bool(s, "ipv4"),
 	    .ipv6 = settings_bool(s, "ipv6"),
+	    .init_queue_ns = ns(s, "init_queue_limit"),
 	};
 }
 

@@ -53,6 +53,7 @@ struct tuning {
 	uint16_t port, port_natt;
 	uint32_t socket_rcvbuf, socket_mark;
 	bool ipv4, ipv6;
+	uint64_t init_queue_ns; /* a request for a new IKE_SA that waited longer is dropped; 0: never */
 };
 
 struct daemon {

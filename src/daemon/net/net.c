@@ -34,7 +34,7 @@ struct net {
 	void *user;
 	uint32_t n_workers, n_lanes;
 	struct lane *lanes;
-	uint64_t hash_key[2];
+	uint32_t steer_key[4];
 	struct net_counters c;
 };
 
@@ -43,6 +43,11 @@ struct net {
 uint32_t net_spi_owner(const struct net *n, uint64_t spi)
 {
 	return (uint32_t)(spi >> 56) % n->n_workers;
+}
+
+uint32_t net_hash_owner(const struct net *n, uint64_t spi_i)
+{
+	return cy_steer_hash(n->steer_key, (uint32_t)(spi_i >> 32), (uint32_t)spi_i) % n->n_workers;
 }
 
 uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker)
@@ -58,11 +63,12 @@ uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker)
 
 static uint32_t owner_of(const struct net *n, const struct ike_header *h)
 {
-	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. */
-	uint64_t ours = h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
+	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. IKEv1 has no such
+	   flag: always the hash. socket-reuseport has the kernel do the same. */
+	uint64_t ours = h->major == 1 ? 0 : h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
 
 	if (ours == 0)
-		return (uint32_t)(siphash24(n->hash_key, &h->spi_i, sizeof(h->spi_i)) % n->n_workers);
+		return net_hash_owner(n, h->spi_i);
 	return net_spi_owner(n, ours);
 }
 
@@ -71,10 +77,27 @@ void net_packet_free(struct net_packet *p)
 	free(p);
 }
 
+/*
+ * More arrives than can be done: what begins something new is dropped when it has waited for so long that its peer is about to give up
+ * or to repeat it, so that there is time to finish what has begun.
+ */
+static bool waited_too_long(const struct net_packet *p, uint64_t now)
+{
+	uint64_t limit = p->net->d->tune.init_queue_ns;
+
+	return limit && p->h.spi_r == 0 && !(p->h.flags & IKE_FLAG_RESPONSE) && now > p->received_ns &&
+	    now - p->received_ns > limit;
+}
+
 static void packet_job(struct worker *w, struct job *j)
 {
 	struct net_packet *p = container_of(j, struct net_packet, job);
 
+	if (waited_too_long(p, worker_now(w))) {
+		COUNT(p->net, drop_queue);
+		net_packet_free(p);
+		return;
+	}
 	p->net->deliver(p->net->user, w, p);
 }
 
@@ -243,7 +266,8 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 	n->deliver = deliver;
 	n->user = user;
 	n->n_workers = processor_n(d->processor);
-	d->env->random(d->env, n->hash_key, sizeof(n->hash_key));
+	d->env->random(d->env, n->steer_key, sizeof(n->steer_key));
+	memcpy(cfg.steer_key, n->steer_key, sizeof(cfg.steer_key));
 	e = ops->open(plugin, &cfg, &n->s, &n->n_lanes);
 	if (e) {
 		free(n);

@@ -131,6 +131,8 @@ struct cy_host {
 	size_t (*udp_send)(void *self, const struct cy_dgram *d, size_t n);
 	/* A hash of another plugin; NULL when there is none. */
 	const struct cy_hash_alg *(*hash)(void *self, uint16_t hash);
+	/* A key exchange method of another plugin; NULL when there is none. */
+	const struct cy_ke_alg *(*ke)(void *self, uint16_t ke);
 };
 
 struct cy_feature {

@@ -378,6 +378,13 @@ static const struct cy_hash_alg *host_hash(void *self, uint16_t hash)
 	return gone(p) ? NULL : crypto_hash(p->all->cfg.crypto, hash);
 }
 
+static const struct cy_ke_alg *host_ke(void *self, uint16_t ke)
+{
+	struct plugin *p = self;
+
+	return gone(p) ? NULL : crypto_ke(p->all->cfg.crypto, ke);
+}
+
 static bool host_integ(
     void *self, uint16_t integ, const struct cy_mac_alg **out, size_t *out_key_len, size_t *out_len)
 {
@@ -651,4 +658,5 @@ const struct cy_host plugin_host = {
     .slowest_worker_ms = host_slowest_worker_ms,
     .udp_send = host_udp_send,
     .hash = host_hash,
+    .ke = host_ke,
 };
