@@ -56,7 +56,7 @@ CHARON_CONF = """charon {{
 	filelog {{
 		log {{
 			path = {log}
-			default = 0
+			default = -1
 			flush_line = yes
 		}}
 	}}
@@ -84,6 +84,8 @@ class Bed:
         net.link(self.gateway, "eth0", [f"{GATEWAY}/24"], self.generator, "eth0", [f"{GENERATOR}/24"])
         self.gateway.ip("route", "add", SOURCES, "via", GENERATOR)
         self.generator.ip("route", "add", "local", SOURCES, "dev", "lo")
+        # kernel-libipsec installs no policy without an address inside
+        self.gateway.ip("addr", "add", "10.127.0.1/16", "dev", "lo")
         self.cpu, self.load_cpu = cpus()
 
     def path(self, *name):
