@@ -21,7 +21,8 @@ WORKLOADS = {
     "W3e": ("aes128gcm16-prfsha256-x25519", "aes128gcm16", "ecdsa"),
 }
 
-CYGNET_SETTINGS = """kernel = {kernel}
+CYGNET_SETTINGS = """load = openssl socket-reuseport socket-default kernel-null kernel-tun
+kernel = {kernel}
 socket = {socket}
 workers = {workers}
 cookie_threshold_total = 10000000
