@@ -242,8 +242,15 @@ static enum cy_err make_net(struct run *r, struct why *why)
 	const struct cy_socket_ops *ops;
 	enum cy_err e;
 
-	ops = plugins_find(
-	    r->d.plugins, CY_KIND_SOCKET, !r->o.socket && wanted && *wanted ? wanted : NULL, &plugin);
+	if (r->o.socket || !wanted || !*wanted)
+		wanted = NULL;
+	ops = plugins_find(r->d.plugins, CY_KIND_SOCKET,
+	    wanted            ? wanted
+	        : r->o.socket ? NULL
+	                      : "socket-reuseport",
+	    &plugin);
+	if (!ops && !wanted)
+		ops = plugins_find(r->d.plugins, CY_KIND_SOCKET, NULL, &plugin);
 	if (!ops)
 		return fail(r, why, CY_E_NOTFOUND, "no plugin provides sockets (socket-default)");
 	e = net_new(&r->d, ops, plugin, sa_deliver, r->d.sas, &r->d.net);

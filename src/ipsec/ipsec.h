@@ -46,8 +46,9 @@ struct verb {
 	int (*run)(const struct options *o);
 };
 extern const struct verb verb_check, verb_cpus, verb_doctor, verb_down, verb_leases, verb_listalgs,
-    verb_listcerts, verb_log, verb_loglevel, verb_metrics, verb_reload, verb_restart, verb_route, verb_start,
-    verb_stats, verb_status, verb_statusall, verb_stop, verb_unroute, verb_up, verb_usage, verb_version;
+    verb_listcerts, verb_load_test, verb_log, verb_loglevel, verb_metrics, verb_reload, verb_restart,
+    verb_route, verb_start, verb_stats, verb_status, verb_statusall, verb_stop, verb_unroute, verb_up,
+    verb_usage, verb_version;
 
 /* --- client.c --- */
 struct call {
@@ -84,6 +85,7 @@ void json_out_item(void *out, const char *list, json_t *data);
 void json_out_end(struct json_out *out);
 
 /* --- start.c --- */
+int load_test(char **argv); /* does not return when it could be run */
 int start_daemon(const struct options *o);
 int stop_daemon(const struct options *o, bool must_run);
 

@@ -12,7 +12,7 @@
 static const struct verb *const verbs[] = {&verb_start, &verb_stop, &verb_restart, &verb_reload, &verb_up,
     &verb_down, &verb_route, &verb_unroute, &verb_status, &verb_statusall, &verb_stats, &verb_doctor,
     &verb_usage, &verb_cpus, &verb_metrics, &verb_leases, &verb_listalgs, &verb_listcerts, &verb_log,
-    &verb_loglevel, &verb_check, &verb_version, NULL};
+    &verb_loglevel, &verb_check, &verb_load_test, &verb_version, NULL};
 
 static void usage(FILE *to)
 {
@@ -159,6 +159,9 @@ int main(int argc, char **argv)
 	bool help = false;
 	static char path[4096];
 
+	/* its options are its own */
+	if (argc > 1 && strcmp(argv[1], verb_load_test.name) == 0)
+		return load_test(argv + 1);
 	if (!parse(argc, argv, &o, &help)) {
 		fputs("Try 'ipsec --help'.\n", stderr);
 		return STATUS_USAGE;

@@ -38,8 +38,13 @@ struct knl {
 	    lock; /* guards queue, stopping and the statistics below; held for a few instructions */
 	pthread_cond_t cond;
 	struct list queue;
+	bool unsignalled; /* a worker has queued and not yet signalled; also read without the lock */
 	struct knl_stats stats;
+	pthread_mutex_t run_lock; /* CY_KERNEL_INLINE: one call at a time; for a few microseconds */
 };
+
+/* Requests whose completions are posted together, so that a worker is woken once for them. */
+#define FINISH_TOGETHER 16
 
 static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
     const struct cy_ts *dst, int32_t cpu)
@@ -267,11 +272,9 @@ static void complete(struct worker *w, struct job *j)
 		knl_req_free(r);
 }
 
-static void req_finish(struct knl *k, struct knl_req *r, uint64_t began)
+/* When it began; after all its steps. */
+static void req_count(struct knl *k, const struct knl_req *r, uint64_t began, uint64_t now)
 {
-	uint64_t now = env_now(k->d->env);
-
-	pthread_mutex_lock(&k->lock);
 	k->stats.requests++;
 	k->stats.steps += r->n;
 	k->stats.failures += r->err != CY_OK;
@@ -280,13 +283,55 @@ static void req_finish(struct knl *k, struct knl_req *r, uint64_t began)
 	if (began - r->queued_ns > k->stats.wait_max_ns)
 		k->stats.wait_max_ns = began - r->queued_ns;
 	hist_add(&k->stats.wait, began - r->queued_ns);
-	k->stats.running_since_ns = 0;
-	k->stats.policies = knl_policies_count(k->policies);
-	pthread_mutex_unlock(&k->lock);
+}
+
+static void req_post(struct knl_req *r)
+{
 	if (r->worker)
 		worker_post(r->worker, &r->job, PRIO_HIGH, JOB_COMPLETION);
 	else
 		knl_req_free(r);
+}
+
+static void req_run_and_finish(struct knl *k, struct knl_req *r)
+{
+	uint64_t began = env_now(k->d->env), now;
+
+	req_run(k, r);
+	now = env_now(k->d->env);
+	pthread_mutex_lock(&k->lock);
+	req_count(k, r, began, now);
+	k->stats.policies = knl_policies_count(k->policies);
+	pthread_mutex_unlock(&k->lock);
+	req_post(r);
+}
+
+/* Runs some of the batch, then posts their completions. */
+static void run_some(struct knl *k, struct list *batch)
+{
+	struct list done, *n;
+
+	list_init(&done);
+	for (int i = 0; i < FINISH_TOGETHER && (n = list_pop(batch)); i++) {
+		struct knl_req *r = list_entry(n, struct knl_req, node);
+		uint64_t began = env_now(k->d->env), now;
+
+		__atomic_store_n(&k->stats.running_since_ns, began, __ATOMIC_RELAXED);
+		req_run(k, r);
+		now = env_now(k->d->env);
+		pthread_mutex_lock(&k->lock);
+		req_count(k, r, began, now);
+		pthread_mutex_unlock(&k->lock);
+		list_push(&done, &r->node);
+		if (now - began > NS_PER_MS)
+			break; /* slow: nobody waits for the others */
+	}
+	pthread_mutex_lock(&k->lock);
+	k->stats.running_since_ns = 0;
+	k->stats.policies = knl_policies_count(k->policies);
+	pthread_mutex_unlock(&k->lock);
+	while ((n = list_pop(&done)))
+		req_post(list_entry(n, struct knl_req, node));
 }
 
 static void *kernel_thread(void *arg)
@@ -294,7 +339,7 @@ static void *kernel_thread(void *arg)
 	struct knl *k = arg;
 
 	for (;;) {
-		struct list batch, *n;
+		struct list batch;
 
 		list_init(&batch);
 		pthread_mutex_lock(&k->lock);
@@ -305,15 +350,22 @@ static void *kernel_thread(void *arg)
 		pthread_mutex_unlock(&k->lock);
 		if (list_empty(&batch))
 			return NULL;
-		while ((n = list_pop(&batch))) {
-			struct knl_req *r = list_entry(n, struct knl_req, node);
-			uint64_t began = env_now(k->d->env);
-
-			__atomic_store_n(&k->stats.running_since_ns, began, __ATOMIC_RELAXED);
-			req_run(k, r);
-			req_finish(k, r, began);
-		}
+		while (!list_empty(&batch))
+			run_some(k, &batch);
 	}
+}
+
+/* On a worker, before it polls or sleeps. */
+static void on_turn(void *user)
+{
+	struct knl *k = user;
+
+	if (!__atomic_load_n(&k->unsignalled, __ATOMIC_RELAXED))
+		return;
+	pthread_mutex_lock(&k->lock);
+	k->unsignalled = false;
+	pthread_cond_signal(&k->cond);
+	pthread_mutex_unlock(&k->lock);
 }
 
 enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plugin,
@@ -331,6 +383,7 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	k->stats.name = ops->name;
 	list_init(&k->queue);
 	pthread_mutex_init(&k->lock, NULL);
+	pthread_mutex_init(&k->run_lock, NULL);
 	pthread_cond_init(&k->cond, NULL);
 	k->ev = (struct cy_kernel_events){.size = sizeof(k->ev),
 	    .user = k,
@@ -346,6 +399,8 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	if (e)
 		goto fail;
 	(void)!ops->flush(k->k);
+	for (uint32_t i = 0; d->processor && i < processor_n(d->processor); i++)
+		worker_on_turn(processor_worker(d->processor, i), on_turn, k);
 	if (!d->env->simulated) {
 		if (pthread_create(&k->thread, NULL, kernel_thread, k) != 0) {
 			ops->close(k->k);
@@ -387,6 +442,7 @@ void knl_free(struct knl *k)
 	knl_policies_free(k->policies);
 	knl_devices_free(k->devices);
 	pthread_mutex_destroy(&k->lock);
+	pthread_mutex_destroy(&k->run_lock);
 	pthread_cond_destroy(&k->cond);
 	free(k);
 }
@@ -461,17 +517,28 @@ void knl_submit(struct knl *k, struct knl_req *r)
 	fix_pointers(r);
 	r->queued_ns = env_now(k->d->env);
 	if (!k->threaded) {
-		if (k->k)
-			req_run(k, r);
-		else
+		if (!k->k)
 			r->err = CY_E_CANCELLED;
-		req_finish(k, r, r->queued_ns);
+		if (k->k)
+			req_run_and_finish(k, r);
+		else
+			req_post(r);
+		return;
+	}
+	if (k->features & CY_KERNEL_INLINE) {
+		pthread_mutex_lock(&k->run_lock);
+		req_run_and_finish(k, r);
+		pthread_mutex_unlock(&k->run_lock);
 		return;
 	}
 	pthread_mutex_lock(&k->lock);
 	list_push(&k->queue, &r->node);
 	k->stats.queued++;
-	pthread_cond_signal(&k->cond);
+	/* A worker wakes the kernel thread once for what a round of its jobs has queued. */
+	if (worker_self())
+		__atomic_store_n(&k->unsignalled, true, __ATOMIC_RELAXED);
+	else
+		pthread_cond_signal(&k->cond);
 	pthread_mutex_unlock(&k->lock);
 }
 

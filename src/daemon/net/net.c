@@ -35,7 +35,7 @@ struct net {
 	void *user;
 	uint32_t n_workers, n_lanes;
 	struct lane *lanes;
-	uint64_t hash_key[2];
+	uint32_t steer_key[4];
 	struct net_counters c;
 	uint64_t queued_bytes; /* received, their worker has not seen them yet */
 };
@@ -45,6 +45,11 @@ struct net {
 uint32_t net_spi_owner(const struct net *n, uint64_t spi)
 {
 	return (uint32_t)(spi >> 56) % n->n_workers;
+}
+
+uint32_t net_hash_owner(const struct net *n, uint64_t spi_i)
+{
+	return cy_steer_hash(n->steer_key, (uint32_t)(spi_i >> 32), (uint32_t)spi_i) % n->n_workers;
 }
 
 uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker)
@@ -73,14 +78,15 @@ uint32_t net_esp_spi_new(struct net *n, struct env *env, uint32_t worker)
 
 static uint32_t owner_of(const struct net *n, const struct ike_header *h)
 {
-	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. */
-	uint64_t ours = h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
+	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. IKEv1 has no such
+	   flag: always the hash. socket-reuseport has the kernel do the same. */
+	uint64_t ours = h->major == 1 ? 0 : h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
 
 	/* IKEv1 does not say which of them is ours: whose it is not passes it on (sa_deliver) */
 	if (h->major == 1)
 		ours = h->spi_r;
 	if (ours == 0)
-		return (uint32_t)(siphash24(n->hash_key, &h->spi_i, sizeof(h->spi_i)) % n->n_workers);
+		return net_hash_owner(n, h->spi_i);
 	return net_spi_owner(n, ours);
 }
 
@@ -291,7 +297,8 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 	n->deliver = deliver;
 	n->user = user;
 	n->n_workers = processor_n(d->processor);
-	d->env->random(d->env, n->hash_key, sizeof(n->hash_key));
+	d->env->random(d->env, n->steer_key, sizeof(n->steer_key));
+	memcpy(cfg.steer_key, n->steer_key, sizeof(cfg.steer_key));
 	e = ops->open(plugin, &cfg, &n->s, &n->n_lanes);
 	if (e) {
 		free(n);

@@ -273,8 +273,9 @@ static enum cy_err encode(struct ike_sa *sa, struct step *st, bool protect, stru
 	char text[512];
 	enum cy_err e;
 
-	ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
-	    wire_print(&st->out.h, st->out.first, text, sizeof(text)));
+	if (ike_note_wanted(sa, LOG_ENC, CY_LOG_INFO))
+		ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
+		    wire_print(&st->out.h, st->out.first, text, sizeof(text)));
 	if (protect)
 		ike_protect_keys(sa, true, &k);
 	if (protect && frag)

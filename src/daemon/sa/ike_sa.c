@@ -424,15 +424,41 @@ void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
 	va_end(ap);
 }
 
+static bool listens(const struct list *watches)
+{
+	struct list *n;
+
+	list_foreach (n, watches)
+		if (list_entry(n, struct up_watch, node)->line)
+			return true;
+	return false;
+}
+
+bool ike_note_wanted(const struct ike_sa *sa, enum log_group g, enum cy_level level)
+{
+	return log_enabled(sa->shard->d->log, g, level) || listens(&sa->watches) ||
+	    (sa->task && listens(&sa->task->watches));
+}
+
+static void tell(const struct list *watches, const char *line)
+{
+	struct list *n;
+
+	list_foreach (n, watches) {
+		struct up_watch *u = list_entry(n, struct up_watch, node);
+
+		if (u->line)
+			u->line(u, line);
+	}
+}
+
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
 {
 	struct log_ctx ctx = {.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id, .user = sa->user};
 	char line[1024];
-	struct list *n;
 	va_list ap;
-	bool watched = !list_empty(&sa->watches) || (sa->task && !list_empty(&sa->task->watches));
 
-	if (!watched && !log_enabled(sa->shard->d->log, g, level))
+	if (!ike_note_wanted(sa, g, level))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
@@ -440,12 +466,9 @@ void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const ch
 	LOGF(sa->shard->d->log, g, level, &ctx, "%s", line);
 	if (level > CY_LOG_INFO)
 		return;
-	list_foreach (n, &sa->watches)
-		list_entry(n, struct up_watch, node)->line(list_entry(n, struct up_watch, node), line);
+	tell(&sa->watches, line);
 	if (sa->task)
-		list_foreach (n, &sa->task->watches)
-			list_entry(n, struct up_watch, node)
-			    ->line(list_entry(n, struct up_watch, node), line);
+		tell(&sa->task->watches, line);
 }
 
 void ike_watch_done(struct ike_sa *sa, struct list *watches, bool ok, const char *why)

@@ -54,7 +54,7 @@ extern const struct name task_names[];
  */
 struct up_watch {
 	struct list node;
-	void (*line)(struct up_watch *w, const char *text);
+	void (*line)(struct up_watch *w, const char *text); /* may be NULL */
 	void (*done)(struct up_watch *w, bool ok, const char *why);
 };
 
@@ -252,6 +252,8 @@ bool ike_install_vips(struct ike_sa *sa); /* ours, before any policy that follow
 /* A line for log and watchers. */
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+bool ike_note_wanted(const struct ike_sa *sa, enum log_group g,
+    enum cy_level level); /* would anybody see it? what costs something to write is not written otherwise */
 void ike_watch_done(struct ike_sa *sa, struct list *watches, bool ok, const char *why);
 struct cy_slice ike_key(const struct ike_sa *sa, int which); /* enum ike_key_index */
 enum ike_key_index { SK_D, SK_AI, SK_AR, SK_EI, SK_ER, SK_PI, SK_PR, SK_N };

@@ -36,6 +36,8 @@ enum cy_policy_action { CY_POLICY_PROTECT = 1, CY_POLICY_DISCARD, CY_POLICY_PASS
 #define CY_KERNEL_WANTS_ESP                                                                                  \
 	(1u << 12) /* UDP-encapsulated ESP that arrives on the IKE socket goes to esp_in() */
 #define CY_KERNEL_DEVICES (1u << 13) /* has device_add() and its like */
+#define CY_KERNEL_INLINE                                                                                     \
+	(1u << 14) /* no call ever waits: they are made one at a time, but on any thread, workers too */
 
 struct cy_lifetime {
 	uint64_t soft_bytes, hard_bytes;     /* 0: none */

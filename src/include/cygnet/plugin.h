@@ -139,6 +139,8 @@ struct cy_host {
 	enum cy_err (*password)(void *self, const char *user, uint8_t *out, size_t cap, size_t *out_n);
 	/* The answer to a question (authorize.h). Any thread. CY_E_NOTFOUND: it came too late. reason: one sentence, may be NULL. */
 	enum cy_err (*authorize_answer)(void *self, uint64_t id, bool yes, const char *reason);
+	/* A key exchange method of another plugin; NULL when there is none. */
+	const struct cy_ke_alg *(*ke)(void *self, uint16_t ke);
 };
 
 struct cy_feature {

@@ -386,6 +386,13 @@ static const struct cy_hash_alg *host_hash(void *self, uint16_t hash)
 	return gone(p) ? NULL : crypto_hash(p->all->cfg.crypto, hash);
 }
 
+static const struct cy_ke_alg *host_ke(void *self, uint16_t ke)
+{
+	struct plugin *p = self;
+
+	return gone(p) ? NULL : crypto_ke(p->all->cfg.crypto, ke);
+}
+
 static bool host_integ(
     void *self, uint16_t integ, const struct cy_mac_alg **out, size_t *out_key_len, size_t *out_len)
 {
@@ -690,4 +697,5 @@ const struct cy_host plugin_host = {
     .hash = host_hash,
     .password = host_password,
     .authorize_answer = host_authorize_answer,
+    .ke = host_ke,
 };

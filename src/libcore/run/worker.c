@@ -292,8 +292,21 @@ static size_t handle_events(struct worker *w, int n)
 	return done;
 }
 
+void worker_on_turn(struct worker *w, void (*fn)(void *user), void *user)
+{
+	w->turn = fn;
+	w->turn_user = user;
+}
+
+static void turn(struct worker *w)
+{
+	if (w->turn)
+		w->turn(w->turn_user);
+}
+
 static size_t poll_now(struct worker *w)
 {
+	turn(w);
 	return handle_events(w, epoll_wait(w->epoll_fd, w->events, WORKER_EVENTS, 0));
 }
 
@@ -302,6 +315,7 @@ static void sleep_until_due(struct worker *w)
 	uint64_t due = wheel_next(&w->wheel), now = env_now(w->env), ms = 60000;
 	int n;
 
+	turn(w);
 	STORE(&w->step_start_ns, 0);
 	STORE(&w->stats.running_prio, PRIO_N);
 	__atomic_store_n(&w->asleep, true, __ATOMIC_SEQ_CST);
@@ -336,7 +350,8 @@ void *worker_main(void *arg)
 	while (!__atomic_load_n(&w->quit, __ATOMIC_ACQUIRE)) {
 		drain_inbox(w);
 		(void)fire_timers(w, TIMERS_AT_ONCE);
-		if (w->n_watches && (w->jobs_since_poll >= POLL_JOBS || w->now - w->polled_ns >= POLL_NS))
+		if ((w->n_watches || w->turn) &&
+		    (w->jobs_since_poll >= POLL_JOBS || w->now - w->polled_ns >= POLL_NS))
 			(void)poll_now(w);
 		j = pick(w);
 		if (j)

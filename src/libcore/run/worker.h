@@ -111,6 +111,12 @@ void worker_watch_del(struct worker *w, struct watch *watch);
 struct worker *worker_self(
     void); /* the worker whose thread this is, NULL elsewhere; set in worker_step too */
 
+/*
+ * Called before the worker polls its descriptors or sleeps: what its jobs have left to be handed on together, with one wake-up of another
+ * thread. One a worker, set before the processor starts.
+ */
+void worker_on_turn(struct worker *w, void (*fn)(void *user), void *user);
+
 /* --- the processor: all workers --- */
 struct processor_config {
 	uint32_t n_workers; /* 0: one per CPU the process may run on */

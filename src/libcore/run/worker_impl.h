@@ -34,6 +34,8 @@ struct worker {
 	uint32_t jobs_since_poll, n_watches;
 	struct epoll_event events[WORKER_EVENTS];
 	int n_events, at_event; /* being handled */
+	void (*turn)(void *user);
+	void *turn_user;
 	uint64_t step_start_ns; /* 0: not in a step */
 	struct worker_stats stats;
 	struct usage_lane *lane;
