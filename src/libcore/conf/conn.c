@@ -43,7 +43,7 @@ enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **
 		c->allow_esn = true;
 		c->local.sendcert = c->remote.sendcert = SENDCERT_ALWAYS;
 	} else {
-		c->version = CONN_IKE_ANY;
+		c->version = CONN_IKEV2; /* IKEv1 must be asked for: keyexchange=ike accepts both */
 		c->ike_lifetime_s = 3 * 3600;
 		c->child_lifetime_s = 3600;
 		c->keyingtries = 3;

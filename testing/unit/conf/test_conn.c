@@ -51,7 +51,7 @@ START_TEST(defaults_differ)
 {
 	struct conn *s = ss(ENDS), *l = ls(ENDS);
 
-	ck_assert_int_eq(s->version, CONN_IKE_ANY);
+	ck_assert_int_eq(s->version, CONN_IKEV2);
 	ck_assert_int_eq(l->version, CONN_IKEV2);
 	ck_assert_uint_eq(s->ike_lifetime_s, 3 * 3600);
 	ck_assert_uint_eq(l->ike_lifetime_s, 8 * 3600);
