@@ -108,7 +108,7 @@ struct ike_lease {
 struct ike_sa {
 	slab_handle handle;
 	struct sa_shard *shard;
-	struct hnode by_spi, by_init;
+	struct hnode by_spi, by_init, by_id;
 	bool in_init_map;
 	uint64_t id; /* unique in this daemon's life */
 	enum ike_state state;

@@ -42,7 +42,7 @@ static void real_random(struct env *e, void *out, size_t n)
 
 void env_real(struct env *e)
 {
-	*e = (struct env){real_now_ns, real_wall, real_random, false};
+	*e = (struct env){.now_ns = real_now_ns, .wall = real_wall, .random = real_random};
 }
 
 uint64_t env_rand_below(struct env *e, uint64_t n)

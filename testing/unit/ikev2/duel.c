@@ -11,6 +11,7 @@
 #include "libcore/base/addr.h"
 #include "libcore/conf/conf.h"
 #include "libcore/cred/cred.h"
+#include "quick_ke.h"
 
 #define PUMP_MAX 20000 /* steps at one moment; more is a loop without end */
 
@@ -255,13 +256,16 @@ static void boot(struct duel *d, struct duel_side *s, const char *name, const ch
 	char why[256] = "";
 
 	s->duel = d;
-	s->random = seed;
+	s->seed = s->random = seed;
 	s->env = (struct env){.now_ns = now_ns, .wall = wall, .random = random_bytes, .simulated = true};
 	if (addr_parse(addr, &s->addr) || daemon_new(&o, why, sizeof(why), &s->d) ||
 	    daemon_start(s->d, why, sizeof(why))) {
 		fprintf(stderr, "%s\n", why);
 		abort();
 	}
+	s->ke = quick_ke_new(s->d, false);
+	if (!s->ke)
+		abort();
 }
 
 struct duel *duel_new(void)
@@ -273,7 +277,7 @@ struct duel *duel_new(void)
 		abort();
 	snprintf(d->settings, sizeof(d->settings), "/tmp/cygnet-duel-XXXXXX");
 	fd = mkstemp(d->settings);
-	if (fd < 0 || dprintf(fd, "load = \"openssl\"\n") < 0)
+	if (fd < 0 || dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n") < 0)
 		abort();
 	close(fd);
 	d->now = 1000 * NS_PER_S;
@@ -300,6 +304,7 @@ void duel_free(struct duel *d)
 	for (size_t i = 0; i < 2; i++) {
 		daemon_stop(sides[i]->d);
 		daemon_free(sides[i]->d);
+		quick_ke_free(sides[i]->ke);
 		for (size_t j = 0; j < DUEL_KEPT; j++)
 			free(sides[i]->kept[j].p);
 	}
@@ -413,6 +418,10 @@ void duel_reset(struct duel *d)
 	duel_pump(d);
 	d->now += 2 * NS_PER_S; /* the limit of answers to strangers begins anew */
 	duel_pump(d);
+	for (size_t i = 0; i < 2; i++) {
+		sides[i]->random = sides[i]->seed;
+		quick_ke_seed(sides[i]->ke, (uint32_t)sides[i]->seed);
+	}
 }
 
 void duel_start(struct duel *d, struct duel_side *from, uint32_t pass)

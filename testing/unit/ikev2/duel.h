@@ -12,6 +12,7 @@
 #define DUEL_KEPT 32
 
 struct duel;
+struct quick_ke;
 
 struct duel_dgram {
 	uint8_t *p;
@@ -23,7 +24,8 @@ struct duel_side {
 	struct duel *duel;
 	struct daemon *d;
 	struct cy_addr addr;
-	uint64_t random;
+	uint64_t seed, random;
+	struct quick_ke *ke;
 	uint64_t n_sent;                   /* ever */
 	struct duel_dgram kept[DUEL_KEPT]; /* the last ones, by n_sent % DUEL_KEPT */
 };
@@ -44,7 +46,7 @@ struct duel {
 
 struct duel *duel_new(void);
 void duel_free(struct duel *d);
-void duel_reset(struct duel *d); /* no IKE_SA is left on either side */
+void duel_reset(struct duel *d); /* no IKE_SA is left on either side, and what is random begins anew */
 /* Work until nothing is left to do at this time. */
 void duel_pump(struct duel *d);
 void duel_advance(struct duel *d, uint64_t ns);
