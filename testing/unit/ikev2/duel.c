@@ -277,7 +277,8 @@ struct duel *duel_new(void)
 		abort();
 	snprintf(d->settings, sizeof(d->settings), "/tmp/cygnet-duel-XXXXXX");
 	fd = mkstemp(d->settings);
-	if (fd < 0 || dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n") < 0)
+	if (fd < 0 || dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s",
+	                  getenv("DUEL_LOG") ? "" : "log {\n\tdefault = error\n}\n") < 0)
 		abort();
 	close(fd);
 	d->now = 1000 * NS_PER_S;
