@@ -55,7 +55,8 @@ struct tuning {
 	uint32_t socket_rcvbuf, socket_mark;
 	bool ipv4, ipv6;
 	uint64_t xauth_deadline_ns, xauth_lockout_ns;
-	uint32_t xauth_limit, xauth_user_limit, xauth_address_limit, xauth_user_failures, xauth_address_failures;
+	uint32_t xauth_limit, xauth_user_limit, xauth_address_limit, xauth_user_failures,
+	    xauth_address_failures;
 	uint32_t xauth_sessions;
 };
 

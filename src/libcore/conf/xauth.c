@@ -243,7 +243,8 @@ bool finish_remote_access(struct build *b)
 	}
 #ifndef HAVE_IKEV1
 	if (any)
-		return build_fault(b, e, "", "%s=%.100s: this cygnet is built without IKEv1", e->name, e->value);
+		return build_fault(
+		    b, e, "", "%s=%.100s: this cygnet is built without IKEv1", e->name, e->value);
 #endif
 	/* libreswan ignores uniqueids there: all users of a group have the group's identity */
 	if (b->dialect == LS && c->local.xauth_server && !b->setup->unique_set)

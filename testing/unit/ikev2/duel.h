@@ -33,7 +33,7 @@ struct duel {
 	struct duel_side a, b;
 	char settings[64];
 	const char *keys; /* of both ends' connection */
-	uint32_t pass; /* so many datagrams may still arrive by themselves */
+	uint32_t pass;    /* so many datagrams may still arrive by themselves */
 	struct {
 		struct duel_side *to;
 		uint8_t *p;
