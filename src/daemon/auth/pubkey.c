@@ -6,6 +6,7 @@
 #include "daemon/auth/auth.h"
 #include "daemon/wire/message.h"
 #include "libcore/base/err.h"
+#include "libcore/run/usage.h"
 
 /* --- ours ------------------------------------------------------------------------------------------------------------ */
 
@@ -144,6 +145,7 @@ enum cy_err auth_pubkey_sign(struct auth_op *op)
 	enum cy_sig_scheme scheme = CY_SIG_EDDSA;
 	enum cy_hash hash = CY_HASH_IDENTITY;
 	size_t head = 0, n;
+	uint64_t begun;
 	enum cy_err e;
 
 	if (!pki || !op->key)
@@ -160,7 +162,9 @@ enum cy_err auth_pubkey_sign(struct auth_op *op)
 		memcpy(op->data.p + 1, algid->der.p, algid->der.n);
 		head = 1 + algid->der.n;
 	}
+	begun = usage_op_begin(USAGE_SIGN);
 	e = pki->sign(op->key, scheme, hash, &in, 1, op->data.p + head, &n);
+	usage_op_end(USAGE_SIGN, (uint16_t)scheme, begun);
 	if (e)
 		snprintf(op->why, sizeof(op->why), "signing with our private key failed: %s", err_text(e));
 	op->data.n = head + n;
@@ -234,8 +238,12 @@ static enum cy_err check_signature(struct auth_op *op, const struct cy_pki_ops *
 		return CY_E_AUTH;
 	}
 	e = scheme_of(op, info, &scheme, &hash, &sig);
-	if (!e)
+	if (!e) {
+		uint64_t begun = usage_op_begin(USAGE_VERIFY);
+
 		e = pki->verify(key, scheme, hash, &in, 1, sig);
+		usage_op_end(USAGE_VERIFY, (uint16_t)scheme, begun);
+	}
 	if (e && !op->why[0])
 		snprintf(op->why, sizeof(op->why), "the signature of %.200s is wrong",
 		    ident_str(&op->remote_id, id));
@@ -248,6 +256,8 @@ static enum cy_err verify_chain(
 	struct cred_trust trust;
 	const struct cy_cert_info *leaf = pki->cert_info(certs[0]);
 	char id[IDENT_STR_MAX];
+	uint64_t begun;
+	enum cy_err e;
 	const struct ident *ca = op->round->ca.type != ID_ANY ? &op->round->ca : NULL;
 
 	memset(&trust, 0, sizeof(trust));
@@ -257,7 +267,10 @@ static enum cy_err verify_chain(
 		    ident_str(&op->remote_id, id));
 		return CY_E_AUTH;
 	}
-	if (creds_verify(op->config->creds, certs[0], certs + 1, n - 1, ca, op->now, &trust)) {
+	begun = usage_op_begin(USAGE_CHAIN);
+	e = creds_verify(op->config->creds, certs[0], certs + 1, n - 1, ca, op->now, &trust);
+	usage_op_end(USAGE_CHAIN, (uint16_t)n, begun);
+	if (e) {
 		snprintf(op->why, sizeof(op->why), "the certificate '%.90s' is not trusted: %.140s",
 		    leaf->subject, trust.why ? trust.why : "no path to a trusted CA");
 		return CY_E_AUTH;

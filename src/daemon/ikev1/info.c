@@ -279,7 +279,7 @@ static void close_by_peer(struct ike_sa *sa)
 	struct list *n;
 
 	unique_forget(sa);
-	another = unique_known(s->m, &sa->my_id, &sa->peer_id);
+	another = unique_known(s->m, &sa->my_id, &sa->peer_id, NULL);
 	list_foreach (n, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 

@@ -70,7 +70,7 @@ bool v1_add_initial_contact(struct ike_sa *sa)
 	uint8_t *spi;
 
 	if (sa->replaces || sa->conn->unique == UNIQUE_NEVER ||
-	    (want->type != ID_ANY && unique_known(sa->shard->m, &sa->my_id, want)))
+	    (want->type != ID_ANY && unique_known(sa->shard->m, &sa->my_id, want, NULL)))
 		return true;
 	p = message_add(&sa->step->a, &sa->step->out, PAYLOAD_V1_NOTIFY);
 	spi = arena_alloc(&sa->step->a, 16);

@@ -81,7 +81,7 @@ bool v1_expected_id(struct ike_sa *sa)
 bool v1_may_stay(struct ike_sa *sa)
 {
 	if (sa->conn->unique != UNIQUE_KEEP || sa->got_initial_contact || unique_twin(sa) ||
-	    !unique_known(sa->shard->m, &sa->my_id, &sa->peer_id))
+	    !unique_known(sa->shard->m, &sa->my_id, &sa->peer_id, NULL))
 		return true;
 	v1_notify(sa, V1N_AUTHENTICATION_FAILED, PROTO_IKE, cy_slice(NULL, 0), cy_slice(NULL, 0));
 	v1_fatal(sa, "the same identity is connected already (uniqueids=keep)");

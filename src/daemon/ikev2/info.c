@@ -63,7 +63,9 @@ void v2_info_start(struct ike_sa *sa, struct task *t)
 		}
 		ok = message_delete(&st->a, &st->out, PROTO_IKE, NULL, 0);
 		break;
-	default:
+	default: /* liveness; after a rekeying that we began the peer gets our new token with it (RFC 6290, 4.3) */
+		ok = !sa->crash_token_due || v2_crash_add(sa, &st->a, &st->out);
+		sa->crash_token_due = false;
 		break;
 	}
 	if (!ok || exchange_send(sa, true)) {
@@ -110,13 +112,13 @@ static void close_by_peer(struct ike_sa *sa)
 	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);
 	(void)!exchange_respond(sa, true);
 	unique_forget(sa);
-	another =
-	    unique_known(s->m, &sa->my_id, &sa->peer_id); /* it has reauthenticated: nothing is missing */
+	another = unique_known(
+	    s->m, &sa->my_id, &sa->peer_id, NULL); /* it has reauthenticated: nothing is missing */
 	list_foreach (n, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
 		if (!ours && !another && n_conns < DELETE_MAX && c->conn->close_action != DPD_NONE &&
-		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED) {
+		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED && !child_is_extra(c)) {
 			action[n_conns] = c->conn->close_action;
 			conns[n_conns++] = conn_ref(c->conn);
 		}
@@ -168,8 +170,8 @@ static void delete_children(struct ike_sa *sa, const struct payload *del, uint32
 			sa->task->superseded = next->id;
 		silent = next || c->state == CHILD_REKEYED || gives_way(sa, c);
 		action = c->conn->close_action;
-		if (!silent && c->state == CHILD_INSTALLED && sa->state == IKE_ESTABLISHED &&
-		    (action == DPD_RESTART || action == DPD_HOLD))
+		if (!silent && !child_is_extra(c) && c->state == CHILD_INSTALLED &&
+		    sa->state == IKE_ESTABLISHED && (action == DPD_RESTART || action == DPD_HOLD))
 			conn = conn_ref(c->conn);
 		if (!next)
 			child_successor_gone(sa, c->id);
@@ -198,6 +200,7 @@ void v2_info_request(struct ike_sa *sa)
 			close_by_peer(sa);
 			return;
 		}
+	v2_crash_take(sa, first);
 	for (p = wire_find(first, PAYLOAD_DELETE); p; p = wire_find_after(p, PAYLOAD_DELETE))
 		delete_children(sa, p, answer, &n_answer);
 	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);

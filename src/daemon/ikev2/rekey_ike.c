@@ -5,6 +5,7 @@
 
 #include "daemon/ikev2/ikev2.h"
 #include "daemon/policy/lease.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 #define RETRY_NS      (10 * NS_PER_S)
@@ -127,6 +128,7 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 		SA_COUNT(sa->shard->m, up);
 	sa->established_ns = worker_now(sa->shard->w);
 	SA_COUNT(sa->shard->m, rekeys_ike);
+	totals_ike(sa, &(struct totals_counts){.ike_rekeys = 1});
 	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] rekeyed, was [%llu]", sa->conn->name,
 	    (unsigned long long)sa->id, (unsigned long long)old->id);
 	worker_timer_cancel(sa->shard->w, &sa->t_expire);
@@ -281,6 +283,7 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	ike_sa_index(fresh);
+	v2_crash_take(fresh, sa->step->in.first);
 	theirs = sa->collision ? sa_find(sa->shard, sa->collision) : NULL;
 	theirs_handle = theirs ? theirs->handle : 0;
 	sa->collision = 0;
@@ -298,6 +301,8 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	inherit(sa, fresh);
+	if (sa->crash_token)
+		v2_crash_rekeyed(fresh);
 	if (theirs) { /* the peer deletes it; should it not, it expires */
 		theirs->state = IKE_REKEYED;
 		theirs->unsettled = false;
@@ -318,13 +323,11 @@ static void on_error(struct ike_sa *sa, const struct payload *err)
 	switch (err->u.notify.type) {
 	case N_INVALID_KE_PAYLOAD:
 		group = read_u16(&r);
-		for (size_t i = 0; !r.bad && !rk->restarts && i < rk->n_props; i++)
-			for (uint8_t j = 0; j < rk->props[i].n; j++)
-				if (rk->props[i].t[j].type == TRANSFORM_KE && rk->props[i].t[j].id == group) {
-					rk->restarts++;
-					make_key(sa, group);
-					return;
-				}
+		if (!r.bad && !rk->restarts && proposal_has_group(rk->props, rk->n_props, group)) {
+			rk->restarts++;
+			make_key(sa, group);
+			return;
+		}
 		break;
 	case N_TEMPORARY_FAILURE:
 		if (sa->collision) {
@@ -427,7 +430,8 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		p->number = an->number;
 		put_spi(p, 1, fresh->spi_r);
 		ok = message_sa(&st->a, &st->out, p, 1) && message_nonce(&st->a, &st->out, nr) &&
-		    message_ke(&st->a, &st->out, k->alg->id, cy_slice(pub, k->alg->public_len));
+		    message_ke(&st->a, &st->out, k->alg->id, cy_slice(pub, k->alg->public_len)) &&
+		    (!sa->crash_token || v2_crash_add(fresh, &st->a, &st->out));
 	}
 	ike_ke_free(k);
 	if (!ok) {

@@ -2,6 +2,7 @@
 /* Steps, requests with their retransmission, cached responses, and the inbox of a busy SA. */
 #include <stdlib.h>
 
+#include "daemon/sa/about.h"
 #include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
 
@@ -48,9 +49,13 @@ static void feed_next(struct ike_sa *sa)
 	while (!ike_busy(sa) && !sa->step && (n = list_pop(&sa->inbox))) {
 		struct sa_shard *shard = sa->shard;
 		slab_handle h = sa->handle;
+		struct net_packet *p = list_entry(n, struct net_packet, node);
+		uint64_t now = worker_now(shard->w);
 
 		sa->n_inbox--;
-		shard->d->ike[sa->version]->packet(sa, list_entry(n, struct net_packet, node));
+		sa_about_packet(sa, p);
+		usage_inbox_waited(now > p->inbox_ns ? now - p->inbox_ns : 0);
+		shard->d->ike[sa->version]->packet(sa, p);
 		if (slab_get(&shard->slab, h) != sa)
 			return;
 	}
@@ -73,6 +78,7 @@ void task_start_next(struct ike_sa *sa)
 		}
 		list_del(&t->node);
 		sa->task = t;
+		sa_about(sa);
 		sa->shard->d->ike[sa->version]->task_start(sa, t);
 		return;
 	}
@@ -105,6 +111,7 @@ void exchange_feed(struct ike_sa *sa, struct net_packet *p)
 		return;
 	}
 	sa->n_inbox++;
+	p->inbox_ns = worker_now(sa->shard->w);
 	list_push(&sa->inbox, &p->node);
 }
 
@@ -116,6 +123,7 @@ struct task *task_new(enum task_kind kind)
 
 	if (t) {
 		t->kind = kind;
+		t->cpu = -1;
 		list_init(&t->node);
 		list_init(&t->watches);
 	}
@@ -265,8 +273,9 @@ static enum cy_err encode(struct ike_sa *sa, struct step *st, bool protect, stru
 	char text[512];
 	enum cy_err e;
 
-	ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
-	    wire_print(&st->out.h, st->out.first, text, sizeof(text)));
+	if (ike_note_wanted(sa, LOG_ENC, CY_LOG_INFO))
+		ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
+		    wire_print(&st->out.h, st->out.first, text, sizeof(text)));
 	if (protect)
 		ike_protect_keys(sa, true, &k);
 	if (protect && frag)
@@ -364,6 +373,7 @@ void exchange_retransmit(struct timer *timer)
 
 	if (!sa->request.valid || !sa->task)
 		return;
+	sa_about(sa);
 	if (sa->tries >= retransmit_max(sa)) {
 		SA_COUNT(sa->shard->m, timeouts);
 		sa->shard->d->ike[sa->version]->task_timeout(sa, sa->task);
@@ -379,5 +389,8 @@ void exchange_retransmit(struct timer *timer)
 
 void exchange_task_timer(struct timer *timer)
 {
-	task_start_next(container_of(timer, struct ike_sa, t_task));
+	struct ike_sa *sa = container_of(timer, struct ike_sa, t_task);
+
+	sa_about(sa);
+	task_start_next(sa);
 }

@@ -54,7 +54,7 @@ extern const struct name task_names[];
  */
 struct up_watch {
 	struct list node;
-	void (*line)(struct up_watch *w, const char *text);
+	void (*line)(struct up_watch *w, const char *text); /* may be NULL */
 	void (*done)(struct up_watch *w, bool ok, const char *why);
 };
 
@@ -65,6 +65,8 @@ struct task {
 	struct conn *conn;      /* CHILD_CREATE: a reference */
 	struct child_sa *fresh; /* the CHILD_SA being made; owned */
 	uint32_t reqid;         /* CHILD_CREATE from a trap */
+	int32_t cpu;            /* CHILD_CREATE of a CHILD_SA for a CPU, -1 none, */
+	uint64_t like;          /* with all that this one has */
 	struct cy_ts acq_src, acq_dst;
 	bool has_acquire;
 	uint64_t
@@ -118,11 +120,13 @@ struct ike_sa {
 	struct sa_shard *shard;
 	struct hnode by_spi, by_init;
 	bool in_init_map;
-	uint64_t id; /* unique in this daemon's life */
+	struct half_open_peer *half_open; /* that it is counted for */
+	struct list by_age;               /* half open, the oldest first */
+	uint64_t id;                      /* unique in this daemon's life */
 	enum ike_state state;
 	uint8_t version;
 	bool initiator; /* of this IKE_SA, which a rekey may turn round */
-	bool counted_half_open;
+	bool counted_half_open, cookie_proven;
 	bool auth_initiator; /* of the first IKE_SA: who reauthenticates */
 	bool nat_here, nat_there, natt /* on the NAT-T ports */, encap_forced;
 	bool peer_frag, peer_transport_ok, got_initial_contact;
@@ -137,6 +141,9 @@ struct ike_sa {
 	uint64_t iv_counter;
 	uint32_t peer_hashes; /* bit per enum cy_hash, RFC 7427 */
 	char *peer_vendor;
+	uint8_t *crash_token; /* the peer's (RFC 6290); NULL none */
+	size_t n_crash_token;
+	bool crash_token_due; /* the peer does not have ours yet */
 
 	uint32_t next_send, next_recv; /* message IDs */
 	struct sent response;          /* to request next_recv - 1 */
@@ -164,6 +171,7 @@ struct ike_sa {
 	uint8_t collision_nonce[256]; /* the smaller of its two */
 	size_t n_collision_nonce;
 
+	struct timer t_fragments;
 	struct timer t_retransmit, t_half_open, t_rekey, t_expire, t_dpd, t_keepalive, t_task;
 	uint64_t created_ns, established_ns, last_in_ns, last_out_ns;
 	uint64_t rekey_due_ns, expire_due_ns; /* for status */
@@ -184,6 +192,10 @@ struct ike_sa {
 	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
 	struct ike_assigned assigned;
 	char why[256]; /* of the failure: one sentence */
+
+	uint64_t about_conn, about_peer; /* whom its time is charged to (about.c) */
+	const struct conn *about_conn_of;
+	bool about_established;
 };
 
 /* --- versions ------------------------------------------------------------------------------------------------ */
@@ -210,8 +222,11 @@ void ike_sa_set_conn(struct ike_sa *sa, struct conn *conn);
 void ike_sa_index(struct ike_sa *sa);       /* after our SPI is chosen */
 void ike_sa_established(struct ike_sa *sa); /* state, timers, event, uniqueness */
 void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));   /* remember why; first wins */
+    __attribute__((format(printf, 2, 3))); /* remember why; first wins */
+/* As responder, with its addresses and SPIs known; proven: the peer has returned a cookie. */
+void ike_sa_half_open(struct ike_sa *sa, bool proven);
 void ike_sa_unindex_init(struct ike_sa *sa); /* no longer half open */
+void ike_fragments_drop(struct ike_sa *sa, struct frag_set *f);
 void ike_event(const struct ike_sa *sa, enum cy_event_kind kind, const char *reason);
 void ike_event_child(
     const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason);
@@ -223,6 +238,11 @@ struct cy_event *ike_event_copy(struct event_copy *copy);
 void ike_event_copy_free(struct event_copy *copy);
 uint64_t rekey_delay_ns(struct env *env, uint64_t lifetime_s, uint64_t margin_s, uint32_t fuzz_pct);
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
+/* dpddelay= of the connection, or dpd_delay of cygnet.conf where it says nothing; 0 none */
+static inline uint32_t sa_dpd_delay_s(const struct daemon *d, const struct conn *c)
+{
+	return c->dpd_unsaid && d->tune.dpd_delay_s ? d->tune.dpd_delay_s : c->dpd_delay_s;
+}
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
 /* The peer (or we) moved: CHILD_SAs follow (NAT rebinding). */
 void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote);
@@ -232,6 +252,8 @@ bool ike_install_vips(struct ike_sa *sa); /* ours, before any policy that follow
 /* A line for log and watchers. */
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+bool ike_note_wanted(const struct ike_sa *sa, enum log_group g,
+    enum cy_level level); /* would anybody see it? what costs something to write is not written otherwise */
 void ike_watch_done(struct ike_sa *sa, struct list *watches, bool ok, const char *why);
 struct cy_slice ike_key(const struct ike_sa *sa, int which); /* enum ike_key_index */
 enum ike_key_index { SK_D, SK_AI, SK_AR, SK_EI, SK_ER, SK_PI, SK_PR, SK_N };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "libcore/base/secret.h"
+#include "libcore/run/usage.h"
 
 struct ike_ke *ike_ke_new(const struct cy_ke_alg *alg, void *take_key, struct cy_slice peer)
 {
@@ -38,18 +39,22 @@ void ike_ke_free(void *arg)
 enum cy_err ike_ke_run(void *arg)
 {
 	struct ike_ke *k = arg;
+	uint64_t begun = usage_op_begin(USAGE_KEYGEN);
 	enum cy_err e;
 
 	if (!k->key) {
 		e = k->alg->keygen(k->alg, &k->key, k->pub);
+		usage_op_end(USAGE_KEYGEN, k->alg->id, begun);
 		if (e)
 			return e;
+		begun = usage_op_begin(USAGE_DERIVE);
 	}
 	if (!k->n_peer)
 		return CY_OK;
 	if (k->n_peer != k->alg->public_len)
 		return CY_E_INVAL;
 	e = k->alg->derive(k->key, cy_slice(k->peer, k->n_peer), k->secret);
+	usage_op_end(USAGE_DERIVE, k->alg->id, begun);
 	if (!e)
 		k->n_secret = k->alg->secret_len;
 	return e;

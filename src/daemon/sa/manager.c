@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "daemon/sa/about.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
@@ -33,6 +35,7 @@ static enum cy_err shard_init(struct sa_manager *m, uint32_t i)
 	s->index = i;
 	s->w = processor_worker(m->d->processor, i);
 	slab_init(&s->slab, sizeof(struct ike_sa), 0);
+	list_init(&s->half_open);
 	e = hmap_init(&s->by_spi, m->map_key);
 	if (!e)
 		e = hmap_init(&s->by_init, m->map_key);
@@ -55,6 +58,7 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	m->d = d;
 	m->n = processor_n(d->processor);
 	m->next_reqid = 16384; /* below are the administrator's (reqid=) */
+	m->next_own_id = 1000;
 	d->env->random(d->env, m->map_key, sizeof(m->map_key));
 	d->env->random(d->env, m->cookie_secret, sizeof(m->cookie_secret));
 	pthread_mutex_init(&m->cookie_lock, NULL);
@@ -65,6 +69,10 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 		e = hmap_init(&m->peers_by_conf, m->map_key);
 	if (!e)
 		e = hmap_init(&m->peers_by_addr, m->map_key);
+	if (!e)
+		e = half_open_new(m->map_key, &m->half_open);
+	if (!e)
+		e = totals_new(m->map_key, &m->totals);
 	for (uint32_t i = 0; !e && i < m->n; i++)
 		e = shard_init(m, i);
 	if (e) {
@@ -86,7 +94,10 @@ void sa_manager_free(struct sa_manager *m)
 	hmap_fini(&m->peers);
 	hmap_fini(&m->peers_by_conf);
 	hmap_fini(&m->peers_by_addr);
+	half_open_free(m->half_open);
+	totals_free(m->totals);
 	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
+	mem_wipe(m->crash_secret, sizeof(m->crash_secret));
 	pthread_mutex_destroy(&m->cookie_lock);
 	pthread_mutex_destroy(&m->peers_lock);
 	free(m);
@@ -197,6 +208,7 @@ void sa_deliver(void *manager, struct worker *w, struct net_packet *p)
 		sa = sa_find(s, ours);
 	else
 		sa = sa_find_init(s, p->h.spi_i, &p->src);
+	sa_about_packet(sa, p);
 	if (!sa || sa->version != p->h.major)
 		m->d->ike[p->h.major]->stray(s, p);
 	else
@@ -335,7 +347,7 @@ static void kernel_event(
 	for (uint32_t i = 0; i < m->n; i++) {
 		struct kernel_event *ev;
 
-		if (id->dir == CY_DIR_IN && net_spi_owner(d->net, (uint64_t)id->spi << 32) != i)
+		if (id->dir == CY_DIR_IN && net_esp_spi_owner(d->net, id->spi) != i)
 			continue;
 		ev = calloc(1, sizeof(*ev));
 		if (!ev)
@@ -364,6 +376,10 @@ static void on_mapping(void *user, const struct cy_kernel_sa_id *id, const struc
 
 struct knl_handlers sa_kernel_handlers(struct daemon *d)
 {
-	return (struct knl_handlers){
-	    .user = d, .acquire = sa_on_acquire, .expire = on_expire, .mapping = on_mapping};
+	return (struct knl_handlers){.user = d,
+	    .acquire = sa_on_acquire,
+	    .expire = on_expire,
+	    .mapping = on_mapping,
+	    .network_changed = sa_on_network,
+	    .resync = sa_on_resync};
 }

@@ -2,6 +2,7 @@
 /* Operations an IKE_SA waits for: pool work and kernel requests, found again by handle and operation number. */
 #include <stdlib.h>
 
+#include "daemon/sa/about.h"
 #include "daemon/sa/manager.h"
 
 static uint64_t op_begin(struct ike_sa *sa)
@@ -18,6 +19,7 @@ static struct ike_sa *op_finish(struct sa_shard *s, slab_handle h, uint64_t op_i
 	if (!sa || sa->op_id != op_id)
 		return NULL;
 	sa->op_id = 0;
+	sa_about(sa);
 	return sa;
 }
 
@@ -123,6 +125,8 @@ static void remove_orphans(struct knl *k, struct knl_req *r)
 
 			d->u.addr = s->u.addr;
 			d->u.addr.on = false;
+		} else if (s->op == KNL_DEVICE_USE) {
+			knl_req_add(undo, KNL_DEVICE_UNUSE)->u.device.conn = conn_ref(s->u.device.conn);
 		}
 	}
 	if (undo->n)

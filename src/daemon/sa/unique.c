@@ -35,6 +35,9 @@ static uint64_t conf_hash(const struct sa_manager *m, const struct conn *c)
 		for (size_t j = 0; j < host->names.n; j++)
 			h = h * 31 ^ siphash24(m->map_key, host->names.s[j], strlen(host->names.s[j]));
 		h = h * 31 + host->port;
+		/* another user is another peer, though his group has one identity */
+		if (end[i]->xauth_user)
+			h = h * 31 ^ siphash24(m->map_key, end[i]->xauth_user, strlen(end[i]->xauth_user));
 		for (uint8_t j = 0; j < end[i]->n_auth; j++) {
 			h = h * 31 ^ ident_hash(m->map_key, &end[i]->auth[j].id);
 			h = h * 31 + end[i]->auth[j].method;
@@ -281,7 +284,24 @@ uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa)
 	return found;
 }
 
-bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id)
+void unique_moved(struct ike_sa *sa)
+{
+	struct sa_manager *m = sa->shard->m;
+	struct peer_entry *e = sa->peer_entry;
+
+	if (!e)
+		return;
+	pthread_mutex_lock(&m->peers_lock);
+	if (e->in_addr)
+		hmap_del(&m->peers_by_addr, &e->by_addr);
+	e->remote = sa->remote;
+	if (e->in_addr)
+		hmap_add(&m->peers_by_addr, &e->by_addr, addr_hash(m->map_key, &e->remote, true));
+	pthread_mutex_unlock(&m->peers_lock);
+}
+
+bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id,
+    const struct cy_addr *not_at)
 {
 	uint64_t hash = ident_hash(m->map_key, my_id) * 31 ^ ident_hash(m->map_key, peer_id);
 	bool found = false;
@@ -291,7 +311,8 @@ bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct 
 	for (n = hmap_first(&m->peers, hash); n && !found; n = hmap_next(n)) {
 		struct peer_entry *o = container_of(n, struct peer_entry, by_ids);
 
-		found = ident_eq(&o->my_id, my_id) && ident_eq(&o->peer_id, peer_id);
+		found = ident_eq(&o->my_id, my_id) && ident_eq(&o->peer_id, peer_id) &&
+		    !(not_at && cy_addr_eq(&o->remote, not_at));
 	}
 	pthread_mutex_unlock(&m->peers_lock);
 	return found;

@@ -344,7 +344,7 @@ static void shuffle(uint64_t *seed, struct message *m)
 
 enum cy_err wire_generate(struct arena *a, uint64_t *seed, struct message *out, bool *out_encrypted)
 {
-	static const uint8_t strangers[] = {1, 32, 49, 52, 54, 127, 128, 255};
+	static const uint8_t strangers[] = {1, 32, 49, 52, 60, 127, 128, 255};
 	const struct wire_form *form = &wire_forms[between(seed, 0, wire_n_forms - 1)];
 	bool outside = form->key == PAYLOAD_SK || form->key == PAYLOAD_SKF;
 	struct ike_header h = {.spi_i = next(seed), .spi_r = next(seed), .major = 2};

@@ -14,6 +14,7 @@
 #ifndef CYGNET_PLUGIN_H
 #define CYGNET_PLUGIN_H
 
+#include <cygnet/authorize.h>
 #include <cygnet/crypto.h>
 #include <cygnet/event.h>
 #include <cygnet/kernel.h>
@@ -41,6 +42,7 @@ enum cy_kind {
 	CY_KIND_LEASES,     /* struct cy_lease_store_ops */
 	CY_KIND_LOG_SINK,   /* struct cy_log_sink, at most one of a plugin */
 	CY_KIND_XAUTH,      /* struct cy_xauth_ops */
+	CY_KIND_AUTHORIZE,  /* struct cy_authorize_ops */
 };
 
 /* Does a struct of the other side, which begins with its size, reach to this member? */
@@ -135,6 +137,10 @@ struct cy_host {
 	const struct cy_hash_alg *(*hash)(void *self, uint16_t hash);
 	/* The XAUTH or EAP password of a user in ipsec.secrets. CY_E_NOTFOUND: none; CY_E_SHORT: out is too small. Any thread. */
 	enum cy_err (*password)(void *self, const char *user, uint8_t *out, size_t cap, size_t *out_n);
+	/* The answer to a question (authorize.h). Any thread. CY_E_NOTFOUND: it came too late. reason: one sentence, may be NULL. */
+	enum cy_err (*authorize_answer)(void *self, uint64_t id, bool yes, const char *reason);
+	/* A key exchange method of another plugin; NULL when there is none. */
+	const struct cy_ke_alg *(*ke)(void *self, uint16_t ke);
 };
 
 struct cy_feature {

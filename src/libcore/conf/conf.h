@@ -33,6 +33,7 @@ struct conf_setup {
 	uint32_t ike_port, natt_port; /* 0 = default */
 	char *secretsfile;
 	uint32_t nhelpers;
+	bool devices_unmanaged; /* ipsec-interface-managed=no */
 };
 
 /* ca NAME sections. */

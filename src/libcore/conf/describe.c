@@ -196,6 +196,29 @@ static void put_addresses(FILE *f, const struct conn *c)
 		                                                   : "IPv4");
 }
 
+static void put_own(FILE *f, const char *what, enum conn_own_id own)
+{
+	if (own != OWN_ID_NO)
+		fprintf(f, " Each CHILD_SA has %s of its own%s.", what,
+		    own == OWN_ID_DIRECTION ? ", one for each direction" : "");
+}
+
+static void put_device(FILE *f, const struct conn *c)
+{
+	if (c->device.kind == CY_DEVICE_VTI)
+		fprintf(f, " Its packets go through the VTI device %s.", c->device.name);
+	else if (c->device.kind == CY_DEVICE_XFRM)
+		fprintf(f, " Its packets go through the XFRM interface %s.", c->device.name);
+	put_own(f, "a mark", c->mark_out_own);
+	put_own(f, "an if_id", c->if_id_out_own);
+	if (c->per_cpu == PCPU_NO)
+		return;
+	fputs(" There may be a CHILD_SA for each CPU", f);
+	if (c->clones)
+		fprintf(f, ", %u at most", c->clones);
+	fputs(c->per_cpu == PCPU_ENCAP ? ", in UDP from a port of its own." : ".", f);
+}
+
 static void put_life(FILE *f, const struct conn *c)
 {
 	static const char *const actions[] = {[DPD_NONE] = "",
@@ -264,6 +287,7 @@ static void describe(FILE *f, const struct conn *c)
 	fprintf(f, " is protected by %s %s%s.", c->child_ah ? "AH" : "ESP", modes[c->type],
 	    c->local.ts_per_child || c->remote.ts_per_child ? "" : "");
 	put_addresses(f, c);
+	put_device(f, c);
 	fputs(" Algorithms: ", f);
 	put_proposals(f, "IKE", &c->ike, c->ike_strict);
 	fputs("; ", f);

@@ -363,9 +363,6 @@ static bool finish_subnet(struct build *b, bool right)
 	if (!end->n_ts)
 		end->ts_dynamic = true;
 	end->ts_per_child = b->end[right].subnets && end->n_ts > 1;
-	if (end->ts_per_child)
-		build_note(b, e, CY_LOG_WARN, "make a connection for each if the peer wants that",
-		    "%s= makes one CHILD_SA for all of them yet", e->name);
 	return true;
 }
 

@@ -2,7 +2,7 @@
 /*
  * A PAM module for tests of real PAM. Arguments of its line: sleep=MS waits in authentication; log=FILE appends a line for
  * each phase. Users: "uN" has the password "pN"; "die" ends the process, "hang" never returns; "otp" is asked for a code, which
- * is 123456; "expired" has an account that is; "static" gets an address, "pool" a pool and a group.
+ * is 123456; "expired" has an account that is; "static" gets an address, "pool" a pool and a group, "group" a group.
  */
 
 #include <errno.h>
@@ -125,6 +125,8 @@ int pam_sm_acct_mgmt(pam_handle_t *h, int flags, int argc, const char **argv)
 		(void)pam_putenv(h, "CYGNET_POOL=10.7.0.0/24");
 		(void)pam_putenv(h, "CYGNET_GROUP=staff");
 	}
+	if (strcmp(user, "group") == 0)
+		(void)pam_putenv(h, "CYGNET_GROUP=staff");
 	if (strcmp(user, "expired") == 0) {
 		free(ask(h, PAM_ERROR_MSG, "Your account has expired."));
 		return PAM_ACCT_EXPIRED;

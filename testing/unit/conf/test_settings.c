@@ -79,9 +79,9 @@ END_TEST
 
 START_TEST(no_effect_yet)
 {
-	struct settings *s = load("spi_min = 300\n");
+	struct settings *s = load("block_threshold = 300\n");
 
-	ck_assert_ptr_nonnull(strstr(told.text, "1 warning spi_min has no effect yet"));
+	ck_assert_ptr_nonnull(strstr(told.text, "1 warning block_threshold has no effect yet"));
 	ck_assert_uint_eq(settings_errors(s), 0);
 	settings_unref(s);
 }

@@ -13,7 +13,10 @@ static struct duel *d;
 
 static void setup(void)
 {
-	d = duel_new_with(KEYS "  dpdaction=clear\n  dpddelay=30\n  ikelifetime=2h\n  lifetime=1h\n");
+	static const struct duel_config ikev1 = {
+	    .keys = KEYS "  dpdaction=clear\n  dpddelay=30\n  ikelifetime=2h\n  lifetime=1h\n"};
+
+	d = duel_new_with(&ikev1);
 }
 
 static void teardown(void)
