@@ -219,13 +219,14 @@ static void act(struct duel *d, struct reader *r)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static const struct duel_config ikev1 = {
+	    .keys = "  keyexchange=ikev1\n  ike=aes128-sha256-x25519!\n  esp=aes128gcm16-x25519!\n"};
 	static struct duel *d;
 	struct reader r = reader_of(cy_slice(data, size));
 	uint8_t start = read_u8(&r);
 
 	if (!d)
-		d = duel_new_with(
-		    "  keyexchange=ikev1\n  ike=aes128-sha256-x25519!\n  esp=aes128gcm16-x25519!\n");
+		d = duel_new_with(&ikev1);
 	if (start % 23)
 		duel_start(d, start & 1 ? &d->a : &d->b, start % 11);
 	for (int i = 0; i < ACTIONS_MAX && reader_left(&r); i++)
