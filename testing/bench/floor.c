@@ -68,7 +68,8 @@ static void seal(struct state *s, const struct work *w, int encrypt, int n)
 			EVP_CIPHER_CTX_ctrl(s->cipher, EVP_CTRL_AEAD_SET_TAG, 16, tag);
 		EVP_CipherUpdate(s->cipher, NULL, &done, s->buf, 32);
 		EVP_CipherUpdate(s->cipher, s->buf, &done, s->buf, n);
-		(void)EVP_CipherFinal_ex(s->cipher, s->buf, &done); /* the tag of nothing is wrong, at the same cost */
+		(void)EVP_CipherFinal_ex(
+		    s->cipher, s->buf, &done); /* the tag of nothing is wrong, at the same cost */
 		return;
 	}
 	check(EVP_CipherInit_ex2(s->cipher, s->cbc, key, iv, encrypt, NULL) == 1);
