@@ -76,8 +76,8 @@ static const struct option long_options[] = {{"json", no_argument, NULL, OPT_JSO
     {"settings", required_argument, NULL, OPT_SETTINGS},
     {"plugindir", required_argument, NULL, OPT_PLUGINDIR}, {"nofork", no_argument, NULL, OPT_NOFORK},
     {"debug", no_argument, NULL, OPT_DEBUG}, {"another", no_argument, NULL, OPT_ANOTHER},
-    {"speed", no_argument, NULL, OPT_SPEED},
-    {"follow", no_argument, NULL, 'f'}, {"lines", required_argument, NULL, 'n'}, {0}};
+    {"speed", no_argument, NULL, OPT_SPEED}, {"follow", no_argument, NULL, 'f'},
+    {"lines", required_argument, NULL, 'n'}, {0}};
 
 static bool number(const char *text, int *out)
 {

@@ -19,7 +19,7 @@ static void nap(unsigned ms)
 }
 
 #ifdef CULPRIT_LISTENER
-#define NAME "stall-listener"
+#	define NAME "stall-listener"
 static const struct cy_feature features[] = {{CY_FEATURE_END, NULL}};
 
 static void on_event(void *user, const struct cy_event *ev)
@@ -38,7 +38,7 @@ static enum cy_err init(const struct cy_host *host, void *self, void **out_plugi
 #endif
 
 #ifdef CULPRIT_AUTHORIZE
-#define NAME "stall-authorize"
+#	define NAME "stall-authorize"
 static const struct cy_feature features[] = {{CY_PROVIDES, "authorize"}, {CY_FEATURE_END, NULL}};
 
 static void ask(void *plugin, uint64_t id, const struct cy_authorize_question *q)
@@ -58,7 +58,7 @@ static enum cy_err init(const struct cy_host *host, void *self, void **out_plugi
 #endif
 
 #ifdef CULPRIT_KERNEL
-#define NAME "stall-kernel"
+#	define NAME "stall-kernel"
 static const struct cy_feature features[] = {{CY_PROVIDES, "kernel"}, {CY_FEATURE_END, NULL}};
 static int n_calls; /* the kernel thread's */
 
@@ -68,7 +68,8 @@ static enum cy_err slow(void)
 	return CY_OK;
 }
 
-static enum cy_err k_open(void *plugin, const struct cy_kernel_events *ev, uint32_t *features_of, void **out_k)
+static enum cy_err k_open(
+    void *plugin, const struct cy_kernel_events *ev, uint32_t *features_of, void **out_k)
 {
 	(void)ev;
 	*features_of = CY_KERNEL_ESP_UDP | CY_KERNEL_UDP_ONLY | CY_KERNEL_POLICY | CY_KERNEL_IPV6;

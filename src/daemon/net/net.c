@@ -78,9 +78,9 @@ uint32_t net_esp_spi_new(struct net *n, struct env *env, uint32_t worker)
 
 static uint32_t owner_of(const struct net *n, const struct ike_header *h)
 {
-	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. IKEv1 has no such
-	   flag: always the hash. socket-reuseport has the kernel do the same. */
-	uint64_t ours = h->major == 1 ? 0 : h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
+	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. socket-reuseport has
+	   the kernel do the same for IKEv2. */
+	uint64_t ours = h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
 
 	/* IKEv1 does not say which of them is ours: whose it is not passes it on (sa_deliver) */
 	if (h->major == 1)
@@ -116,6 +116,7 @@ void net_pass_on(struct net *n, struct worker *w, struct net_packet *p)
 {
 	p->passed_on = true;
 	COUNT(n, forwarded);
+	__atomic_fetch_add(&n->queued_bytes, sizeof(*p) + p->len, __ATOMIC_RELAXED); /* it waits once more */
 	worker_post(w, &p->job, prio_of(&p->h), JOB_DATAGRAM);
 }
 

@@ -186,7 +186,7 @@ void percpu_on_acquire(struct daemon *d, uint64_t cookie, int32_t cpu)
 	if (!a)
 		return;
 	a->job.fn = acquire_job;
-	a->s = &d->sas->shards[net_spi_owner(d->net, cookie << 32)];
+	a->s = &d->sas->shards[net_esp_spi_owner(d->net, (uint32_t)cookie)];
 	a->spi_in = (uint32_t)cookie;
 	a->cpu = cpu;
 	worker_post(a->s->w, &a->job, PRIO_HIGH, JOB_EXPIRE);

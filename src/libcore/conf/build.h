@@ -108,7 +108,7 @@ bool finish_addresses(struct build *b, bool right);
 bool finish_auth(struct build *b);
 bool finish_xauth(struct build *b);         /* xauth.c, while the ends are left and right */
 bool finish_remote_access(struct build *b); /* xauth.c, when the ends are local and remote */
-bool finish_device(struct build *b); /* after the ends know which is ours */
+bool finish_device(struct build *b);        /* after the ends know which is ours */
 bool finish_per_cpu(struct build *b);
 bool build_finish(struct build *b);
 

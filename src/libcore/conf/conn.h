@@ -80,11 +80,11 @@ struct conn_end {
 	bool hostaccess, firewall;
 	/* The reader makes both ends agree: local.xauth_server means remote.xauth_client, and so on. A client whose
 	   auth[0].method is AUTH_XAUTH proves nothing before (hybrid authentication). */
-	bool xauth_server;   /* this side asks the other for user and password */
-	bool xauth_client;   /* this side is asked */
-	bool modecfg_server; /* this side gives an address to the other, from the other's pools */
-	bool modecfg_client; /* this side gets one */
-	char *xauth_user;    /* xauth_identity, leftusername: the client's name, or NULL */
+	bool xauth_server;          /* this side asks the other for user and password */
+	bool xauth_client;          /* this side is asked */
+	bool modecfg_server;        /* this side gives an address to the other, from the other's pools */
+	bool modecfg_client;        /* this side gets one */
+	char *xauth_user;           /* xauth_identity, leftusername: the client's name, or NULL */
 	struct cy_addr device_addr; /* of this side on the connection's device; family 0 none */
 	uint8_t device_prefix;
 };

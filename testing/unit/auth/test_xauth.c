@@ -176,7 +176,9 @@ static void setup(void)
 	d.tune.xauth_lockout_ns = 300 * NS_PER_S;
 	d.tune.xauth_limit = 100;
 	ck_assert_int_eq(log_new(d.env, &d.log), CY_OK);
-	ck_assert_int_eq(processor_new(&(struct processor_config){.n_workers = 1, .env = d.env, .log = d.log}, &d.processor), CY_OK);
+	ck_assert_int_eq(processor_new(&(struct processor_config){.n_workers = 1, .env = d.env, .log = d.log},
+	                     &d.processor),
+	    CY_OK);
 	ck_assert_int_eq(pool_new(&(struct pool_config){.env = d.env, .log = d.log}, &d.pool), CY_OK);
 	ck_assert_int_eq(crypto_new(d.log, &d.crypto), CY_OK);
 	ck_assert_int_eq(bus_new(d.env, &d.bus), CY_OK);

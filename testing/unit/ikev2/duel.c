@@ -283,8 +283,9 @@ static enum cy_err configure(void *user, struct daemon *daemon, struct config **
 	        : a ? "10.0.0.2"
 	            : "10.0.0.1",
 	    a ? 1 : 2, a ? 2 : 1, a ? 1 : 2, a ? 2 : 1,
-	    dc->keys ? dc->keys
-	             : "  keyexchange=ikev2\n  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128gcm16-x25519!\n",
+	    dc->keys
+	        ? dc->keys
+	        : "  keyexchange=ikev2\n  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128gcm16-x25519!\n",
 	    more ? more : "", a && dc->conns_a ? dc->conns_a : "");
 
 	if (!c)

@@ -413,7 +413,10 @@ static void store_setup(void)
 	leases_free(leases);
 	ck_assert_int_eq(log_new(&sim.env, &logger), CY_OK);
 	log_set_direct(logger, quiet, NULL);
-	ck_assert_int_eq(processor_new(&(struct processor_config){.n_workers = 1, .env = &sim.env, .log = logger}, &processor), CY_OK);
+	ck_assert_int_eq(
+	    processor_new(
+	        &(struct processor_config){.n_workers = 1, .env = &sim.env, .log = logger}, &processor),
+	    CY_OK);
 	ck_assert_int_eq(pool_new(&(struct pool_config){.env = &sim.env, .log = logger}, &pool), CY_OK);
 	ck_assert_int_eq(leases_new(&sim.env, logger, LEASE_TIME, &leases), CY_OK);
 	ck_assert_int_eq(
