@@ -522,12 +522,15 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 	char why[300] = "";
 	uint16_t notify;
 	uint8_t group[2];
+	/* the answer to what we asked for may be lost, and name the SPI that we do not know */
+	bool asking = sa->request.valid && sa->task &&
+	    (sa->task->kind == TASK_CHILD_REKEY || sa->task->kind == TASK_CHILD_CREATE);
 
 	if (!an || !ni) {
 		refuse(sa, an ? N_INVALID_SYNTAX : N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "no nonce");
 		return;
 	}
-	if (rekey && !old && !sa->unsettled) { /* 2.25.1, with the SPI it is about */
+	if (rekey && !old && !sa->unsettled && !asking) { /* 2.25.1, with the SPI it is about */
 		v2_out_header(sa, EXCHANGE_CREATE_CHILD_SA, true);
 		(void)!message_notify(&sa->step->a, &sa->step->out, rekey->u.notify.proto,
 		    N_CHILD_SA_NOT_FOUND, rekey->u.notify.spi, cy_slice(NULL, 0));
@@ -535,8 +538,9 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		return;
 	}
 	/* 2.25.1: one we are closing; 2.25.2: while the IKE_SA is being rekeyed or closed */
-	if (sa->state != IKE_ESTABLISHED || sa->unsettled || (old && old->state == CHILD_DELETING) ||
-	    (old && old->state == CHILD_REKEYED) || (old && task_pending(sa, TASK_CHILD_DELETE, old->id)) ||
+	if (sa->state != IKE_ESTABLISHED || sa->unsettled || (rekey && !old) ||
+	    (old && old->state == CHILD_DELETING) || (old && old->state == CHILD_REKEYED) ||
+	    (old && task_pending(sa, TASK_CHILD_DELETE, old->id)) ||
 	    (sa->task && sa->task->kind == TASK_IKE_REKEY)) {
 		refuse(sa, N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "the SA is being replaced or closed");
 		return;

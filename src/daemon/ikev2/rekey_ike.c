@@ -8,9 +8,10 @@
 #include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
-#define RETRY_NS      (10 * NS_PER_S)
-#define UNSETTLED_NS  (600 * NS_PER_S) /* longer than retransmission lasts */
-#define OLD_LINGER_NS (30 * NS_PER_S)  /* the peer that began the rekey should delete the old SA by then */
+#define RETRY_NS     (10 * NS_PER_S)
+#define UNSETTLED_NS (600 * NS_PER_S) /* longer than retransmission lasts */
+/* The peer that began the rekey deletes the old SA, once it has our response: for that it may ask as long as retransmission lasts. */
+#define OLD_LINGER_NS (180 * NS_PER_S)
 
 struct rekeying {
 	uint64_t new_spi; /* ours */
