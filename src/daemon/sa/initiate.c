@@ -55,6 +55,11 @@ static uint16_t port_of(const struct ike_sa *sa, const struct host_spec *h)
 static void start_init(struct ike_sa *sa)
 {
 	worker_timer_cancel(sa->shard->w, &sa->t_half_open);
+	if (sa->natt) { /* it takes the place of one that is there already */
+		sa->local.port = sa->shard->d->tune.port_natt;
+		step_end(sa);
+		return;
+	}
 	sa->local.port = sa->shard->d->tune.port;
 	sa->remote.port = port_of(sa, &sa->conn->remote.host);
 	/* a remote port of its own means NAT-T from the start (RFC 7296, 2.23) */
@@ -410,6 +415,8 @@ void sa_reauthenticate(struct ike_sa *old)
 	sa->replaces = old->id;
 	sa->local = old->local;
 	sa->remote = old->remote;
+	/* RFC 3947, 4: on the ports in use, by which the peer knows whose CHILD_SAs the new one takes over */
+	sa->natt = sa->version == 1 && old->natt;
 	/* those of IKEv1 do not hang on it: the new one takes them over */
 	if (sa->version != 1)
 		list_foreach (n, &old->children) {
