@@ -28,14 +28,18 @@ bool v2_crash_token(
 
 bool v2_crash_add(const struct ike_sa *sa, struct arena *a, struct message *m)
 {
-	uint8_t token[V2_CRASH_TOKEN];
+	uint8_t *token;
 
+	if (!sa->shard->d->tune.crash_detection)
+		return true;
+	token = arena_alloc(a, V2_CRASH_TOKEN); /* the message borrows it */
+	if (!token)
+		return false;
 	/* without the algorithm there is none, which is no failure */
-	if (!sa->shard->d->tune.crash_detection ||
-	    !v2_crash_token(sa->shard->m, sa->spi_i, sa->spi_r, sa->initiator, token))
+	if (!v2_crash_token(sa->shard->m, sa->spi_i, sa->spi_r, sa->initiator, token))
 		return true;
 	return message_notify(
-	    a, m, PROTO_IKE, N_QUICK_CRASH_DETECTION, cy_slice(NULL, 0), cy_slice(token, sizeof(token)));
+	    a, m, PROTO_IKE, N_QUICK_CRASH_DETECTION, cy_slice(NULL, 0), cy_slice(token, V2_CRASH_TOKEN));
 }
 
 void v2_crash_take(struct ike_sa *sa, const struct payload *first)
