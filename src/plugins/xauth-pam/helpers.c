@@ -194,7 +194,7 @@ static bool send_msg(struct helper *h)
 	do
 		n = send(h->fd, p->msg.p, p->msg.n, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
-	explicit_bzero(&p->msg, sizeof(p->msg));
+	msg_wipe(&p->msg);
 	return n >= 0;
 }
 
@@ -365,7 +365,7 @@ static void on_helper(void *user, uint32_t events)
 	}
 	p->msg.n = (size_t)n;
 	handle(h);
-	explicit_bzero(&p->msg, sizeof(p->msg));
+	msg_wipe(&p->msg);
 	helpers_dispatch(p);
 }
 
