@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "daemon/policy/select.h"
 #include "daemon/run_impl.h"
 #include "daemon/sa/manager.h"
@@ -84,6 +85,8 @@ static void read_local(struct load *l)
 		struct cy_addr a = {0};
 
 		if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
+			continue;
+		if (!interfaces_has_name(l->r->d.interfaces, i->ifa_name))
 			continue;
 		addr_from_sockaddr(i->ifa_addr, &a);
 		l->local[l->n_local++] = a;
@@ -228,6 +231,48 @@ static enum cy_err load_creds(struct load *l, struct conf *conf, struct creds *c
 	return CY_OK;
 }
 
+/* What the data plane cannot do is said now, and not when the first peer comes. */
+static const char *unsupported(const struct conn *c, uint32_t features)
+{
+	bool marks = c->mark_in.mask || c->mark_out.mask;
+	bool if_ids =
+	    c->if_id_in || c->if_id_out || c->if_id_in_own != OWN_ID_NO || c->if_id_out_own != OWN_ID_NO;
+
+	if (c->device.kind && !(features & CY_KERNEL_DEVICES))
+		return c->device.kind == CY_DEVICE_VTI ? "VTI devices (vti-interface=)"
+		                                       : "XFRM interfaces (ipsec-interface=)";
+	if (marks && !(features & CY_KERNEL_MARK))
+		return "marks (mark=)";
+	return if_ids && !(features & CY_KERNEL_IF_ID) ? "if_ids (if_id=)" : NULL;
+}
+
+static void drop_unsupported(struct load *l, struct conf *conf)
+{
+	uint32_t features = knl_features(l->r->d.knl);
+	size_t kept = 0;
+	void *k;
+
+	for (size_t i = 0; i < conf->n_conns; i++) {
+		struct conn *c = conf->conns[i];
+		const char *what = unsupported(c, features);
+
+		if (!what && c->per_cpu != PCPU_NO && !(features & CY_KERNEL_PCPU))
+			tellf(l, CY_LOG_WARN,
+			    "connection %s: the data plane %s has no SAs of CPUs (per-cpu-sas=): the first "
+			    "CHILD_SA is the only "
+			    "one",
+			    c->name, knl_ops(l->r->d.knl, &k)->name);
+		if (!what) {
+			conf->conns[kept++] = c;
+			continue;
+		}
+		tellf(l, CY_LOG_ERROR, "connection %s is not loaded: the data plane %s has no %s", c->name,
+		    knl_ops(l->r->d.knl, &k)->name, what);
+		conn_unref(c);
+	}
+	conf->n_conns = kept;
+}
+
 /* What did not change stays the same object, so that SAs under it are found by it. */
 struct keep {
 	struct conf *after;
@@ -286,8 +331,10 @@ enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, stru
 		if (e)
 			tellf(&l, CY_LOG_ERROR, "%s: %s", r->conf, err_text(e));
 	}
-	if (!e)
+	if (!e) {
+		drop_unsupported(&l, c->conf);
 		e = new_creds(&l, &c->creds);
+	}
 	if (!e)
 		e = load_creds(&l, c->conf, c->creds);
 	if (!e && now && now->conf) {
@@ -310,21 +357,39 @@ enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, stru
 
 /* --- the difference ------------------------------------------------------------------------------------------------ */
 
+static void device(struct daemon *d, struct conn *c, enum knl_op op)
+{
+	struct knl_req *q = c && c->device.kind ? knl_req_new(1) : NULL;
+	struct knl_step *s;
+
+	if (!q)
+		return;
+	s = knl_req_add(q, op);
+	s->u.device.conn = conn_ref(c);
+	s->u.device.loaded = true;
+	knl_submit(d->knl, q);
+}
+
 void load_activate(struct run *r, const struct conn *before, struct conn *after, bool routed)
 {
 	struct daemon *d = &r->d;
 	bool started = before && (before->start == AUTO_START || before->start == AUTO_KEEP);
 	char why[256] = "";
 
-	if (after->start == AUTO_ROUTE || routed) {
-		enum cy_err e = traps_route(d->traps, after, why, sizeof(why));
+	bool shunt = after->type == TYPE_PASS || after->type == TYPE_DROP;
+
+	device(d, after, KNL_DEVICE_USE);
+	if (routed || after->start == AUTO_ROUTE ||
+	    (shunt && (after->start == AUTO_START || after->start == AUTO_KEEP))) {
+		enum cy_err e = routed ? traps_replace(d->traps, before->name, after, why, sizeof(why))
+		                       : traps_route(d->traps, after, why, sizeof(why));
 
 		if (e && e != CY_E_EXISTS)
 			LOGF(d->log, LOG_CFG, CY_LOG_ERROR, NULL, "connection %s is not routed: %s",
 			    after->name, *why ? why : err_text(e));
 	}
-	if ((after->start == AUTO_START || after->start == AUTO_KEEP) && !started) {
-		sa_initiate(d, after, NULL, 0, NULL, NULL);
+	if ((after->start == AUTO_START || after->start == AUTO_KEEP) && !started && !shunt) {
+		sa_up(d, after, NULL);
 	}
 }
 
@@ -332,6 +397,12 @@ struct diff {
 	struct run *r;
 	uint32_t added, removed, changed, same;
 };
+
+static bool same_device(const struct conn *a, const struct conn *b)
+{
+	return a->device.kind == b->device.kind && strcmp(a->device.name, b->device.name) == 0 &&
+	    a->mark_in.value == b->mark_in.value && a->mark_out.value == b->mark_out.value;
+}
 
 static void apply(void *user, enum conf_change what, struct conn *before, struct conn *after)
 {
@@ -354,10 +425,17 @@ static void apply(void *user, enum conf_change what, struct conn *before, struct
 		break;
 	}
 	/* a trap has the policies of the connection it was made from */
-	if (before)
-		routed = traps_unroute(traps, before->name) == CY_OK;
+	if (before && after)
+		routed = traps_has(traps, before->name);
+	else if (before)
+		(void)!traps_unroute(traps, before->name);
+	/* a device that stays as it is stays, another one needs the old one gone */
+	if (before && after && !same_device(before, after))
+		device(&d->r->d, before, KNL_DEVICE_UNUSE);
 	if (after)
 		load_activate(d->r, before, after, routed);
+	if (before)
+		device(&d->r->d, before, KNL_DEVICE_UNUSE);
 }
 
 static void reload_settings(struct run *r, struct load *l)

@@ -264,6 +264,8 @@ static enum cy_err drop_capabilities(void *user)
 	        (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE | CAPNG_BOUNDING_SET),
 	        CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, -1) != 0)
 		return CY_E_IO;
+	/* not ours, but of PAM's helpers: without it PAM refuses everybody where the kernel audits */
+	(void)capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET, CAP_AUDIT_WRITE);
 	/* the bounding set, which scripts inherit, takes a privilege of its own that a container may not have */
 	if (capng_apply(CAPNG_SELECT_BOTH) != 0 && capng_apply(CAPNG_SELECT_CAPS) != 0)
 		return CY_E_DENIED;

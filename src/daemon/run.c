@@ -13,15 +13,23 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/auth/xauth.h"
 #include "daemon/control/control.h"
 #include "daemon/ikev2/ikev2.h"
+#ifdef HAVE_IKEV1
+#	include "daemon/ikev1/ikev1.h"
+#endif
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
 #include "daemon/run_impl.h"
+#include "daemon/sa/authorize.h"
+#include "daemon/sa/about.h"
 #include "daemon/sa/manager.h"
 #include "daemon/sa/traps.h"
 #include "libcore/conf/settings.h"
+#include "libcore/cred/cred.h"
 #include "libcore/crypto/registry.h"
 #include "libcore/plugin/loader.h"
 #include "libcore/run/bus.h"
@@ -234,8 +242,15 @@ static enum cy_err make_net(struct run *r, struct why *why)
 	const struct cy_socket_ops *ops;
 	enum cy_err e;
 
-	ops = plugins_find(
-	    r->d.plugins, CY_KIND_SOCKET, !r->o.socket && wanted && *wanted ? wanted : NULL, &plugin);
+	if (r->o.socket || !wanted || !*wanted)
+		wanted = NULL;
+	ops = plugins_find(r->d.plugins, CY_KIND_SOCKET,
+	    wanted            ? wanted
+	        : r->o.socket ? NULL
+	                      : "socket-reuseport",
+	    &plugin);
+	if (!ops && !wanted)
+		ops = plugins_find(r->d.plugins, CY_KIND_SOCKET, NULL, &plugin);
 	if (!ops)
 		return fail(r, why, CY_E_NOTFOUND, "no plugin provides sockets (socket-default)");
 	e = net_new(&r->d, ops, plugin, sa_deliver, r->d.sas, &r->d.net);
@@ -265,7 +280,15 @@ static void prefer_crypto(struct daemon *d)
 static enum cy_err make_core(struct run *r, struct why *why)
 {
 	struct daemon *d = &r->d;
-	struct processor_config pc = {.n_workers = r->o.workers, .env = d->env, .log = d->log};
+	struct processor_config pc = {
+	    .n_workers = r->o.workers,
+	    .env = d->env,
+	    .log = d->log,
+	    .class_name = sa_class_exchange,
+#ifdef CYGNET_DEBUG
+	    .stacks = true,
+#endif
+	};
 	struct pool_config lc = {.env = d->env,
 	    .log = d->log,
 	    .cpu_threads = (uint32_t)settings_int(d->settings, "pool_threads"),
@@ -336,6 +359,26 @@ static enum cy_err make_leases(struct run *r, struct why *why)
 	return CY_OK;
 }
 
+/* What a back end is told about a user of ipsec.secrets. */
+static enum cy_err password_hook(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n)
+{
+	struct config *c = daemon_config(user);
+	struct ident id = {.type = ID_KEY_ID, .n = (uint16_t)strlen(name), .p = (uint8_t *)name};
+	enum cy_err e = CY_E_NOTFOUND;
+	struct cy_slice found;
+
+	if (c && c->creds && strlen(name) <= UINT16_MAX &&
+	    creds_find_password(c->creds, CRED_XAUTH, &id, &found)) {
+		e = found.n <= cap ? CY_OK : CY_E_SHORT;
+		if (!e) {
+			memcpy(out, found.p, found.n);
+			*out_n = found.n;
+		}
+	}
+	config_unref(c);
+	return e;
+}
+
 static enum cy_err make_config(struct run *r, struct why *why)
 {
 	struct config *c;
@@ -371,16 +414,33 @@ static enum cy_err make_all(struct run *r, struct why *why)
 		e = make_plugins(r, why);
 	if (!e)
 		e = make_leases(r, why);
+	if (!e && (e = xauth_new(d, &d->xauth)) != CY_OK)
+		return fail(r, why, e, "logins: %s", err_text(e));
+	if (!e)
+		plugins_set_password(d->plugins, password_hook, d);
 	if (!e && (e = sa_manager_new(d, &d->sas)) != CY_OK)
 		return fail(r, why, e, "IKE_SA manager: %s", err_text(e));
+	if (!e && (e = authorize_new(d, &d->authorize)) != CY_OK)
+		return fail(r, why, e, "authorization: %s", err_text(e));
+	if (!e)
+		plugins_set_answer(d->plugins, authorize_answer, d->authorize);
+	if (!e)
+		load_crash_secret(r);
 	if (!e && (e = traps_new(d, &d->traps)) != CY_OK)
 		return fail(r, why, e, "traps: %s", err_text(e));
+	if (!e &&
+	    (e = interfaces_new(settings_str(d->settings, "interfaces_use"),
+	         settings_str(d->settings, "interfaces_ignore"), &d->interfaces)) != CY_OK)
+		return fail(r, why, e, "interfaces: %s", err_text(e));
 	if (!e)
 		e = make_kernel(r, why);
 	if (e)
 		return e;
 	d->tune.force_encap = knl_features(d->knl) & CY_KERNEL_UDP_ONLY;
 	d->ike[2] = &ikev2_ops;
+#ifdef HAVE_IKEV1
+	d->ike[1] = &ikev1_ops;
+#endif
 	e = make_net(r, why);
 	return e ? e : make_config(r, why);
 }
@@ -517,6 +577,8 @@ void daemon_stop(struct daemon *d)
 		return;
 	if (d->plugins)
 		plugins_set_udp_send(d->plugins, NULL, NULL);
+	if (d->plugins)
+		plugins_set_answer(d->plugins, NULL, NULL);
 	net_stop(d->net);
 	if (d->processor)
 		run_leftovers(r); /* they may still ask for kernel work */
@@ -537,17 +599,26 @@ void daemon_free(struct daemon *d)
 		return;
 	/* what the pool held comes back to SAs and leases, so these are freed after it */
 	pool_free(d->pool);
+	d->pool = NULL;
 	if (d->processor)
 		run_leftovers(r);
 	sa_manager_free(d->sas);
 	traps_free(d->traps);
+	authorize_free(d->authorize);
 	leases_free(d->leases);
 	control_free(r->control);
 	net_free(d->net);
 	knl_free(d->knl);
+	if (d->plugins)
+		plugins_set_password(d->plugins, NULL, NULL);
+	interfaces_free(d->interfaces);
 	config_unref(d->config);
 	procs_free(d->procs);
 	plugins_free(d->plugins);
+	/* back ends may answer until their end; it goes nowhere any more */
+	if (d->processor)
+		run_leftovers(r);
+	xauth_free(d->xauth);
 	crypto_free(d->crypto);
 	bus_free(d->bus);
 	processor_free(d->processor);

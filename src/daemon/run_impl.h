@@ -37,6 +37,10 @@ enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, stru
 /* auto=start and auto=route, for a connection that is new (before NULL) or changed; routed: a trap of it was there. */
 void load_activate(struct run *r, const struct conn *before, struct conn *after, bool routed);
 
+/* --- secret.c --- */
+/* The secret of RFC 6290's tokens, from its file, which is made when there is none. */
+void load_crash_secret(struct run *r);
+
 /* --- run.c --- */
 void run_event(struct daemon *d, enum cy_event_kind kind);
 

@@ -28,8 +28,9 @@ struct options {
 	/* start, restart, check */
 	const char *conf, *secrets, *settings, *plugindir;
 	bool nofork, debug;
+	bool another; /* up */
 	/* log */
-	bool follow;
+	bool follow, speed;
 	int lines;
 	/* the rest of the command line */
 	int argc;
@@ -44,9 +45,10 @@ struct verb {
 	int min_args, max_args;
 	int (*run)(const struct options *o);
 };
-extern const struct verb verb_check, verb_down, verb_leases, verb_listalgs, verb_listcerts, verb_log,
-    verb_loglevel, verb_reload, verb_restart, verb_route, verb_start, verb_stats, verb_status, verb_statusall,
-    verb_stop, verb_unroute, verb_up, verb_version;
+extern const struct verb verb_check, verb_cpus, verb_doctor, verb_down, verb_leases, verb_listalgs,
+    verb_listcerts, verb_load_test, verb_log, verb_loglevel, verb_metrics, verb_reload, verb_restart,
+    verb_route, verb_start, verb_stats, verb_status, verb_statusall, verb_stop, verb_unroute, verb_up,
+    verb_usage, verb_version;
 
 /* --- client.c --- */
 struct call {
@@ -68,6 +70,7 @@ const char *text_duration(int64_t seconds, char out[64]); /* "5 minutes" */
 const char *text_bytes(uint64_t n, char out[64]);
 const char *get_str(const json_t *o, const char *key); /* "" when absent */
 int64_t get_int(const json_t *o, const char *key);
+double get_num(const json_t *o, const char *key);
 bool get_bool(const json_t *o, const char *key);
 bool has(const json_t *o, const char *key);
 void print_list(const char *indent, const char *title, const json_t *array); /* "title: a, b, c" */
@@ -82,8 +85,14 @@ void json_out_item(void *out, const char *list, json_t *data);
 void json_out_end(struct json_out *out);
 
 /* --- start.c --- */
+int load_test(char **argv); /* does not return when it could be run */
 int start_daemon(const struct options *o);
 int stop_daemon(const struct options *o, bool must_run);
+
+/* --- status.c: both status and statusall; lists are there in JSON even when empty --- */
+int status_run(const struct options *o, const char *cmd, const char *const *lists);
+/* The first argument, a number of seconds, into a request; NULL without one. False: it is none. */
+bool seconds_arg(const struct options *o, json_t **out);
 
 /* --- status_text.c --- */
 void status_print_data(void *user, json_t *data);

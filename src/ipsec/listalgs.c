@@ -17,15 +17,40 @@ static void on_item(void *user, const char *list, json_t *data)
 	    get_str(data, "plugin"), get_bool(data, "chosen") ? "" : " (second choice)");
 }
 
+static void on_speed(void *user, const char *list, json_t *data)
+{
+	static char last[32];
+	const char *kind = get_str(data, "kind");
+	char name[64];
+
+	(void)user;
+	(void)list;
+	if (strcmp(kind, last) != 0)
+		printf("%s:\n", kind);
+	snprintf(last, sizeof(last), "%s", kind);
+	snprintf(name, sizeof(name), "%s", get_str(data, "name"));
+	if (has(data, "key_bits"))
+		snprintf(name, sizeof(name), "%s_%lld", get_str(data, "name"),
+		    (long long)get_int(data, "key_bits"));
+	if (has(data, "per_second"))
+		printf("  %-32s %10.1f us  %9lld a second\n", name, get_num(data, "ns") / 1000,
+		    (long long)get_int(data, "per_second"));
+	else
+		printf("  %-32s %10.2f us  %9lld Mbit/s in packets of 1392 bytes\n", name,
+		    get_num(data, "ns") / 1000, (long long)get_int(data, "mbit_per_second"));
+}
+
 static int run(const struct options *o)
 {
-	static const char *const lists[] = {"algorithms", NULL};
-	struct call c = {.cmd = "listalgs", .item = on_item};
+	static const char *const lists[] = {"algorithms", NULL}, *const speeds[] = {"speeds", NULL};
+	struct call c = {.cmd = "listalgs", .item = o->speed ? on_speed : on_item};
 	struct json_out *j = NULL;
 	int rc;
 
+	if (o->speed)
+		c.args = json_pack("{s:b}", "speed", 1);
 	if (o->json) {
-		c.user = j = json_out_new(lists);
+		c.user = j = json_out_new(o->speed ? speeds : lists);
 		c.item = json_out_item;
 	}
 	rc = call_run(o, &c);
@@ -36,7 +61,8 @@ static int run(const struct options *o)
 
 const struct verb verb_listalgs = {
     .name = "listalgs",
-    .args = "",
+    .args = "[--speed]",
     .summary = "Algorithms that passed their tests, and which plugin has them",
+    .help = "  --speed   what each costs on this machine instead, measured by the daemon\n",
     .run = run,
 };

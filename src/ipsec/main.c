@@ -10,8 +10,9 @@
 #include "libcore/base/names.h"
 
 static const struct verb *const verbs[] = {&verb_start, &verb_stop, &verb_restart, &verb_reload, &verb_up,
-    &verb_down, &verb_route, &verb_unroute, &verb_status, &verb_statusall, &verb_stats, &verb_leases,
-    &verb_listalgs, &verb_listcerts, &verb_log, &verb_loglevel, &verb_check, &verb_version, NULL};
+    &verb_down, &verb_route, &verb_unroute, &verb_status, &verb_statusall, &verb_stats, &verb_doctor,
+    &verb_usage, &verb_cpus, &verb_metrics, &verb_leases, &verb_listalgs, &verb_listcerts, &verb_log,
+    &verb_loglevel, &verb_check, &verb_load_test, &verb_version, NULL};
 
 static void usage(FILE *to)
 {
@@ -30,7 +31,7 @@ static void usage(FILE *to)
 	    to);
 }
 
-static void verb_usage(const struct verb *v)
+static void verb_help(const struct verb *v)
 {
 	printf("Usage: ipsec [OPTION]... %s%s%s\n\n%s.\n", v->name, *v->args ? " " : "", v->args, v->summary);
 	if (v->help)
@@ -64,6 +65,8 @@ enum {
 	OPT_PLUGINDIR,
 	OPT_NOFORK,
 	OPT_DEBUG,
+	OPT_ANOTHER,
+	OPT_SPEED,
 };
 
 static const struct option long_options[] = {{"json", no_argument, NULL, OPT_JSON},
@@ -72,7 +75,8 @@ static const struct option long_options[] = {{"json", no_argument, NULL, OPT_JSO
     {"conf", required_argument, NULL, OPT_CONF}, {"secrets", required_argument, NULL, OPT_SECRETS},
     {"settings", required_argument, NULL, OPT_SETTINGS},
     {"plugindir", required_argument, NULL, OPT_PLUGINDIR}, {"nofork", no_argument, NULL, OPT_NOFORK},
-    {"debug", no_argument, NULL, OPT_DEBUG}, {"follow", no_argument, NULL, 'f'},
+    {"debug", no_argument, NULL, OPT_DEBUG}, {"another", no_argument, NULL, OPT_ANOTHER},
+    {"speed", no_argument, NULL, OPT_SPEED}, {"follow", no_argument, NULL, 'f'},
     {"lines", required_argument, NULL, 'n'}, {0}};
 
 static bool number(const char *text, int *out)
@@ -123,6 +127,12 @@ static bool parse(int argc, char **argv, struct options *o, bool *out_help)
 		case OPT_DEBUG:
 			o->debug = true;
 			break;
+		case OPT_ANOTHER:
+			o->another = true;
+			break;
+		case OPT_SPEED:
+			o->speed = true;
+			break;
 		case 'f':
 			o->follow = true;
 			break;
@@ -149,6 +159,9 @@ int main(int argc, char **argv)
 	bool help = false;
 	static char path[4096];
 
+	/* its options are its own */
+	if (argc > 1 && strcmp(argv[1], verb_load_test.name) == 0)
+		return load_test(argv + 1);
 	if (!parse(argc, argv, &o, &help)) {
 		fputs("Try 'ipsec --help'.\n", stderr);
 		return STATUS_USAGE;
@@ -161,7 +174,7 @@ int main(int argc, char **argv)
 	if (!v)
 		return STATUS_USAGE;
 	if (help) {
-		verb_usage(v);
+		verb_help(v);
 		return STATUS_OK;
 	}
 	o.argc = argc - optind - 1;

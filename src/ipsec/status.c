@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipsec/ipsec.h"
 
-static int run(const struct options *o)
+int status_run(const struct options *o, const char *cmd, const char *const *lists)
 {
-	static const char *const lists[] = {"routed", "ike_sas", NULL};
-	struct call c = {.cmd = "status"};
+	struct call c = {.cmd = cmd};
 	struct json_out *j = NULL;
 	int rc;
 
@@ -24,6 +23,13 @@ static int run(const struct options *o)
 	else if (rc == STATUS_OK)
 		status_print_end();
 	return rc;
+}
+
+static int run(const struct options *o)
+{
+	static const char *const lists[] = {"routed", "ike_sas", NULL};
+
+	return status_run(o, "status", lists);
 }
 
 const struct verb verb_status = {

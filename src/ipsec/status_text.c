@@ -39,6 +39,35 @@ static void print_counters(const char *title, json_t *o)
 
 /* --- the daemon ------------------------------------------------------------------------------------------------------------- */
 
+static void print_slow(json_t *w)
+{
+	json_t *s, *op;
+	size_t i;
+
+	json_array_foreach(member(w, "slow"), i, s)
+	{
+		char at[32] = "";
+		time_t t = (time_t)get_int(s, "time");
+		struct tm tm;
+
+		if (localtime_r(&t, &tm))
+			strftime(at, sizeof(at), "%b %d %T", &tm);
+		printf("    %s worker %lld: %lld us (%lld us of CPU), %s", at,
+		    (long long)get_int(s, "worker"), (long long)get_int(s, "us"),
+		    (long long)get_int(s, "cpu_us"), get_str(s, "kind"));
+		if (has(s, "ike_id"))
+			printf(", %s of %s[%lld] (%s)", get_str(s, "exchange"), get_str(s, "connection"),
+			    (long long)get_int(s, "ike_id"), get_str(s, "peer"));
+		op = member(s, "crypto");
+		if (op)
+			printf(", %s %s by %s for %lld us", get_str(op, "operation"),
+			    get_str(op, "algorithm"), get_str(op, "plugin"), (long long)get_int(op, "us"));
+		if (has(s, "stack"))
+			printf(", in %s", get_str(s, "stack"));
+		putchar('\n');
+	}
+}
+
 static void print_workers(json_t *w)
 {
 	json_t *working = member(w, "working"), *queued = member(w, "queued"), *p;
@@ -61,6 +90,18 @@ static void print_workers(json_t *w)
 		printf("  longest step of a worker: %lld us (%s), steps over 10 ms: %lld\n",
 		    (long long)get_int(w, "max_step_us"), get_str(w, "max_step_kind"),
 		    (long long)get_int(w, "slow_steps"));
+	print_slow(w);
+}
+
+static void print_cpus(json_t *cpus)
+{
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(cpus, i, c)
+	    printf("  CPU %lld: %lld packets received, %.1f %% in softirqs, %lld dropped from its backlog\n",
+	        (long long)get_int(c, "cpu"), (long long)get_int(c, "packets"), get_num(c, "softirq"),
+	        (long long)get_int(c, "dropped"));
 }
 
 static void print_plugins(json_t *plugins)
@@ -101,6 +142,19 @@ static void print_pool(json_t *pool)
 	        (long long)get_int(p, "p99_us"), (long long)get_int(p, "max_us"));
 }
 
+static void print_authorize(json_t *all)
+{
+	json_t *p;
+	size_t i;
+
+	json_array_foreach(all, i, p) printf(
+	    "  authorization by %s: %lld asked, %lld waiting, %lld yes, %lld no, %lld not answered in time, "
+	    "%lld refused because too many wait, %lld answers too late, longest %lld us\n",
+	    get_str(p, "name"), (long long)get_int(p, "asked"), (long long)get_int(p, "waiting"),
+	    (long long)get_int(p, "yes"), (long long)get_int(p, "no"), (long long)get_int(p, "timeouts"),
+	    (long long)get_int(p, "refused"), (long long)get_int(p, "late"), (long long)get_int(p, "max_us"));
+}
+
 static void print_sockets(json_t *sockets)
 {
 	char in[64], out[64];
@@ -116,6 +170,24 @@ static void print_sockets(json_t *sockets)
 	        (long long)get_int(s, "rx_buffer"), (long long)get_int(s, "kernel_drops"));
 }
 
+static void print_devices(json_t *devices)
+{
+	json_t *d;
+	size_t i;
+
+	json_array_foreach(devices, i, d)
+	{
+		if (strcmp(get_str(d, "kind"), "vti") == 0)
+			printf("  VTI device %s, ikey %lld, okey %lld", get_str(d, "name"),
+			    (long long)get_int(d, "mark_in"), (long long)get_int(d, "mark_out"));
+		else
+			printf("  XFRM interface %s, if_id %lld", get_str(d, "name"),
+			    (long long)get_int(d, "if_id"));
+		printf(", %lld users%s%s\n", (long long)get_int(d, "users"),
+		    has(d, "error") ? ": it cannot be had: " : "", get_str(d, "error"));
+	}
+}
+
 static void print_kernel(json_t *k)
 {
 	printf("  data plane: %s", get_str(k, "name"));
@@ -128,6 +200,7 @@ static void print_kernel(json_t *k)
 		printf(", in one request for %lld ms", (long long)get_int(k, "running_ms"));
 	putchar('\n');
 	print_counters("data plane errors", member(k, "errors"));
+	print_devices(member(k, "devices"));
 }
 
 static void print_all(json_t *d)
@@ -135,6 +208,7 @@ static void print_all(json_t *d)
 	char up[64], since[32] = "", a[64], b[64];
 	time_t t = (time_t)get_int(d, "started");
 	json_t *m = member(d, "memory"), *v;
+	const char *name;
 	struct tm tm;
 	size_t i;
 
@@ -150,13 +224,27 @@ static void print_all(json_t *d)
 	print_plugins(member(d, "plugins"));
 	print_kernel(member(d, "kernel"));
 	print_pool(member(d, "pool"));
+	print_authorize(member(d, "authorize"));
 	print_counters("helper processes", member(d, "helpers"));
+	if (get_int(member(d, "helpers"), "oldest_ms") > 1000)
+		printf("  a helper process of %s has been running for %lld ms\n",
+		    get_str(member(d, "helpers"), "oldest_owner"),
+		    (long long)get_int(member(d, "helpers"), "oldest_ms"));
 	print_counters("IKE_SAs", member(d, "sas"));
 	print_counters("network", member(d, "net"));
 	print_sockets(member(d, "sockets"));
+	print_counters("XAUTH", member(d, "xauth"));
+	json_object_foreach(member(member(d, "xauth"), "backends"), name, v)
+	    printf("  XAUTH by %s%s%s\n", name, *json_string_value(v) ? ": " : "", json_string_value(v));
 	print_counters("control", member(d, "control"));
+	print_cpus(member(d, "cpus"));
 	if (get_int(d, "log_dropped"))
 		printf("  log: %lld lines lost\n", (long long)get_int(d, "log_dropped"));
+	json_array_foreach(
+	    member(d, "log_sinks"), i, v) if (get_int(v, "lost") || get_int(v, "running_ms") > 1000)
+	    printf("  log sink %s: %lld lines queued, %lld lost, in one line for %lld ms\n",
+	        get_str(v, "name"), (long long)get_int(v, "queued"), (long long)get_int(v, "lost"),
+	        (long long)get_int(v, "running_ms"));
 	puts("Listening IP addresses:");
 	json_array_foreach(member(d, "listening"), i, v) printf("  %s\n", json_string_value(v));
 }
@@ -244,6 +332,8 @@ static void print_ike(json_t *sa)
 		printf(" %s ago", text_duration(get_int(sa, "established"), text));
 	printf(", %s[%s]...%s[%s]\n", get_str(sa, "local"), get_str(sa, "local_id"), get_str(sa, "remote"),
 	    get_str(sa, "remote_id"));
+	if (*get_str(sa, "user"))
+		printf("%12s: user: '%s'\n", name, get_str(sa, "user"));
 	printf("%12s: IKEv%lld SPIs: %s_i%s %s_r%s", name, (long long)get_int(sa, "version"),
 	    get_str(sa, "spi_i"), get_bool(sa, "initiator") ? "*" : "", get_str(sa, "spi_r"),
 	    get_bool(sa, "initiator") ? "" : "*");
@@ -282,6 +372,15 @@ static void print_child(json_t *c)
 	printf("%12s:  %s, %s, reqid %lld, %s%s SPIs: %s_i %s_o\n", name, get_str(c, "state"),
 	    get_str(c, "mode"), (long long)get_int(c, "reqid"), get_str(c, "protocol"),
 	    get_bool(c, "encap") ? " in UDP" : "", get_str(c, "spi_in"), get_str(c, "spi_out"));
+	if (has(c, "cpu"))
+		printf("%12s:  of CPU %lld\n", name, (long long)get_int(c, "cpu"));
+	else if (has(c, "per_cpu"))
+		printf("%12s:  of all CPUs that have none\n", name);
+	if (has(c, "mark_in") || has(c, "mark_out"))
+		printf("%12s:  marks %s_i %s_o\n", name, get_str(c, "mark_in"), get_str(c, "mark_out"));
+	if (has(c, "if_id_in") || has(c, "if_id_out"))
+		printf("%12s:  if_ids %lld_i %lld_o\n", name, (long long)get_int(c, "if_id_in"),
+		    (long long)get_int(c, "if_id_out"));
 	printf("%12s:  %s%s, %lld bytes_i (%lld pkts", name, get_str(c, "algorithms"),
 	    get_bool(c, "esn") ? "/ESN" : "", (long long)get_int(c, "bytes_in"),
 	    (long long)get_int(c, "packets_in"));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Words for numbers, and JSON members with what stands for an absent one. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ipsec/ipsec.h"
@@ -14,6 +15,11 @@ const char *get_str(const json_t *o, const char *key)
 int64_t get_int(const json_t *o, const char *key)
 {
 	return json_integer_value(json_object_get(o, key));
+}
+
+double get_num(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
 }
 
 bool get_bool(const json_t *o, const char *key)
@@ -68,4 +74,21 @@ void print_list(const char *indent, const char *title, const json_t *array)
 	json_array_foreach(array, i, v)
 	    printf("%s %s", i ? "," : "", json_string_value(v) ? json_string_value(v) : "");
 	putchar('\n');
+}
+
+bool seconds_arg(const struct options *o, json_t **out)
+{
+	char *end;
+	double s;
+
+	*out = NULL;
+	if (!o->argc)
+		return true;
+	s = strtod(o->argv[0], &end);
+	if (*end || end == o->argv[0] || !(s > 0) || s > 3600) {
+		fprintf(stderr, "ipsec: '%s' is not a number of seconds up to 3600\n", o->argv[0]);
+		return false;
+	}
+	*out = json_pack("{s:f}", "seconds", s);
+	return true;
 }

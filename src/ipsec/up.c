@@ -11,8 +11,9 @@ static void on_progress(void *user, const char *level, const char *text)
 
 static int run(const struct options *o)
 {
-	struct call c = {
-	    .cmd = "up", .args = json_pack("{s:s}", "name", o->argv[0]), .progress = on_progress};
+	struct call c = {.cmd = "up",
+	    .args = json_pack("{s:s,s:b}", "name", o->argv[0], "another", o->another),
+	    .progress = on_progress};
 	int rc = call_run(o, &c);
 
 	if (rc == STATUS_OK)
@@ -22,10 +23,11 @@ static int run(const struct options *o)
 
 const struct verb verb_up = {
     .name = "up",
-    .args = "NAME",
+    .args = "[--another] NAME",
     .summary = "Bring up a connection and show how it goes",
     .help = "Returns when the connection is up or has failed; then the reason is the last line, on standard "
             "error.\n"
+            "A connection that is up already stays as it is; --another makes one more CHILD_SA of it.\n"
             "Interrupting this does not stop the daemon from trying.\n",
     .min_args = 1,
     .max_args = 1,

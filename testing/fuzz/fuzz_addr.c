@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "libcore/base/addr.h"
+#include "libcore/base/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -62,7 +63,7 @@ static void try_ts(const char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *text = strndup((const char *)data, size);
+	char *text = text_dup(data, size);
 
 	if (!text)
 		return 0;

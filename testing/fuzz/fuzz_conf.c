@@ -54,7 +54,7 @@ static void examine(struct conn *c)
 
 	MUST(text && *text);
 	free(text);
-	MUST(c->start != AUTO_IGNORE && c->version != CONN_IKEV1);
+	MUST(c->start != AUTO_IGNORE);
 	MUST(c->local.n_auth == 1 && c->remote.n_auth == 1);
 	MUST(c->local.ts_dynamic || c->local.n_ts);
 	conn_swap_ends(c);

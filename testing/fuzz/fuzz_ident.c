@@ -9,6 +9,7 @@
 #include "libcore/base/dn.h"
 #include "libcore/base/err.h"
 #include "libcore/base/ident.h"
+#include "libcore/base/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -54,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		look_at(&b, &a);
 		ident_fini(&b);
 	}
-	text = strndup((const char *)data + 2, size - 2);
+	text = text_dup(data + 2, size - 2);
 	if (text && ident_parse(text, &c) == CY_OK) {
 		look_at(&c, &a);
 		look_at(&a, &c);

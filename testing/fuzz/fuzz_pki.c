@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "libcore/base/text.h"
 #include "plugins/openssl/pki.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -60,7 +61,7 @@ static bool plain(const char *text)
 
 static void read_name(struct cy_slice in)
 {
-	char *text = strndup((const char *)in.p, in.n), out[1024], again[1024];
+	char *text = text_dup(in.p, in.n), out[1024], again[1024];
 	uint8_t *der, *der2;
 	size_t n, m;
 

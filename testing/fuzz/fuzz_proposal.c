@@ -8,6 +8,7 @@
 
 #include "libcore/base/err.h"
 #include "libcore/base/rw.h"
+#include "libcore/base/text.h"
 #include "libcore/crypto/proposal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,7 +38,7 @@ static void choose_itself(const struct proposal *p, size_t n)
 static void as_text(uint8_t options, const uint8_t *data, size_t size)
 {
 	struct proposal_list l = {NULL, 0}, copy;
-	char *text = strndup((const char *)data, size), *why = NULL, out[64];
+	char *text = text_dup(data, size), *why = NULL, out[64];
 	bool strict, legacy;
 	enum cy_err err;
 

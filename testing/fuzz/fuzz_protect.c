@@ -148,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!cache) {
 		for (size_t i = 0; i < sizeof(key); i++)
 			key[i] = (uint8_t)i;
-		env = (struct env){now, wall, noise, true};
+		env = (struct env){.now_ns = now, .wall = wall, .random = noise, .simulated = true};
 		FUZZ_CHECK(protect_cache_new(fuzz_crypto(), &env, &cache) == CY_OK);
 	}
 	counter = 0;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "libcore/base/text.h"
 #include "libcore/conf/settings.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -45,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct setting_def plugin[] = {{"name", "string", "x", NULL, NULL, "help"},
 	    {"n", "int", "1", "-5", "5", "help"}, {NULL, NULL, NULL, NULL, NULL, NULL}};
-	char *text = strndup((const char *)data, size);
+	char *text = text_dup(data, size);
 	struct settings *s = NULL;
 	uint32_t errors = 0;
 	const char *key, *value;

@@ -17,6 +17,7 @@ from .proc import Failure, require
 ETH_P_ALL, SOL_PACKET, PACKET_STATISTICS, SO_RCVBUFFORCE = 3, 263, 6, 33
 OUTGOING = 4  # sll_pkttype
 IKE_SKF = 53  # "encrypted and authenticated fragment", RFC 7383
+IKE_V1_FRAGMENT = 132  # of IKEv1, by the vendors
 
 
 class Capture:
@@ -117,7 +118,7 @@ class Capture:
             return "other"
         if len(payload) >= 28:
             self.exchanges[payload[18]] += 1
-            if payload[16] == IKE_SKF:
+            if payload[16] in (IKE_SKF, IKE_V1_FRAGMENT):
                 self.count["ikefrag"] += 1
         return "ike"
 

@@ -17,6 +17,7 @@ class End:
     pub: str = ""                                # and the public key
     ts: list = field(default_factory=list)       # networks behind it
     vips: list = field(default_factory=list)     # "0.0.0.0", "::": asks the other end for a virtual address
+    user: tuple = ()                             # (name, password) with which it logs in (XAUTH)
     pools: list = field(default_factory=list)    # networks it gives virtual addresses from
     dns: list = field(default_factory=list)      # and name servers with them
 
@@ -37,6 +38,9 @@ class Conn:
     start: str = "add"                           # or "route", "start"
     fragmentation: bool = True
     encap: bool = False
+    version: int = 2                             # of IKE
+    aggressive: bool = False
+    push: bool = False                           # Mode Config of IKEv1: the server pushes
     options: dict = field(default_factory=dict)  # further keys of cygnet's ipsec.conf
 
     def seen_from(self, side):

@@ -77,6 +77,9 @@ class Cygnet(Peer):
             if local.cert:
                 kind = "RSA" if local.cert.kind.startswith("rsa") else "ECDSA"
                 self.secrets.append(f": {kind} {local.cert.key}")
+            for user in (local.user, remote.user):
+                if user:
+                    self.secrets.append(f'{user[0]} : XAUTH "{user[1]}"')
             if local.key:
                 self.secrets.append(f": PKCS8 {local.key}")
             self.conns.append(conn)
@@ -100,9 +103,9 @@ class Cygnet(Peer):
 
     def _conn_lines(self, conn):
         local, remote = conn.seen_from(self.side)
-        lines = [("keyexchange", "ikev2"), *ipsec_conf_common(conn, self.side), ("ike", conn.ike + "!"), ("esp", conn.esp + "!"),
+        lines = [("keyexchange", f"ikev{conn.version}"), *ipsec_conf_common(conn, self.side), ("ike", conn.ike + "!"), ("esp", conn.esp + "!"),
                  ("mobike", "no"), ("fragmentation", "yes" if conn.fragmentation else "no"), ("keyingtries", "1"),
-                 ("leftauth", local.auth), ("rightauth", remote.auth),
+                 ("leftauth", _proof(local)), ("rightauth", _proof(remote)),
                  ("auto", {"add": "add", "route": "route", "start": "start"}[conn.start])]
         if local.cert:
             lines += [("leftcert", local.cert.path), ("leftsendcert", "always")]
@@ -118,6 +121,14 @@ class Cygnet(Peer):
             lines.append(("rightdns", ",".join(local.dns)))
         if conn.encap:
             lines.append(("forceencaps", "yes"))
+        if conn.aggressive:
+            lines.append(("aggressive", "yes"))
+        if conn.push:
+            lines.append(("modeconfig", "push"))
+        if local.user:
+            lines += [*([] if local.auth == "xauth" else [("leftauth2", "xauth")]), ("xauth_identity", local.user[0])]
+        if remote.user and remote.auth != "xauth":
+            lines.append(("rightauth2", "xauth-generic"))
         if conn.dpd:
             lines += [("dpdaction", "clear"), ("dpddelay", f"{conn.dpd}s")]
         for key, value in (("ikelifetime", conn.ike_lifetime), ("lifetime", conn.lifetime)):
@@ -169,6 +180,11 @@ class Cygnet(Peer):
         require("Sanitizer" not in self.log_text(), f"{self.label}: a sanitizer spoke: see its log")
         for conn in self.conns:
             require(not conn.psk or conn.psk not in self.log_text(), f"{self.label}: the pre-shared key is in the log")
+
+
+def _proof(end):
+    """An end that proves nothing but its user (hybrid authentication) says so in place of a key."""
+    return "xauth-generic" if end.auth == "xauth" else end.auth
 
 
 def _subject(cert):

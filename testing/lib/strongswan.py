@@ -13,7 +13,7 @@ PACKAGES = ["libstrongswan", "libstrongswan-standard-plugins", "libstrongswan-ex
             "libcharon-extauth-plugins", "strongswan-libcharon", "strongswan-charon", "strongswan-swanctl"]
 
 PLUGINS = ("random nonce openssl aes sha1 sha2 md5 hmac kdf gmp gcm ccm ctr cmac xcbc chapoly curve25519 mgf1 x509 constraints "
-           "pubkey pkcs1 pkcs8 pkcs12 pem revocation drbg {kernel} socket-default vici updown resolve")
+           "pubkey pkcs1 pkcs8 pkcs12 pem revocation drbg xauth-generic {kernel} socket-default vici updown resolve")
 
 CONF = """charon {{
 	load = {plugins}
@@ -21,6 +21,7 @@ CONF = """charon {{
 	retransmit_base = 1.4
 	retransmit_timeout = 1
 	retransmit_tries = 5
+	i_dont_care_about_security_and_use_aggressive_mode_psk = yes
 	filelog {{
 		log {{
 			path = {log}
@@ -101,6 +102,9 @@ class StrongSwan(Peer):
             if "psk" in (local.auth, remote.auth):
                 self._do("load-shared", {"type": "IKE", "data": conn.psk,
                                          "owners": [x.id for x in (local, remote)]})
+            for user in (local.user, remote.user):
+                if user:
+                    self._do("load-shared", {"type": "XAUTH", "data": user[1], "owners": [user[0]]})
             pools = []
             for i, net in enumerate(local.pools):
                 pool = {"addrs": net}
@@ -116,10 +120,17 @@ class StrongSwan(Peer):
                  "local_ts": local.ts or ["dynamic"], "remote_ts": remote.ts or ["dynamic"]}
         if conn.lifetime:
             child.update(life_time=conn.lifetime * 4, rand_time=0)
-        out = {"version": 2, "local_addrs": [local.addr], "remote_addrs": [remote.addr], "proposals": conn.ike.split(","),
+        out = {"version": conn.version, "local_addrs": [local.addr], "remote_addrs": [remote.addr], "proposals": conn.ike.split(","),
                "mobike": "no", "fragmentation": "yes" if conn.fragmentation else "no", "encap": "yes" if conn.encap else "no",
                "rekey_time": conn.ike_lifetime or 14400, "reauth_time": 0, "dpd_delay": conn.dpd, "unique": "replace",
                "local": _auth(local, True), "remote": _auth(remote, False), "children": {conn.name: child}}
+        if conn.version == 1:
+            out.update(aggressive="yes" if conn.aggressive else "no", pull="no" if conn.push else "yes")
+            for end, key in ((local, "local"), (remote, "remote")):
+                if end.user and end.auth != "xauth":  # else hybrid authentication: nothing before it
+                    out[key + "-xauth"] = {"auth": "xauth", **({"xauth_id": end.user[0]} if end is local else {}), "round": "2"}
+            if conn.ike_lifetime:  # it has no other way
+                out.update(reauth_time=conn.ike_lifetime, rekey_time=0)
         if conn.ike_lifetime:
             out.update(over_time=conn.ike_lifetime, rand_time=0)
         if local.vips:
@@ -178,6 +189,8 @@ class StrongSwan(Peer):
 
 
 def _auth(end, local):
+    if end.auth == "xauth":
+        return {"auth": "xauth", "id": end.id, **({"xauth_id": end.user[0]} if local else {})}
     out = {"auth": "psk" if end.auth == "psk" else "pubkey", "id": end.id}
     if end.auth != "psk":
         out.update({"certs": [_read(end.cert.path)]} if local else {"cacerts": [_read(end.cert.root.path)]})

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# For areas of several parts: `part COMMAND...` for each, then `total`.
+# For areas of several parts: `part COMMAND...` for each, then `total`. Parts that do not disturb one another may run side by
+# side: functions that hold parts, named to `side_by_side`.
 passed=0 failed=0
 output=$(mktemp) && trap 'rm -f "$output"' EXIT
 
@@ -16,6 +17,32 @@ part() {
 	else
 		fault "$* died with status $status"
 	fi
+}
+
+# The parts of each named function at the same time as those of the others; their output one function after the other.
+side_by_side() {
+	local dir lane pids=()
+	dir=$(mktemp -d) || return 1
+	for lane in "$@"; do
+		(
+			passed=0 failed=0 output=$dir/$lane.part
+			trap - EXIT
+			"$lane"
+			total
+		) >"$dir/$lane" 2>&1 &
+		pids+=($!)
+	done
+	for lane in "$@"; do
+		wait "${pids[0]}"
+		part end_of_lane "$dir/$lane" $?
+		pids=("${pids[@]:1}")
+	done
+	rm -rf "$dir"
+}
+
+end_of_lane() { # FILE STATUS
+	cat "$1"
+	return "$2"
 }
 
 fault() {

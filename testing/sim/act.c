@@ -91,6 +91,8 @@ static void on_ike(struct ike_sa *sa, const struct deed *deed)
 	list_foreach (l, &sa->children) {
 		struct child_sa *c = list_entry(l, struct child_sa, node);
 
+		if (deed->act == SIM_DELETE_CPU && c->state == CHILD_INSTALLED && c->cpu == atoi(deed->conn))
+			queue(sa, TASK_CHILD_DELETE, c->id);
 		if (c->state == CHILD_INSTALLED && n_ids < ARRAY_LEN(ids) &&
 		    strcmp(c->conn->name, deed->conn) == 0)
 			ids[n_ids++] = c->id;

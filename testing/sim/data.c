@@ -25,7 +25,8 @@ static enum cy_err k_open(void *plugin, const struct cy_kernel_events *ev, uint3
 	k->frozen = false;
 	*out_features = CY_KERNEL_ESP_RAW | CY_KERNEL_ESP_UDP | CY_KERNEL_TRANSPORT | CY_KERNEL_ESN |
 	    CY_KERNEL_IPV6 | CY_KERNEL_POLICY | CY_KERNEL_ACQUIRE | CY_KERNEL_EXPIRE | CY_KERNEL_IF_ID |
-	    CY_KERNEL_MARK;
+	    CY_KERNEL_MARK | CY_KERNEL_PCPU;
+	k->cpu = k->last_cpu = -1;
 	*out = k;
 	return CY_OK;
 }
@@ -216,7 +217,7 @@ static const struct sim_kpol *best_policy(
 	return best;
 }
 
-/* As the kernel does: of the SAs that fit the template the one installed last. */
+/* As the kernel does: of the SAs that fit the template the CPU's own, else the one of none that was installed last. */
 static struct sim_ksa *out_sa(struct sim_kernel *k, const struct cy_kernel_policy *p)
 {
 	struct sim_ksa *best = NULL;
@@ -226,8 +227,9 @@ static struct sim_ksa *out_sa(struct sim_kernel *k, const struct cy_kernel_polic
 		struct sim_ksa *x = list_entry(l, struct sim_ksa, node);
 
 		if (x->sa.dir == CY_DIR_OUT && x->sa.reqid == p->reqid &&
-		    cy_addr_ip_eq(&x->sa.dst, &p->tmpl_dst) &&
-		    (!best || x->installed_seq > best->installed_seq))
+		    cy_addr_ip_eq(&x->sa.dst, &p->tmpl_dst) && (x->sa.cpu < 0 || x->sa.cpu == k->cpu) &&
+		    (!best || x->sa.cpu > best->sa.cpu ||
+		        (x->sa.cpu == best->sa.cpu && x->installed_seq > best->installed_seq)))
 			best = x;
 	}
 	return best;
@@ -269,6 +271,15 @@ bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const
 			    from->kernel.ev->user, out->p.reqid, out->p.cookie, &ts, &td, -1);
 		return false;
 	}
+	/* the packet leaves through the SA of none */
+	if (o->sa.cpu < 0 && from->kernel.cpu >= 0 && out->p.cpu_acquire && from->kernel.ev) {
+		struct cy_ts ts = ts_host(&s), td = ts_host(&d);
+
+		from->kernel.acquires++;
+		from->kernel.ev->acquire(
+		    from->kernel.ev->user, out->p.reqid, out->p.cookie, &ts, &td, from->kernel.cpu);
+	}
+	from->kernel.last_cpu = o->sa.cpu;
 	o->seq++;
 	o->packets++;
 	o->bytes += 84;

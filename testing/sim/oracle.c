@@ -241,7 +241,7 @@ void sim_check_empty(struct sim *s, struct sim_node *n)
 			sim_fail(s, "%s: %u timers of worker %u are left after the teardown", n->name,
 			    st.timers, i);
 	}
-	if (m->peers.n || m->peers_by_conf.n)
+	if (m->peers.n || m->peers_by_conf.n || m->peers_by_addr.n)
 		sim_fail(s, "%s: peers are known after the teardown", n->name);
 	if (SA_READ(m, half_open) || SA_READ(m, child_sas) || SA_READ(m, ike_sas))
 		sim_fail(s, "%s: the counters are not zero after the teardown", n->name);
@@ -279,6 +279,8 @@ void sim_saw_message(struct sim *s, const struct cy_dgram *d)
 	if (d->len < at + 32 || (at && memcmp(p, "\0\0\0\0", 4) != 0))
 		return;
 	p += at;
+	if (p[17] >> 4 == 1) /* IKEv1 has no window: both ends may begin an exchange at any time */
+		return;
 	if (p[18] == 34 /* IKE_SA_INIT */ || p[16] == 41 /* an unprotected notify: no SA */)
 		return;
 	key = sim_hash(p, 16, p[19]);   /* SPIs and flags: who speaks, request or response */

@@ -47,6 +47,31 @@ static void append(char **to, const char *text)
 	*to = more;
 }
 
+/* Which way two prove who they are is not drawn, so that what follows of the seed stays what it was. */
+static bool by_key(const struct world *w, uint32_t i, uint32_t j)
+{
+	char text[SIM_KEY_TEXT];
+
+	return !w->s->v1 && (w->s->seed + i + j) % 3 == 0 && sim_key_public(1, text);
+}
+
+static uint64_t key_number(const struct world *w, uint32_t node)
+{
+	return w->s->seed * NODES_MAX + node;
+}
+
+/* authby= and what goes with it, of node me towards other. */
+static void auth_text(struct world *w, uint32_t me, uint32_t other, char *out, size_t cap)
+{
+	char ours[SIM_KEY_TEXT], theirs[SIM_KEY_TEXT];
+
+	if (!by_key(w, me, other) || !sim_key_public(key_number(w, me), ours) ||
+	    !sim_key_public(key_number(w, other), theirs))
+		snprintf(out, cap, "authby=secret");
+	else
+		snprintf(out, cap, "authby=pubkey\n  leftsigkey=%s\n  rightsigkey=%s", ours, theirs);
+}
+
 static void add_link(struct world *w, uint32_t i, uint32_t j)
 {
 	static const char *const esp[] = {"aes128gcm16!", "aes128gcm16-x25519!", "aes128-sha256-x25519!",
@@ -55,7 +80,7 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 	uint32_t ike_life = 120 + draw(w, 600), life = 60 + draw(w, 240), margin = 10 + draw(w, 20);
 	const char *suite = esp[draw(w, 4)], *reauth = chance(w, 20) ? "yes" : "no";
 	const char *frag = chance(w, 50) ? "yes" : "no";
-	char text[1024];
+	char text[2048];
 
 	l->a = w->nodes[i];
 	l->b = w->nodes[j];
@@ -64,20 +89,26 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 	snprintf(l->b_ip, sizeof(l->b_ip), "10.%u.0.1", j + 1);
 	for (int side = 0; side < 2; side++) {
 		uint32_t me = side ? j : i, other = side ? i : j;
-		char right[32];
+		char right[32], auth[512];
 
 		snprintf(right, sizeof(right), "192.0.2.%u", other + 1);
+		auth_text(w, me, other, auth, sizeof(auth));
 		snprintf(text, sizeof(text),
-		    "conn %s\n  keyexchange=ikev2\n  authby=secret\n  left=192.0.2.%u\n  leftid=@n%u\n"
+		    "conn %s\n  keyexchange=%s\n  %s\n  left=192.0.2.%u\n  leftid=@n%u\n"
 		    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  rightsubnet=10.%u.0.0/16\n"
-		    "  ike=aes128gcm16-prfsha256-x25519!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
+		    "  ike=%s!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
 		    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
 		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n",
-		    l->name, me + 1, me, !side && l->b->nat ? "%any" : right, other, me + 1, other + 1, suite,
+		    l->name, w->s->v1 ? "ikev1" : "ikev2", auth, me + 1, me,
+		    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
+		    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
 		    ike_life + draw(w, 100), life + draw(w, 60), margin, reauth, frag,
 		    side ? "restart" : "clear", side ? "start" : "add");
 		append(side ? &l->b->conf_text : &l->a->conf_text, text);
-		snprintf(text, sizeof(text), "@n%u @n%u : PSK sesame%u%u\n", i, j, i, j);
+		if (by_key(w, i, j))
+			snprintf(text, sizeof(text), "KEY %llu\n", (unsigned long long)key_number(w, me));
+		else
+			snprintf(text, sizeof(text), "@n%u @n%u : PSK sesame%u%u\n", i, j, i, j);
 		append(side ? &l->b->secrets_text : &l->a->secrets_text, text);
 	}
 }

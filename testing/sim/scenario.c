@@ -148,6 +148,17 @@ static uint64_t list_length(const struct list *l)
 	return n;
 }
 
+/* Outbound SAs of a CPU in the data plane. */
+static uint64_t count_cpu_sas(const struct sim_node *n)
+{
+	uint64_t count = 0;
+	struct list *l;
+
+	list_foreach (l, &n->kernel.sas)
+		count += list_entry(l, struct sim_ksa, node)->sa.cpu >= 0;
+	return count;
+}
+
 static bool number_is(struct script *sc, struct sim_node *n, const char *what, uint64_t want, uint64_t *got)
 {
 	*got = 0;
@@ -159,6 +170,12 @@ static bool number_is(struct script *sc, struct sim_node *n, const char *what, u
 		*got = n->d ? SA_READ(n->d->sas, half_open) : 0;
 	else if (strcmp(what, "children") == 0)
 		*got = sim_count_children(n, NULL);
+	else if (strcmp(what, "cpu-sas") == 0)
+		*got = count_cpu_sas(n);
+	else if (strcmp(what, "last-cpu") == 0)
+		*got = (uint64_t)(n->kernel.last_cpu + 1);
+	else if (strcmp(what, "acquires") == 0)
+		*got = n->kernel.acquires;
 	else if (strcmp(what, "policies") == 0)
 		*got = list_length(&n->kernel.policies);
 	else if (strcmp(what, "leases") == 0 && n->d) {
@@ -254,7 +271,8 @@ static const struct {
 	const char *name;
 	enum sim_act act;
 } acts[] = {{"rekey-child", SIM_REKEY_CHILD}, {"rekey-ike", SIM_REKEY_IKE},
-    {"delete-child", SIM_DELETE_CHILD}, {"expire-child", SIM_EXPIRE_CHILD}, {"reauth", SIM_REAUTH}};
+    {"delete-child", SIM_DELETE_CHILD}, {"expire-child", SIM_EXPIRE_CHILD}, {"reauth", SIM_REAUTH},
+    {"delete-cpu", SIM_DELETE_CPU}};
 
 static bool act(struct script *sc, char **w)
 {
@@ -311,6 +329,9 @@ static uint8_t exchange_of(const char *name)
 	    : strcmp(name, "IKE_AUTH") == 0        ? 35
 	    : strcmp(name, "CREATE_CHILD_SA") == 0 ? 36
 	    : strcmp(name, "INFORMATIONAL") == 0   ? 37
+	    : strcmp(name, "MAIN") == 0            ? 2 /* of IKEv1, which knows no responses */
+	    : strcmp(name, "AGGRESSIVE") == 0      ? 4
+	    : strcmp(name, "QUICK") == 0           ? 32
 	                                           : 0;
 }
 
@@ -336,6 +357,8 @@ static bool on_node(struct script *sc, char **w, size_t n)
 		sim_halt(node);
 	else if (strcmp(w[0], "fail-kernel-add") == 0 && n == 3)
 		node->kernel.fail_adds = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "cpu") == 0 && n == 3)
+		node->kernel.cpu = atoi(w[2]);
 	else if (strcmp(w[0], "drop-next") == 0 && n >= 4 && exchange_of(w[2])) {
 		node->drop.exchange = exchange_of(w[2]);
 		node->drop.response = strcmp(w[3], "response") == 0;

@@ -95,6 +95,7 @@ void sim_init(struct sim *s, uint64_t seed)
 	s->check_every = 1;
 	s->keys = sim_set_new();
 	s->wire = sim_set_new();
+	s->seed = seed;
 	sim_prng_seed(&s->prng, seed);
 }
 
@@ -168,8 +169,37 @@ static void on_conf(void *user, const struct conf_problem *p)
 		sim_fail(n->sim, "%s: %s:%u: %s", n->name, p->file, p->line, p->text);
 }
 
-/* "id id : PSK text" a line; the simulator has no files. */
-static enum cy_err add_psks(struct creds *c, const char *text)
+static enum cy_err add_key(struct creds *c, struct daemon *d, uint64_t number)
+{
+	const struct cy_pki_ops *pki = crypto_pki(d->crypto);
+	struct cy_privkey *key;
+	enum cy_err e = pki ? sim_key_private(pki, number, &key) : CY_E_UNSUPPORTED;
+
+	return e ? e : creds_add_privkey(c, key);
+}
+
+/* What the daemon does when it loads a configuration: the public keys that connections name. */
+static enum cy_err load_pubkeys(struct creds *c, struct conf *conf)
+{
+	for (size_t i = 0; i < conf->n_conns; i++) {
+		const struct conn_end *ends[2] = {&conf->conns[i]->local, &conf->conns[i]->remote};
+
+		for (size_t j = 0; j < 2; j++)
+			for (size_t k = 0; k < ends[j]->n_auth; k++) {
+				struct cy_pubkey *key;
+				enum cy_err e = ends[j]->auth[k].pubkey
+				    ? creds_load_pubkey(c, ends[j]->auth[k].pubkey, &key, NULL, NULL)
+				    : CY_OK;
+
+				if (e)
+					return e;
+			}
+	}
+	return CY_OK;
+}
+
+/* "id id : PSK text" or "KEY number" a line; the simulator has no files. */
+static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *text)
 {
 	char line[512];
 	const char *p = text;
@@ -181,6 +211,13 @@ static enum cy_err add_psks(struct creds *c, const char *text)
 
 		snprintf(line, sizeof(line), "%.*s", (int)n, p);
 		p += n + (p[n] == '\n');
+		if (sscanf(line, "KEY %127s", key) == 1) {
+			enum cy_err e = add_key(c, d, strtoull(key, NULL, 10));
+
+			if (e)
+				return e;
+			continue;
+		}
 		if (sscanf(line, "%127s %127s : PSK %127s", a, b, key) != 3)
 			continue;
 		if (ident_parse(a, &ids[0]) || ident_parse(b, &ids[1]) ||
@@ -211,7 +248,9 @@ static enum cy_err configure(void *user, struct daemon *d, struct config **out)
 	if (!e)
 		e = creds_new(d->crypto, d->log, NULL, &c->creds);
 	if (!e)
-		e = add_psks(c->creds, n->secrets_text);
+		e = add_secrets(c->creds, d, n->secrets_text);
+	if (!e)
+		e = load_pubkeys(c->creds, c->conf);
 	if (!e)
 		e = conn_index_new(c->conf, &c->index);
 	if (e) {

@@ -72,8 +72,9 @@ struct sim_kernel {
 	const struct cy_kernel_events *ev;
 	struct list sas, policies;
 	uint64_t next_seq, acquires;
-	uint32_t fail_adds; /* the next so many sa_add fail */
-	bool frozen;        /* the daemon was killed: nobody removes anything */
+	int32_t cpu, last_cpu; /* that sends now; whose SA the last packet went through, -1 nobody's */
+	uint32_t fail_adds;    /* the next so many sa_add fail */
+	bool frozen;           /* the daemon was killed: nobody removes anything */
 };
 
 #define SIM_EVENT_KINDS 16
@@ -104,6 +105,7 @@ struct sim_node {
 };
 
 struct sim {
+	uint64_t seed;
 	uint64_t now, seq;
 	struct sim_prng prng;
 	struct sim_faults faults;
@@ -121,6 +123,7 @@ struct sim {
 	bool verbose;
 	char failure[512];
 	const char *tmpdir;
+	bool v1; /* random runs: connections of IKEv1 */
 	const char *plugindir;
 };
 
@@ -172,7 +175,14 @@ uint64_t *sim_set_at(struct sim_set *set, uint64_t key, bool *out_fresh);
 uint64_t sim_hash(const void *p, size_t n, uint64_t seed);
 
 /* --- act.c: what scenarios and random runs do to nodes --- */
-enum sim_act { SIM_REKEY_CHILD, SIM_REKEY_IKE, SIM_DELETE_CHILD, SIM_EXPIRE_CHILD, SIM_REAUTH };
+enum sim_act {
+	SIM_REKEY_CHILD,
+	SIM_REKEY_IKE,
+	SIM_DELETE_CHILD,
+	SIM_EXPIRE_CHILD,
+	SIM_REAUTH,
+	SIM_DELETE_CPU
+};
 struct conn *sim_conn(struct sim_node *n, const char *name);
 bool sim_up(struct sim_node *n, const char *conn);
 void sim_down(struct sim_node *n, const char *what);
@@ -185,5 +195,13 @@ struct sim_node *sim_node(struct sim *s, const char *name);
 /* --- scenario.c, random.c: one run each; s->failure says what went wrong --- */
 void sim_scenario(struct sim *s, const char *path);
 void sim_random(struct sim *s);
+
+/* --- keys.c: Ed25519 keys made from a number --- */
+#define SIM_KEY_LEN  32
+#define SIM_KEY_TEXT (2 + 2 * (12 + SIM_KEY_LEN) + 1)
+enum cy_err sim_key_private(
+    const struct cy_pki_ops *pki, uint64_t number, struct cy_privkey **out) CY_MUST_USE;
+/* As leftsigkey= has it; false: this was built without openssl. */
+bool sim_key_public(uint64_t number, char out[SIM_KEY_TEXT]);
 
 #endif

@@ -10,8 +10,9 @@ BEGIN {
     rank["daemon/net"] = rank["daemon/kernel"] = rank["daemon/auth"] = 5
     rank["daemon/sa"] = 6
     rank["daemon/ikev1"] = rank["daemon/ikev2"] = 7
-    rank["daemon/control"] = 8
+    rank["daemon/watch"] = rank["daemon/control"] = 8
     rank["daemon"] = 9
+    rank["daemon/loadtest"] = 10
 }
 
 function dirname(path) { return sub(/\/[^\/]*$/, "", path) ? path : "." }
@@ -43,6 +44,9 @@ function check_layered(    to) {
 
 function check_plugin(    own) {
     if (target ~ /^cygnet\// || target == "config.h")
+        return
+    # built from the same files
+    if (target == "plugins/socket-default/sockets.h" && path ~ /^plugins\/socket-reuseport\//)
         return
     if (target ~ /\.\./ || !exists(dir "/" target))
         fault("a plugin includes <cygnet/*.h>, its own files and libraries only")

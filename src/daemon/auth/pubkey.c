@@ -6,6 +6,7 @@
 #include "daemon/auth/auth.h"
 #include "daemon/wire/message.h"
 #include "libcore/base/err.h"
+#include "libcore/run/usage.h"
 
 /* --- ours ------------------------------------------------------------------------------------------------------------ */
 
@@ -65,6 +66,22 @@ enum cy_err auth_pick_own(struct auth_op *op)
 	return set_default_id(op);
 }
 
+/* IKEv1: RSA without DigestInfo (RFC 2409, 5.1); ECDSA by the size of the key (RFC 4754, 6). */
+static enum cy_err v1_scheme(
+    struct auth_op *op, const struct cy_key_info *k, enum cy_sig_scheme *scheme, enum cy_hash *hash)
+{
+	if (k->type != op->v1_key) {
+		snprintf(op->why, sizeof(op->why), "the key is not of the type that phase 1 agreed on");
+		return CY_E_AUTH;
+	}
+	*scheme = k->type == CY_KEY_RSA ? CY_SIG_RSA_PKCS1_RAW : CY_SIG_ECDSA_RAW;
+	*hash = k->type == CY_KEY_RSA ? CY_HASH_NONE
+	    : k->bits > 384           ? CY_HASH_SHA2_512
+	    : k->bits > 256           ? CY_HASH_SHA2_384
+	                              : CY_HASH_SHA2_256;
+	return CY_OK;
+}
+
 /* RFC 7427 when the peer announced hashes, the methods of RFC 7296 and RFC 4754 otherwise. */
 static enum cy_err choose(struct auth_op *op, const struct cy_key_info *k, enum cy_sig_scheme *scheme,
     enum cy_hash *hash, const struct auth_algid **algid)
@@ -73,6 +90,8 @@ static enum cy_err choose(struct auth_op *op, const struct cy_key_info *k, enum 
 	uint32_t allowed = op->round->hashes ? op->round->hashes : UINT32_MAX;
 
 	*algid = NULL;
+	if (op->v1_key)
+		return v1_scheme(op, k, scheme, hash);
 	switch (k->type) {
 	case CY_KEY_ED25519:
 	case CY_KEY_ED448:
@@ -126,6 +145,7 @@ enum cy_err auth_pubkey_sign(struct auth_op *op)
 	enum cy_sig_scheme scheme = CY_SIG_EDDSA;
 	enum cy_hash hash = CY_HASH_IDENTITY;
 	size_t head = 0, n;
+	uint64_t begun;
 	enum cy_err e;
 
 	if (!pki || !op->key)
@@ -142,7 +162,9 @@ enum cy_err auth_pubkey_sign(struct auth_op *op)
 		memcpy(op->data.p + 1, algid->der.p, algid->der.n);
 		head = 1 + algid->der.n;
 	}
+	begun = usage_op_begin(USAGE_SIGN);
 	e = pki->sign(op->key, scheme, hash, &in, 1, op->data.p + head, &n);
+	usage_op_end(USAGE_SIGN, (uint16_t)scheme, begun);
 	if (e)
 		snprintf(op->why, sizeof(op->why), "signing with our private key failed: %s", err_text(e));
 	op->data.n = head + n;
@@ -157,6 +179,8 @@ static enum cy_err scheme_of(struct auth_op *op, const struct cy_key_info *k, en
 	const struct auth_algid *a;
 
 	*sig = cy_slice(op->data.p, op->data.n);
+	if (op->v1_key)
+		return v1_scheme(op, k, scheme, hash);
 	switch (op->method) {
 	case AUTHM_RSA:
 		*scheme = CY_SIG_RSA_PKCS1;
@@ -214,8 +238,12 @@ static enum cy_err check_signature(struct auth_op *op, const struct cy_pki_ops *
 		return CY_E_AUTH;
 	}
 	e = scheme_of(op, info, &scheme, &hash, &sig);
-	if (!e)
+	if (!e) {
+		uint64_t begun = usage_op_begin(USAGE_VERIFY);
+
 		e = pki->verify(key, scheme, hash, &in, 1, sig);
+		usage_op_end(USAGE_VERIFY, (uint16_t)scheme, begun);
+	}
 	if (e && !op->why[0])
 		snprintf(op->why, sizeof(op->why), "the signature of %.200s is wrong",
 		    ident_str(&op->remote_id, id));
@@ -228,6 +256,8 @@ static enum cy_err verify_chain(
 	struct cred_trust trust;
 	const struct cy_cert_info *leaf = pki->cert_info(certs[0]);
 	char id[IDENT_STR_MAX];
+	uint64_t begun;
+	enum cy_err e;
 	const struct ident *ca = op->round->ca.type != ID_ANY ? &op->round->ca : NULL;
 
 	memset(&trust, 0, sizeof(trust));
@@ -237,7 +267,10 @@ static enum cy_err verify_chain(
 		    ident_str(&op->remote_id, id));
 		return CY_E_AUTH;
 	}
-	if (creds_verify(op->config->creds, certs[0], certs + 1, n - 1, ca, op->now, &trust)) {
+	begun = usage_op_begin(USAGE_CHAIN);
+	e = creds_verify(op->config->creds, certs[0], certs + 1, n - 1, ca, op->now, &trust);
+	usage_op_end(USAGE_CHAIN, (uint16_t)n, begun);
+	if (e) {
 		snprintf(op->why, sizeof(op->why), "the certificate '%.90s' is not trusted: %.140s",
 		    leaf->subject, trust.why ? trust.why : "no path to a trusted CA");
 		return CY_E_AUTH;

@@ -10,14 +10,18 @@
 #include "libcore/base/names.h"
 #include "libcore/base/thread.h"
 #include "libcore/conf/conf.h"
+#include "libcore/conf/value.h"
 
 const struct command commands[] = {
+    {"cpus", cmd_cpus},
+    {"doctor", cmd_doctor},
     {"down", cmd_down},
     {"leases", cmd_leases},
     {"listalgs", cmd_listalgs},
     {"listcerts", cmd_listcerts},
     {"log", cmd_log},
     {"loglevel", cmd_loglevel},
+    {"metrics", cmd_metrics},
     {"reload", cmd_reload},
     {"route", cmd_route},
     {"stats", cmd_stats},
@@ -26,6 +30,7 @@ const struct command commands[] = {
     {"stop", cmd_stop},
     {"unroute", cmd_unroute},
     {"up", cmd_up},
+    {"usage", cmd_usage},
     {"version", cmd_version},
     {NULL, NULL},
 };
@@ -47,19 +52,23 @@ const char *command_nearest(const char *name)
 	return name_nearest(names, name);
 }
 
-struct conn *request_conn(struct request *r, struct config **out_config)
+size_t request_conns(struct request *r, struct config **out_config, struct conn ***out)
 {
 	const char *name = request_arg(r, "name");
 	struct config *c;
-	struct conn *conn;
+	struct conn **all;
+	size_t n = 0;
 
 	if (!name || !*name) {
 		request_fail(r, "bad-request", "which connection? \"name\" is missing");
-		return NULL;
+		return 0;
 	}
 	c = daemon_config(r->control->d);
-	conn = c && c->conf ? conf_find(c->conf, name) : NULL;
-	if (!conn) {
+	all = c && c->conf ? calloc(c->conf->n_conns + 1, sizeof(struct conn *)) : NULL;
+	for (size_t i = 0; all && i < c->conf->n_conns; i++)
+		if (conn_is_called(c->conf->conns[i], name))
+			all[n++] = c->conf->conns[i];
+	if (!n) {
 		const char **names = c && c->conf ? calloc(c->conf->n_conns + 1, sizeof(*names)) : NULL;
 		const char *near = NULL;
 
@@ -70,11 +79,13 @@ struct conn *request_conn(struct request *r, struct config **out_config)
 		request_fail(r, "not-found", "there is no connection %s%s%s%s", name,
 		    near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 		free(names);
+		free(all);
 		config_unref(c);
-		return NULL;
+		return 0;
 	}
 	*out_config = c;
-	return conn;
+	*out = all;
+	return n;
 }
 
 void cmd_version(struct request *r)
@@ -176,30 +187,115 @@ static void done_after_kernel(struct request *r)
 	knl_submit(d->knl, k);
 }
 
+/* All that the name means; the last one answers. On workers, which may be several. */
+struct routes;
+struct route_one {
+	struct route_watch watch;
+	struct routes *all;
+};
+
+struct routes {
+	struct post post;
+	struct request *r;
+	struct control *c;
+	uint32_t left, failed; /* atomics */
+	char why[256];         /* of the first that failed */
+	struct route_one one[];
+};
+
+static void routes_back(struct control *c, struct post *p)
+{
+	struct routes *all = container_of(p, struct routes, post);
+
+	(void)c;
+	if (!request_gone(all->r)) {
+		if (all->failed)
+			request_fail(all->r, "failed", "%s", all->why);
+		else
+			request_done(all->r);
+	}
+	request_unref(all->r);
+	free(all);
+}
+
+static void route_end(struct routes *all, uint32_t n, const char *why)
+{
+	if (why && __atomic_fetch_add(&all->failed, 1, __ATOMIC_RELAXED) == 0)
+		snprintf(all->why, sizeof(all->why), "%s", why);
+	if (__atomic_sub_fetch(&all->left, n, __ATOMIC_ACQ_REL) == 0)
+		control_post(all->c, &all->post);
+}
+
+static void route_done(struct route_watch *w, enum cy_err err, const char *why)
+{
+	route_end(container_of(w, struct route_one, watch)->all, 1, err ? why : NULL);
+}
+
 void cmd_route(struct request *r)
 {
 	struct config *config;
-	struct conn *conn = request_conn(r, &config);
+	struct conn **conns;
+	size_t n = request_conns(r, &config, &conns);
+	struct routes *all = n ? calloc(1, sizeof(*all) + n * sizeof(all->one[0])) : NULL;
 	char why[256] = "";
-	enum cy_err e;
+	enum cy_err e = CY_OK;
+	size_t i;
 
-	if (!conn)
+	if (!n)
 		return;
-	e = traps_route(r->control->d->traps, conn, why, sizeof(why));
-	if (e)
+	for (i = 0; all && i < n && !e; i++) {
+		if (i == 0) {
+			all->post.fn = routes_back;
+			all->r = request_ref(r);
+			all->c = r->control;
+			all->left = (uint32_t)n;
+		}
+		all->one[i].watch.done = route_done;
+		all->one[i].all = all;
+		e = traps_route_watched(r->control->d->traps, conns[i], &all->one[i].watch, why, sizeof(why));
+	}
+	if (!all) {
+		request_fail(r, "limit", "out of memory");
+	} else if (e && i == 1) { /* nothing was begun */
 		request_fail(r, request_code(e), "%s", *why ? why : err_text(e));
-	else
-		done_after_kernel(r);
+		request_unref(r);
+		free(all);
+	} else if (e) {
+		route_end(all, (uint32_t)(n - i + 1), *why ? why : err_text(e));
+	}
+	free(conns);
 	config_unref(config);
+}
+
+/* Those of the name, by their own: a connection that is routed may be gone from the configuration. */
+static void on_routed(void *user, const struct conn *conn, uint32_t reqid, uint64_t acquires)
+{
+	struct str_list *names = user;
+	const char *wanted = names->s[0];
+
+	(void)reqid;
+	(void)acquires;
+	if (conn_is_called(conn, wanted))
+		(void)!strs_add(names, conn->name);
 }
 
 void cmd_unroute(struct request *r)
 {
 	const char *name = request_arg(r, "name");
+	struct str_list names = {0};
+	uint32_t gone = 0;
 
-	if (!name || !*name)
+	if (!name || !*name) {
 		request_fail(r, "bad-request", "which connection? \"name\" is missing");
-	else if (traps_unroute(r->control->d->traps, name))
+		return;
+	}
+	if (strs_add(&names, name) == CY_OK) {
+		traps_list(r->control->d->traps, on_routed, &names);
+		for (size_t i = 1; i < names.n; i++)
+			gone += traps_unroute(r->control->d->traps, names.s[i]) == CY_OK;
+	}
+	strs_fini(&names);
+	if (!gone)
 		request_fail(r, "not-found", "connection %s is not routed", name);
 	else
 		done_after_kernel(r);

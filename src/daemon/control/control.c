@@ -385,6 +385,7 @@ void control_free(struct control *c)
 		return;
 	control_stop(c);
 	(void)run_posts(c);
+	control_speeds_free(c);
 	if (c->epoll >= 0)
 		close(c->epoll);
 	if (c->wake >= 0)

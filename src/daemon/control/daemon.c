@@ -8,10 +8,14 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "daemon/auth/xauth.h"
 #include "daemon/control/private.h"
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "daemon/net/net.h"
+#include "daemon/sa/authorize.h"
 #include "daemon/sa/manager.h"
+#include "daemon/watch/machine.h"
 #include "libcore/base/addr.h"
 #include "libcore/conf/conf.h"
 #include "libcore/plugin/loader.h"
@@ -21,6 +25,7 @@
 
 #define SOCKETS_MAX 256
 #define OWNERS_MAX  64
+#define SLOW_MAX    16
 
 static uint64_t resident_bytes(void)
 {
@@ -90,6 +95,36 @@ static void write_counts(struct jw *w, const char *key, const uint32_t *n)
 	jw_arr_end(w);
 }
 
+/* The last steps over 10 ms, and what ran in them. */
+static void write_slow(struct control *c, struct jw *w)
+{
+	struct slow_step *s = calloc(SLOW_MAX, sizeof(*s));
+	size_t n = s ? processor_slow_steps(c->d->processor, s, SLOW_MAX) : 0;
+
+	jw_arr(w, "slow");
+	for (size_t i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		jw_i64(w, "time", s[i].wall);
+		jw_u64(w, "worker", s[i].worker);
+		jw_str(w, "kind", s[i].kind < JOB_KIND_N ? job_kind_names[s[i].kind] : "");
+		jw_u64(w, "us", s[i].ns / NS_PER_US);
+		jw_u64(w, "cpu_us", s[i].cpu_ns / NS_PER_US);
+		if (s[i].ike_id) {
+			jw_u64(w, "ike_id", s[i].ike_id);
+			jw_str(w, "exchange", s[i].class);
+			jw_str(w, "connection", s[i].conn);
+			jw_str(w, "peer", s[i].peer);
+		}
+		if (s[i].op_ns)
+			write_op(w, c->d->crypto, &s[i]);
+		if (*s[i].stack)
+			jw_str(w, "stack", s[i].stack);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+	free(s);
+}
+
 static void write_workers(struct control *c, struct jw *w, bool all)
 {
 	struct workers *ws = calloc(1, sizeof(*ws));
@@ -121,6 +156,7 @@ static void write_workers(struct control *c, struct jw *w, bool all)
 			jw_obj_end(w);
 		}
 		jw_arr_end(w);
+		write_slow(c, w);
 	}
 	jw_obj_end(w);
 	free(ws);
@@ -133,10 +169,29 @@ static void on_counter(void *user, const char *name, uint64_t value)
 	jw_u64(user, name, value);
 }
 
+static void on_device(void *user, const struct knl_device_info *d)
+{
+	struct jw *w = user;
+
+	jw_obj(w, NULL);
+	jw_str(w, "name", d->name);
+	jw_str(w, "kind", d->kind == CY_DEVICE_VTI ? "vti" : "xfrm");
+	if (d->kind == CY_DEVICE_VTI) {
+		jw_u64(w, "mark_in", d->mark_in);
+		jw_u64(w, "mark_out", d->mark_out);
+	} else {
+		jw_u64(w, "if_id", d->if_id);
+	}
+	jw_u64(w, "users", d->users);
+	if (*d->why)
+		jw_str(w, "error", d->why);
+	jw_obj_end(w);
+}
+
 static void write_kernel(struct control *c, struct jw *w, bool all)
 {
 	static const char *const names[] = {"esp", "udp-encap", "udp-only", "transport", "esn", "ipv6",
-	    "policy", "acquire", "expire", "if-id", "mark", "per-cpu", "userspace"};
+	    "policy", "acquire", "expire", "if-id", "mark", "per-cpu", "userspace", "devices"};
 	struct knl_stats s;
 
 	knl_read_stats(c->d->knl, &s);
@@ -157,6 +212,9 @@ static void write_kernel(struct control *c, struct jw *w, bool all)
 		if (s.running_since_ns)
 			jw_u64(w, "running_ms", (env_now(c->d->env) - s.running_since_ns) / NS_PER_MS);
 		jw_u64(w, "policies", s.policies);
+		jw_arr(w, "devices");
+		knl_devices_list(knl_devices(c->d->knl), on_device, w);
+		jw_arr_end(w);
 		jw_obj(w, "errors");
 		knl_counters(c->d->knl, on_counter, w);
 		jw_obj_end(w);
@@ -166,7 +224,7 @@ static void write_kernel(struct control *c, struct jw *w, bool all)
 
 /* --- the network ---------------------------------------------------------------------------------------------------------------- */
 
-static void write_listen(struct jw *w)
+static void write_listen(const struct control *c, struct jw *w)
 {
 	char text[ADDR_STR_MAX];
 	struct ifaddrs *all, *i;
@@ -177,6 +235,7 @@ static void write_listen(struct jw *w)
 			struct cy_addr a = {0};
 
 			if (!i->ifa_addr || !(i->ifa_flags & IFF_UP) || i->ifa_flags & IFF_LOOPBACK ||
+			    !interfaces_has_name(c->d->interfaces, i->ifa_name) ||
 			    (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
 				continue;
 			addr_from_sockaddr(i->ifa_addr, &a);
@@ -232,7 +291,11 @@ static void write_net(struct control *c, struct jw *w)
 	jw_u64(w, "drop_malformed", n.drop_malformed);
 	jw_u64(w, "drop_no_memory", n.drop_nomem);
 	jw_u64(w, "drop_queue", n.drop_queue);
+	jw_u64(w, "drop_queue_new", n.drop_queue_new);
+	jw_u64(w, "drop_too_big", n.drop_too_big);
+	jw_u64(w, "queued_bytes", n.queued_bytes);
 	jw_u64(w, "drop_esp", n.drop_esp);
+	jw_u64(w, "drop_interface", n.drop_interface);
 	jw_obj_end(w);
 	write_sockets(c, w);
 }
@@ -258,6 +321,16 @@ static void write_sas(struct control *c, struct jw *w, bool all)
 		jw_u64(w, "init_requests", SA_READ(m, init_requests));
 		jw_u64(w, "cookies_sent", SA_READ(m, cookies_sent));
 		jw_u64(w, "cookies_ok", SA_READ(m, cookies_ok));
+		jw_u64(w, "cookies_bad", SA_READ(m, cookies_bad));
+		jw_u64(w, "puzzles_sent", SA_READ(m, puzzles_sent));
+		jw_u64(w, "puzzles_ok", SA_READ(m, puzzles_ok));
+		jw_u64(w, "puzzles_bad", SA_READ(m, puzzles_bad));
+		jw_u64(w, "puzzles_let_through", SA_READ(m, puzzles_let_through));
+		jw_u64(w, "puzzles_solved", SA_READ(m, puzzles_solved));
+		jw_u64(w, "half_open_peers", half_open_peers(m->half_open));
+		jw_u64(w, "half_open_evicted", SA_READ(m, half_open_evicted));
+		jw_u64(w, "crash_tokens_sent", SA_READ(m, crash_tokens_sent));
+		jw_u64(w, "crashes_detected", SA_READ(m, crashes_detected));
 		jw_u64(w, "retransmits_out", SA_READ(m, retransmits_out));
 		jw_u64(w, "retransmits_in", SA_READ(m, retransmits_in));
 		jw_u64(w, "timeouts", SA_READ(m, timeouts));
@@ -266,11 +339,16 @@ static void write_sas(struct control *c, struct jw *w, bool all)
 		jw_u64(w, "drop_syntax", SA_READ(m, drop_syntax));
 		jw_u64(w, "drop_unexpected", SA_READ(m, drop_unexpected));
 		jw_u64(w, "drop_half_open_limit", SA_READ(m, drop_half_open_limit));
+		jw_u64(w, "drop_blocked", SA_READ(m, drop_blocked));
+		jw_u64(w, "drop_late", SA_READ(m, drop_late));
 		jw_u64(w, "drop_inbox", SA_READ(m, drop_inbox));
 		jw_u64(w, "drop_stray", SA_READ(m, drop_stray));
 		jw_u64(w, "drop_replay", SA_READ(m, drop_replay));
 		jw_u64(w, "drop_unprotected", SA_READ(m, drop_unprotected));
 		jw_u64(w, "drop_fragment", SA_READ(m, drop_fragment));
+		jw_u64(w, "drop_fragment_memory", SA_READ(m, drop_fragment_memory));
+		jw_u64(w, "drop_fragment_timeout", SA_READ(m, drop_fragment_timeout));
+		jw_u64(w, "fragment_bytes", SA_READ(m, fragment_bytes));
 	}
 	jw_obj_end(w);
 }
@@ -345,6 +423,48 @@ static void write_pool(struct control *c, struct jw *w)
 	free(s);
 }
 
+static void write_authorize(struct control *c, struct jw *w)
+{
+	struct authorize_stats s[AUTHORIZE_MAX];
+	size_t n = authorize_read_stats(c->d->authorize, s, AUTHORIZE_MAX);
+
+	jw_arr(w, "authorize");
+	for (size_t i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		jw_str(w, "name", s[i].name);
+		jw_u64(w, "asked", s[i].asked);
+		jw_u64(w, "waiting", s[i].waiting);
+		jw_u64(w, "yes", s[i].yes);
+		jw_u64(w, "no", s[i].no);
+		jw_u64(w, "timeouts", s[i].timeouts);
+		jw_u64(w, "refused", s[i].refused);
+		jw_u64(w, "late", s[i].late);
+		jw_u64(w, "max_us", s[i].max_ns / NS_PER_US);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+}
+
+static void write_log(struct control *c, struct jw *w)
+{
+	struct log_sink_stats s[16];
+	size_t n = log_sink_read_stats(c->d->log, s, ARRAY_LEN(s));
+	uint64_t now = env_now(c->d->env);
+
+	jw_u64(w, "log_dropped", log_dropped(c->d->log));
+	jw_arr(w, "log_sinks");
+	for (size_t i = 0; i < n; i++) {
+		jw_obj(w, NULL);
+		jw_str(w, "name", s[i].name);
+		jw_u64(w, "queued", s[i].queued);
+		jw_u64(w, "lost", s[i].lost);
+		if (s[i].since_ns && now > s[i].since_ns)
+			jw_u64(w, "running_ms", (now - s[i].since_ns) / NS_PER_MS);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+}
+
 static void write_procs(struct control *c, struct jw *w)
 {
 	struct procs_stats s;
@@ -361,6 +481,47 @@ static void write_procs(struct control *c, struct jw *w)
 	jw_u64(w, "killed", s.killed);
 	jw_u64(w, "refused", s.refused);
 	jw_u64(w, "max_ms", s.max_ms);
+	if (s.oldest_owner) {
+		jw_str(w, "oldest_owner", s.oldest_owner);
+		jw_u64(w, "oldest_ms", (env_now(c->d->env) - s.oldest_start_ns) / NS_PER_MS);
+	}
+	jw_obj_end(w);
+}
+
+static void write_backend(void *user, const char *name, const char *status)
+{
+	jw_str(user, name, status);
+}
+
+static void write_xauth(struct control *c, struct jw *w)
+{
+	struct xauth_stats s;
+
+	if (!c->d->xauth)
+		return;
+	xauth_read_stats(c->d->xauth, &s);
+	jw_obj(w, "xauth");
+	jw_u64(w, "in_progress", s.in_progress);
+	jw_u64(w, "in_progress_max", s.in_progress_max);
+	jw_u64(w, "sessions", s.sessions);
+	jw_u64(w, "begun", s.begun);
+	jw_u64(w, "ok", s.ok);
+	jw_u64(w, "refused", s.refused);
+	jw_u64(w, "errors", s.errors);
+	jw_u64(w, "timeouts", s.timeouts);
+	jw_u64(w, "challenges", s.challenges);
+	jw_u64(w, "cancelled", s.cancelled);
+	jw_u64(w, "limit_queue", s.limit_queue);
+	jw_u64(w, "limit_user", s.limit_user);
+	jw_u64(w, "limit_address", s.limit_address);
+	jw_u64(w, "limit_sessions", s.limit_sessions);
+	jw_u64(w, "locked_user", s.locked_user);
+	jw_u64(w, "locked_address", s.locked_address);
+	jw_u64(w, "lockouts", s.lockouts);
+	jw_u64(w, "answer_max_ms", s.answer_max_ms);
+	jw_obj(w, "backends");
+	xauth_backends(c->d->xauth, write_backend, w);
+	jw_obj_end(w);
 	jw_obj_end(w);
 }
 
@@ -381,6 +542,26 @@ static void write_control(struct control *c, struct jw *w)
 }
 
 /* --- together ------------------------------------------------------------------------------------------------------------------------ */
+
+/* In short, since the machine started; ipsec cpus has more. */
+static void write_cpus(struct jw *w)
+{
+	struct machine *m = machine_read("", NULL);
+
+	jw_arr(w, "cpus");
+	for (size_t i = 0; m && i < m->n_cpus; i++) {
+		const struct machine_cpu *p = &m->cpus[i];
+
+		jw_obj(w, NULL);
+		jw_u64(w, "cpu", p->cpu);
+		jw_u64(w, "packets", p->processed);
+		jw_num(w, "softirq", p->total ? 100.0 * (double)p->softirq / (double)p->total : 0);
+		jw_u64(w, "dropped", p->dropped);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+	machine_free(m);
+}
 
 void write_daemon(struct control *c, struct jw *w, bool all)
 {
@@ -404,10 +585,14 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 		return;
 	write_memory(w);
 	write_plugins(c, w);
-	write_listen(w);
+	write_listen(c, w);
 	write_net(c, w);
 	write_pool(c, w);
+	write_authorize(c, w);
 	write_procs(c, w);
+	write_xauth(c, w);
 	write_control(c, w);
-	jw_u64(w, "log_dropped", log_dropped(d->log));
+	write_log(c, w);
+	if (!d->env->simulated)
+		write_cpus(w);
 }

@@ -2,6 +2,7 @@
 #include "daemon/control/jw.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +152,14 @@ void jw_i64(struct jw *w, const char *key, int64_t v)
 
 	begin(w, key);
 	put(w, text, (size_t)snprintf(text, sizeof(text), "%" PRId64, v));
+}
+
+void jw_num(struct jw *w, const char *key, double v)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%.15g", isfinite(v) ? v : 0);
+	jw_raw(w, key, text);
 }
 
 void jw_bool(struct jw *w, const char *key, bool v)

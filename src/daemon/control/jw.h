@@ -24,6 +24,7 @@ void jw_str(struct jw *w, const char *key, const char *text); /* NULL: null */
 void jw_fmt(struct jw *w, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void jw_u64(struct jw *w, const char *key, uint64_t v);
 void jw_i64(struct jw *w, const char *key, int64_t v);
+void jw_num(struct jw *w, const char *key, double v); /* what is not finite is 0 */
 void jw_bool(struct jw *w, const char *key, bool v);
 void jw_raw(struct jw *w, const char *key, const char *json); /* JSON text as it is */
 void jw_end_line(struct jw *w);                               /* a newline: the next value starts afresh */

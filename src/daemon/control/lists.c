@@ -67,6 +67,10 @@ void cmd_listalgs(struct request *r)
 {
 	struct writer wr = {.r = r};
 
+	if (request_flag(r, "speed")) {
+		list_speeds(r);
+		return;
+	}
 	crypto_list(r->control->d->crypto, on_alg, &wr);
 	request_send_all(r, &wr.w);
 }

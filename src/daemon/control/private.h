@@ -32,6 +32,9 @@ struct post {
 
 struct command;
 struct conn;
+struct crypto;
+struct slow_step;
+struct speed_cache;
 
 struct client {
 	struct list node;
@@ -85,6 +88,7 @@ struct control {
 	pthread_t reload_thread;
 	struct control_stats stats; /* atomics */
 	char *self_path;
+	struct speed_cache *speeds; /* doctor.c */
 };
 #define CTL_COUNT(c, field) __atomic_fetch_add(&(c)->stats.field, 1, __ATOMIC_RELAXED)
 #define TICK_NS             (100 * NS_PER_MS)
@@ -114,6 +118,7 @@ static inline bool request_gone(const struct request *r)
 {
 	return !r->client;
 }
+void request_no_ticks(struct request *r);
 bool request_has_room(const struct request *r);
 /* Sends the lines of w as fast as the client takes them, then request_done(). */
 void request_send_all(struct request *r, struct jw *take);
@@ -145,6 +150,8 @@ const char *command_nearest(const char *name);
 void cmd_status(struct request *r);
 void cmd_statusall(struct request *r);
 void cmd_up(struct request *r);
+void cmd_cpus(struct request *r);
+void cmd_doctor(struct request *r);
 void cmd_down(struct request *r);
 void cmd_route(struct request *r);
 void cmd_unroute(struct request *r);
@@ -154,16 +161,26 @@ void cmd_listcerts(struct request *r);
 void cmd_leases(struct request *r);
 void cmd_log(struct request *r);
 void cmd_loglevel(struct request *r);
+void cmd_metrics(struct request *r);
 void cmd_stats(struct request *r);
 void cmd_stop(struct request *r);
+void cmd_usage(struct request *r);
 void cmd_version(struct request *r);
 
+void list_speeds(struct request *r); /* doctor.c */
+void control_speeds_free(struct control *c);
+
 /* The connection that "name" says, with the config that holds it; NULL: the request has failed. */
-struct conn *request_conn(struct request *r, struct config **out_config);
+/* Those that "name" means, at least one (*out: freed by the caller), or 0 and an answer. */
+size_t request_conns(struct request *r, struct config **out_config, struct conn ***out);
 /* daemon.c: what does not belong to one SA, members of an open object */
 void write_daemon(struct control *c, struct jw *w, bool all);
-void write_conn(struct jw *w, const struct conn *conn);
+void write_conn(struct jw *w, const struct daemon *d, const struct conn *conn);
+/* usage.c: the longest crypto operation of a step, as member "crypto" */
+void write_op(struct jw *w, const struct crypto *c, const struct slow_step *s);
 /* sas.c: IKE_SAs and CHILD_SAs in chunks; done(r) when all shards have been visited. name NULL: all. */
 enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r));
+/* The same without output: the data plane's counters are read. */
+enum cy_err read_sas(struct request *r, void (*done)(struct request *r));
 
 #endif

@@ -155,6 +155,13 @@ void request_want_ticks(struct request *r, void (*fn)(struct request *r))
 	r->tick = fn;
 }
 
+void request_no_ticks(struct request *r)
+{
+	if (r->tick)
+		r->control->n_ticking--;
+	r->tick = NULL;
+}
+
 bool request_has_room(const struct request *r)
 {
 	return r->client && !r->client->closing && r->client->n_out - r->client->out_at < OUT_LOW;

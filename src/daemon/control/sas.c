@@ -10,6 +10,7 @@
 
 #include "daemon/control/private.h"
 #include "daemon/sa/manager.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 #include "libcore/base/names.h"
 
@@ -33,7 +34,7 @@ struct chunk {
 	struct sa_shard *s;
 	char *name; /* of the listing */
 	char *id;   /* of the request */
-	bool no_query;
+	bool no_query, quiet;
 
 	size_t pos;     /* of the slab */
 	slab_handle sa; /* whose children come next, 0 none */
@@ -53,7 +54,7 @@ struct listing {
 	size_t pos;
 	slab_handle sa;
 	uint64_t after_child;
-	bool no_query, in_flight;
+	bool no_query, in_flight, quiet;
 	void (*done)(struct request *r);
 };
 
@@ -135,6 +136,8 @@ static void write_ike(struct jw *w, const struct ike_sa *sa, uint64_t now)
 	jw_str(w, "remote", addr_port_str(&sa->remote, text));
 	jw_str(w, "local_id", ident_str(&sa->my_id, id));
 	jw_str(w, "remote_id", ident_str(&sa->peer_id, id));
+	if (sa->user)
+		jw_str(w, "user", sa->user);
 	jw_fmt(w, "spi_i", "%016llx", (unsigned long long)sa->spi_i);
 	jw_fmt(w, "spi_r", "%016llx", (unsigned long long)sa->spi_r);
 	jw_str(w, "algorithms", sa->suite.encr ? suite_str(&sa->suite, PROTO_IKE, suite, sizeof(suite)) : "");
@@ -168,6 +171,18 @@ static void write_child(struct jw *w, const struct child_sa *c, uint64_t now)
 	jw_str(w, "protocol", c->conn && c->conn->child_ah ? "AH" : "ESP");
 	jw_bool(w, "encap", c->encap);
 	jw_u64(w, "reqid", c->reqid);
+	if (c->mark_in.mask)
+		jw_fmt(w, "mark_in", "%u/0x%x", c->mark_in.value, c->mark_in.mask);
+	if (c->mark_out.mask)
+		jw_fmt(w, "mark_out", "%u/0x%x", c->mark_out.value, c->mark_out.mask);
+	if (c->if_id_in)
+		jw_u64(w, "if_id_in", c->if_id_in);
+	if (c->if_id_out)
+		jw_u64(w, "if_id_out", c->if_id_out);
+	if (c->per_cpu)
+		jw_str(w, "per_cpu", c->is_fallback ? "fallback" : c->cpu < 0 ? "any" : "cpu");
+	if (c->cpu >= 0)
+		jw_u64(w, "cpu", (uint64_t)c->cpu);
 	jw_fmt(w, "spi_in", "%08x", c->spi_in);
 	jw_fmt(w, "spi_out", "%08x", c->spi_out);
 	jw_str(w, "algorithms",
@@ -195,6 +210,8 @@ static void chunk_write(struct chunk *ch)
 	uint64_t now = worker_now(ch->s->w);
 
 	ch->written = true;
+	if (ch->quiet)
+		return;
 	for (uint32_t i = 0; i < ch->n; i++) {
 		struct ike_sa *sa = slab_get(&ch->s->slab, ch->item[i].sa);
 		struct child_sa *c = sa && ch->item[i].child ? child_by_id(sa, ch->item[i].child) : NULL;
@@ -232,20 +249,6 @@ static void chunk_finish(struct chunk *ch)
 	control_post(ch->c, &ch->post);
 }
 
-static void stats_in(struct child_sa *c, const struct cy_kernel_sa_stats *st)
-{
-	c->bytes_in = st->bytes;
-	c->packets_in = st->packets;
-	c->last_in_wall = st->last_used;
-}
-
-static void stats_out(struct child_sa *c, const struct cy_kernel_sa_stats *st)
-{
-	c->bytes_out = st->bytes;
-	c->packets_out = st->packets;
-	c->last_out_wall = st->last_used;
-}
-
 static bool answered(const struct knl_req *q, uint32_t step)
 {
 	return step < q->n && q->step[step].done && q->step[step].err == CY_OK;
@@ -263,9 +266,9 @@ static void query_done(struct worker *w, struct knl_req *q)
 			    sa && ch->item[i].child ? child_by_id(sa, ch->item[i].child) : NULL;
 
 			if (c && answered(q, ch->item[i].in))
-				stats_in(c, &q->step[ch->item[i].in].stats);
+				totals_traffic(c, true, &q->step[ch->item[i].in].stats);
 			if (c && answered(q, ch->item[i].out))
-				stats_out(c, &q->step[ch->item[i].out].stats);
+				totals_traffic(c, false, &q->step[ch->item[i].out].stats);
 		}
 		chunk_finish(ch);
 	}
@@ -282,9 +285,9 @@ static void query_late(struct timer *t)
 	chunk_finish(ch);
 }
 
-static bool wanted(const struct chunk *ch, const char *name)
+static bool wanted(const struct chunk *ch, const struct conn *conn)
 {
-	return !ch->name || strcmp(ch->name, name) == 0;
+	return !ch->name || conn_is_called(conn, ch->name);
 }
 
 static void add_child(struct chunk *ch, struct child_sa *c, struct knl_req *q)
@@ -325,10 +328,10 @@ static bool sa_wanted(const struct chunk *ch, const struct ike_sa *sa)
 {
 	const struct list *n;
 
-	if (!ch->name || (sa->conn && wanted(ch, sa->conn->name)))
+	if (!ch->name || (sa->conn && wanted(ch, sa->conn)))
 		return true;
 	list_foreach (n, &sa->children)
-		if (wanted(ch, list_entry(n, struct child_sa, node)->conn->name))
+		if (wanted(ch, list_entry(n, struct child_sa, node)->conn))
 			return true;
 	return false;
 }
@@ -435,6 +438,7 @@ static struct chunk *chunk_new(struct request *r, struct listing *l)
 	ch->c = r->control;
 	ch->s = &r->control->d->sas->shards[l->shard];
 	ch->no_query = l->no_query;
+	ch->quiet = l->quiet;
 	ch->pos = l->pos;
 	ch->sa = l->sa;
 	ch->after_child = l->after_child;
@@ -463,7 +467,7 @@ static void listing_next(struct request *r)
 	worker_post(ch->s->w, &ch->job, PRIO_CRITICAL, JOB_CONTROL);
 }
 
-enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r))
+static enum cy_err list(struct request *r, const char *name, bool quiet, void (*done)(struct request *r))
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -474,6 +478,7 @@ enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct re
 		return CY_E_NOMEM;
 	}
 	l->done = done;
+	l->quiet = quiet;
 	if (r->state && r->state_free)
 		r->state_free(r->state);
 	r->state = l;
@@ -481,4 +486,14 @@ enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct re
 	r->resume = listing_next;
 	listing_next(r);
 	return CY_OK;
+}
+
+enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r))
+{
+	return list(r, name, false, done);
+}
+
+enum cy_err read_sas(struct request *r, void (*done)(struct request *r))
+{
+	return list(r, NULL, true, done);
 }

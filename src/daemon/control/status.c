@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/control/private.h"
+#include "daemon/sa/ike_sa.h"
 #include "daemon/sa/traps.h"
 #include "libcore/base/addr.h"
 #include "libcore/conf/conf.h"
@@ -73,7 +74,7 @@ static void write_end(struct jw *w, const char *key, const struct conn_end *e)
 	jw_obj_end(w);
 }
 
-void write_conn(struct jw *w, const struct conn *c)
+void write_conn(struct jw *w, const struct daemon *d, const struct conn *c)
 {
 	static const char *const starts[] = {"ignore", "add", "route", "start", "keep"};
 	static const char *const types[] = {"tunnel", "transport", "pass", "drop"};
@@ -87,7 +88,7 @@ void write_conn(struct jw *w, const struct conn *c)
 	jw_u64(w, "line", c->line);
 	write_end(w, "local", &c->local);
 	write_end(w, "remote", &c->remote);
-	jw_u64(w, "dpd_delay", c->dpd_delay_s);
+	jw_u64(w, "dpd_delay", sa_dpd_delay_s(d, c));
 	jw_u64(w, "ike_lifetime", c->ike_lifetime_s);
 	jw_u64(w, "child_lifetime", c->child_lifetime_s);
 	jw_bool(w, "rekey", c->rekey);
@@ -101,12 +102,12 @@ static void conns_write(struct request *r, struct jw *w, const struct conns *s, 
 	for (size_t i = 0; i < n; i++) {
 		const struct conn *c = conf->conns[s->at + i];
 
-		if (s->name && strcmp(s->name, c->name) != 0)
+		if (s->name && !conn_is_called(c, s->name))
 			continue;
 		request_begin(r, w, "item");
 		jw_str(w, "list", "connections");
 		jw_obj(w, "data");
-		write_conn(w, c);
+		write_conn(w, r->control->d, c);
 		jw_obj_end(w);
 		request_line_end(w);
 	}
@@ -122,7 +123,7 @@ static void on_trap(void *user, const struct conn *conn, uint32_t reqid, uint64_
 {
 	struct route_writer *rw = user;
 
-	if (rw->name && strcmp(rw->name, conn->name) != 0)
+	if (rw->name && !conn_is_called(conn, rw->name))
 		return;
 	request_begin(rw->r, &rw->w, "item");
 	jw_str(&rw->w, "list", "routed");

@@ -9,13 +9,19 @@
 
 /* --- up ------------------------------------------------------------------------------------------------------------------ */
 
-struct up {
+struct up_one {
 	struct up_watch watch;
+	struct up *up;
+};
+
+/* All connections that the name means; the last one that is up, or failed, answers. Told on workers, which may be several. */
+struct up {
 	struct post post; /* the verdict: allocated with the request, so it always arrives */
 	struct request *r;
 	struct control *c;
-	bool ok;
-	char why[512];
+	uint32_t left, failed; /* atomics */
+	char why[512];         /* of the first that failed */
+	struct up_one one[];
 };
 
 struct up_line {
@@ -36,7 +42,7 @@ static void line_back(struct control *c, struct post *p)
 
 static void up_line(struct up_watch *w, const char *text)
 {
-	struct up *up = container_of(w, struct up, watch);
+	struct up *up = container_of(w, struct up_one, watch)->up;
 	size_t n = strlen(text) + 1;
 	struct up_line *l = malloc(sizeof(*l) + n);
 
@@ -56,10 +62,10 @@ static void up_back(struct control *c, struct post *p)
 
 	(void)c;
 	if (!request_gone(up->r)) {
-		if (up->ok)
-			request_done(up->r);
-		else
+		if (up->failed)
 			request_fail(up->r, "failed", "%s", up->why);
+		else
+			request_done(up->r);
 	}
 	request_unref(up->r);
 	free(up);
@@ -67,35 +73,56 @@ static void up_back(struct control *c, struct post *p)
 
 static void up_done(struct up_watch *w, bool ok, const char *why)
 {
-	struct up *up = container_of(w, struct up, watch);
+	struct up *up = container_of(w, struct up_one, watch)->up;
 
-	up->ok = ok;
-	snprintf(up->why, sizeof(up->why), "%s", why && *why ? why : "no reason is known");
-	control_post(up->c, &up->post);
+	if (!ok && __atomic_fetch_add(&up->failed, 1, __ATOMIC_RELAXED) == 0)
+		snprintf(up->why, sizeof(up->why), "%s", why && *why ? why : "no reason is known");
+	if (__atomic_sub_fetch(&up->left, 1, __ATOMIC_ACQ_REL) == 0)
+		control_post(up->c, &up->post);
+}
+
+static void up_begin(struct request *r, struct up *up, struct conn *const *conns, size_t n)
+{
+	list_init(&up->post.node);
+	up->post.fn = up_back;
+	up->r = request_ref(r);
+	up->c = r->control;
+	up->left = (uint32_t)n;
+	for (size_t i = 0; i < n; i++) {
+		struct up_watch *w = &up->one[i].watch;
+
+		list_init(&w->node);
+		w->line = up_line;
+		w->done = up_done;
+		up->one[i].up = up;
+		if (request_flag(r, "another"))
+			sa_initiate(r->control->d, conns[i], w, 0, NULL, NULL);
+		else
+			sa_up(r->control->d, conns[i], w);
+	}
 }
 
 void cmd_up(struct request *r)
 {
 	struct config *config;
-	struct conn *conn = request_conn(r, &config);
+	struct conn **conns;
+	size_t n = request_conns(r, &config, &conns);
 	struct up *up;
 
-	if (!conn)
+	if (!n)
 		return;
-	up = calloc(1, sizeof(*up));
-	if (!up) {
+	up = calloc(1, sizeof(*up) + n * sizeof(up->one[0]));
+	if (!up)
 		request_fail(r, "limit", "out of memory");
-		config_unref(config);
-		return;
-	}
-	list_init(&up->watch.node);
-	up->watch.line = up_line;
-	up->watch.done = up_done;
-	list_init(&up->post.node);
-	up->post.fn = up_back;
-	up->r = request_ref(r);
-	up->c = r->control;
-	sa_initiate(r->control->d, conn, &up->watch, 0, NULL, NULL);
+	else if (conns[0]->type == TYPE_PASS || conns[0]->type == TYPE_DROP)
+		request_fail(r, "failed",
+		    "connection %s is a policy without a tunnel: ipsec route %s installs it", conns[0]->name,
+		    conns[0]->name);
+	else
+		up_begin(r, up, conns, n);
+	if (up && !up->r)
+		free(up);
+	free(conns);
 	config_unref(config);
 }
 

@@ -12,12 +12,14 @@
 #include "libcore/base/env.h"
 #include "libcore/base/log.h"
 
+struct authorize;
 struct bus;
 struct conf;
 struct conn_index;
 struct creds;
 struct crypto;
 struct ike_ops;
+struct interfaces;
 struct knl;
 struct leases;
 struct net;
@@ -28,6 +30,7 @@ struct procs;
 struct sa_manager;
 struct settings;
 struct traps;
+struct xauth;
 
 /* What a configuration load produced; immutable, counted. SAs keep the one they were made under. */
 struct config {
@@ -43,7 +46,14 @@ struct tuning {
 	uint32_t retransmit_tries, retransmit_base_pct /* 180 = 1.8 */, retransmit_jitter_pct;
 	uint64_t retransmit_timeout_ns, retransmit_limit_ns;
 	uint64_t half_open_timeout_ns, keepalive_ns;
-	uint32_t cookie_threshold, half_open_limit, ike_sa_limit;
+	uint32_t cookie_threshold /* of an address */, cookie_threshold_total, block_threshold,
+	    puzzle_threshold;
+	uint8_t puzzle_bits, puzzle_bits_max;
+	uint32_t half_open_limit, ike_sa_limit;
+	uint64_t init_queue_ns, receive_queue, fragment_memory, fragment_timeout_ns;
+	uint64_t authorize_timeout_ns;
+	uint32_t authorize_queue;
+	bool crash_detection;
 	uint32_t fragment_size, max_packet;
 	uint32_t replay_window;
 	uint32_t inbox_max; /* datagrams waiting for one busy SA */
@@ -51,8 +61,15 @@ struct tuning {
 	bool install_routes, install_vips, send_vendor_id, reuse_ike_sa;
 	bool force_encap; /* the data plane can only do UDP encapsulation */
 	uint16_t port, port_natt;
-	uint32_t socket_rcvbuf, socket_mark;
+	uint32_t socket_rcvbuf, socket_sndbuf, socket_mark;
+	uint32_t spi_min, spi_max; /* of ESP */
+	uint32_t dpd_delay_s;      /* of connections that do not say */
+	uint32_t cpus;             /* of this host */
 	bool ipv4, ipv6;
+	uint64_t xauth_deadline_ns, xauth_lockout_ns;
+	uint32_t xauth_limit, xauth_user_limit, xauth_address_limit, xauth_user_failures,
+	    xauth_address_failures;
+	uint32_t xauth_sessions;
 };
 
 struct daemon {
@@ -66,10 +83,13 @@ struct daemon {
 	struct bus *bus;
 	struct plugins *plugins;
 	struct leases *leases;
+	struct interfaces *interfaces; /* NULL: all are used */
 	struct knl *knl;
 	struct net *net;
 	struct sa_manager *sas;
 	struct traps *traps;
+	struct xauth *xauth;
+	struct authorize *authorize;  /* who may say no */
 	const struct ike_ops *ike[3]; /* by major version; NULL: not built */
 	struct tuning tune;
 	pthread_mutex_t config_lock; /* guards the pointer only */

@@ -71,7 +71,7 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 	v2_out_header(sa, EXCHANGE_IKE_AUTH, false);
 	ok = add_ids(sa, &sa->conn->remote.auth[0].id) && v2_add_certs(sa, &st->out, op) &&
 	    v2_add_certreq(sa, &st->out);
-	if (ok && !sa->replaces && !unique_known(sa->shard->m, &sa->my_id, &op->remote_id) &&
+	if (ok && !sa->replaces && !unique_known(sa->shard->m, &sa->my_id, &op->remote_id, NULL) &&
 	    sa->conn->unique != UNIQUE_NEVER)
 		ok = message_notify(
 		    &st->a, &st->out, 0, N_INITIAL_CONTACT, cy_slice(NULL, 0), cy_slice(NULL, 0));
@@ -80,7 +80,8 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 		p->u.auth.method = op->method;
 		p->u.auth.data = cy_slice(op->data.p, op->data.n);
 	}
-	ok = p && v2_cp_request(sa, &st->out) && add_child(sa, sa->task);
+	ok =
+	    p && v2_cp_request(sa, &st->out) && add_child(sa, sa->task) && v2_crash_add(sa, &st->a, &st->out);
 	if (ok)
 		ok = exchange_send(sa, true) == CY_OK;
 	auth_op_free(op);
@@ -158,27 +159,34 @@ static void finish(struct ike_sa *sa, bool child_ok, const char *why)
 	v2_done(sa);
 }
 
+/* The peer has a CHILD_SA that we cannot have: close it there. */
+static void refuse_child(struct ike_sa *sa, const char *why)
+{
+	struct v2_init *in = v2_init(sa);
+	struct child_sa *c = in->child;
+	struct task *del = task_new(TASK_CHILD_DELETE);
+
+	in->child = NULL;
+	child_adopt(sa, c);
+	c->state = CHILD_DELETING;
+	if (del) {
+		del->child_id = c->id;
+		list_push(&sa->tasks, &del->node);
+	}
+	finish(sa, false, why);
+}
+
 static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
 {
 	struct v2_init *in = v2_init(sa);
 	struct child_sa *c = in->child;
-	struct task *del;
 
 	knl_req_free(arg);
 	if (err) {
 		char why[160];
 
 		snprintf(why, sizeof(why), "the data plane refused the CHILD_SA: %s", err_text(err));
-		/* the peer has it: close it there */
-		del = task_new(TASK_CHILD_DELETE);
-		in->child = NULL;
-		child_adopt(sa, c);
-		c->state = CHILD_DELETING;
-		if (del) {
-			del->child_id = c->id;
-			list_push(&sa->tasks, &del->node);
-		}
-		finish(sa, false, why);
+		refuse_child(sa, why);
 		return;
 	}
 	in->child = NULL;
@@ -203,7 +211,10 @@ static void child_part(struct ike_sa *sa)
 		char why[256];
 
 		snprintf(why, sizeof(why), "%s", in->child_why);
-		finish(sa, false, why);
+		if (wire_find(first, PAYLOAD_SA))
+			refuse_child(sa, why);
+		else
+			finish(sa, false, why);
 		return;
 	}
 	if (child_derive(in->child, sa, cy_slice(NULL, 0), cy_slice(in->ni, in->n_ni),
@@ -225,6 +236,7 @@ static void verified(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	auth_op_free(op);
+	v2_crash_take(sa, sa->step->in.first);
 	ike_sa_established(sa);
 	child_part(sa);
 }

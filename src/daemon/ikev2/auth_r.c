@@ -5,7 +5,10 @@
 
 #include "daemon/ikev2/ikev2.h"
 #include "daemon/policy/select.h"
+#include "daemon/sa/authorize.h"
 #include "libcore/base/addr.h"
+
+#define SUITS_MAX 16 /* connections whose ike= is looked at once the peer has a name */
 
 /* Refuse: one AUTHENTICATION_FAILED whatever the cause, so that a stranger learns nothing; our log has the reason. */
 static void refuse(struct ike_sa *sa, const char *why)
@@ -54,7 +57,8 @@ static void answer(struct ike_sa *sa)
 		p->u.auth.method = op->method;
 		p->u.auth.data = cy_slice(op->data.p, op->data.n);
 	}
-	ok = p && add_child_part(sa, &st->out) && exchange_respond(sa, true) == CY_OK;
+	ok = p && add_child_part(sa, &st->out) && v2_crash_add(sa, &st->a, &st->out) &&
+	    exchange_respond(sa, true) == CY_OK;
 	if (!ok) {
 		v2_fatal(sa, "the IKE_AUTH response could not be made");
 		return;
@@ -109,6 +113,8 @@ static void child_part(struct ike_sa *sa)
 		answer(sa);
 		return;
 	}
+	(void)v2_child_resource(
+	    sa, first, in->child, in->child_why, sizeof(in->child_why)); /* the first is no more */
 	in->child->reqid = in->child->conn->reqid
 	    ? in->child->conn->reqid
 	    : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
@@ -165,6 +171,16 @@ static void sign(struct ike_sa *sa)
 	ike_run(sa, auth_is_slow(op), auth_sign, signed_by_us, (void (*)(void *))auth_op_free, op);
 }
 
+/* --- who may say no --------------------------------------------------------------------------------------------------------------- */
+
+static void authorized(struct ike_sa *sa, bool yes, const char *why)
+{
+	if (yes)
+		sign(sa);
+	else
+		refuse(sa, why);
+}
+
 /* --- the peer ---------------------------------------------------------------------------------------------------------------------- */
 
 static void verified(struct ike_sa *sa, void *arg, enum cy_err err)
@@ -179,13 +195,62 @@ static void verified(struct ike_sa *sa, void *arg, enum cy_err err)
 	}
 	ident_fini(&sa->my_id);
 	auth_op_free(op);
+	v2_crash_take(sa, sa->step->in.first);
 	sa->got_initial_contact = wire_find_notify(sa->step->in.first, N_INITIAL_CONTACT) != NULL;
+	/* from where it is connected it is the same peer that reauthenticates (RFC 7296, 2.8.3): not a second one */
 	if (sa->conn->unique == UNIQUE_KEEP && !sa->got_initial_contact &&
-	    unique_known(sa->shard->m, &sa->conn->local.auth[0].id, &sa->peer_id)) {
+	    unique_known(sa->shard->m, &sa->conn->local.auth[0].id, &sa->peer_id, &sa->remote)) {
 		refuse(sa, "the same identity is connected already (uniqueids=keep)");
 		return;
 	}
-	sign(sa);
+	ike_authorize(sa, authorized);
+}
+
+/* Does the suite that IKE_SA_INIT agreed on suit this connection as well? */
+static bool suits(struct ike_sa *sa, const struct conn *c)
+{
+	struct proposal *props, chosen;
+	struct suite suite;
+	size_t n;
+
+	if (!v2_ike_proposals(sa, c, &sa->step->a, &props, &n))
+		return false;
+	proposal_from_suite(&sa->suite, PROTO_IKE, &chosen);
+	return proposal_accepts(props, n, &chosen, false, &suite);
+}
+
+/*
+ * More connections fit the addresses than IKE_SA_INIT has kept, as of a gateway that has one for each user: look at all, now that
+ * the peer has a name.
+ */
+static struct conn *choose_among_all(
+    struct ike_sa *sa, enum conn_auth want, const struct ident *idr, char *why, size_t cap)
+{
+	size_t all = sa->config->conf->n_conns, n, kept = 0;
+	struct conn **c = reallocarray(NULL, all, sizeof(struct conn *)), *best = NULL;
+
+	if (!c) {
+		snprintf(why, cap, "out of memory");
+		return NULL;
+	}
+	n = conn_candidates(sa->config->index, &sa->local, &sa->remote, CONN_IKEV2, c, all);
+	for (size_t i = 0; i < n; i++)
+		if (c[i]->remote.n_auth && c[i]->remote.auth[0].method == want)
+			c[kept++] = c[i];
+	/* rarely another than the first: one gateway's connections have one ike= */
+	for (int tries = 0; kept && tries < SUITS_MAX; tries++) {
+		best = conn_match_ids(c, kept, &sa->peer_id, idr, why, cap);
+		if (!best || suits(sa, best))
+			break;
+		snprintf(
+		    why, cap, "connection %.64s does not allow the IKE suite that was chosen", best->name);
+		for (size_t i = 0; i < kept; i++)
+			if (c[i] == best)
+				c[i] = c[--kept];
+		best = NULL;
+	}
+	free(c);
+	return best;
 }
 
 /* Of the connections that fit the addresses: those whose way of authentication is the peer's, then the best by identity. */
@@ -201,6 +266,8 @@ static struct conn *choose_conn(
 	for (size_t i = 0; i < in->n_cands; i++)
 		if (in->cands[i]->remote.n_auth && in->cands[i]->remote.auth[0].method == want)
 			fit[n++] = in->cands[i];
+	if (in->n_cands == V2_CANDS_MAX || in->cands_cut)
+		return choose_among_all(sa, want, idr, why, cap);
 	if (!n) {
 		snprintf(why, cap,
 		    "%.120s authenticates with %s and no connection for its address allows that",

@@ -4,6 +4,7 @@
 
 #include "daemon/ikev2/ikev2.h"
 #include "daemon/policy/select.h"
+#include "daemon/sa/percpu.h"
 #include "libcore/base/addr.h"
 
 /* --- proposals ------------------------------------------------------------------------------------------------------------- */
@@ -130,6 +131,29 @@ static void ts_text(const struct cy_ts *ts, size_t n, char *out, size_t cap)
 
 /* --- initiator ------------------------------------------------------------------------------------------------------------------ */
 
+/*
+ * RFC 9611: of the first CHILD_SA it says that more with these selectors are welcome, of a further one which of our CPUs sends
+ * on it. A rekeying request has none: the new one belongs to whom the old one did.
+ */
+static bool add_resource(struct ike_sa *sa, struct message *m, const struct child_sa *c, bool asking)
+{
+	struct arena *a = &sa->step->a;
+	uint8_t *id = NULL;
+
+	if (c->rekeys || !(c->per_cpu || (asking && percpu_wanted(sa->shard->d, c->conn))))
+		return true;
+	if (c->cpu >= 0) {
+		struct writer w;
+
+		id = arena_alloc(a, 4);
+		if (!id)
+			return false;
+		w = writer_of(id, 4);
+		write_u32(&w, (uint32_t)c->cpu);
+	}
+	return message_notify(a, m, 0, N_SA_RESOURCE_INFO, cy_slice(NULL, 0), cy_slice(id, id ? 4 : 0));
+}
+
 bool v2_child_offer(struct ike_sa *sa, struct message *m, struct child_sa *c, const struct task *t,
     bool with_ke, struct v2_child_offer *o)
 {
@@ -145,6 +169,8 @@ bool v2_child_offer(struct ike_sa *sa, struct message *m, struct child_sa *c, co
 		return false;
 	if (o->transport &&
 	    !message_notify(a, m, 0, N_USE_TRANSPORT_MODE, cy_slice(NULL, 0), cy_slice(NULL, 0)))
+		return false;
+	if (!add_resource(sa, m, c, true))
 		return false;
 	return message_sa(a, m, o->props, o->n_props);
 }
@@ -201,6 +227,8 @@ bool v2_child_accept(struct ike_sa *sa, const struct payload *first, struct chil
 	                                                                        : CY_MODE_TUNNEL;
 	child_set_spi_out(c, spi_of(&psa->u.sa.p[0]));
 	c->initiator = true;
+	if (!c->rekeys && !c->per_cpu && percpu_wanted(sa->shard->d, c->conn))
+		c->per_cpu = c->is_fallback = wire_find_notify(first, N_SA_RESOURCE_INFO) != NULL;
 	return set_encap(sa, c) && take_ts(c, tsi, tsr);
 }
 
@@ -328,6 +356,36 @@ out:
 	return c;
 }
 
+bool v2_child_resource(
+    struct ike_sa *sa, const struct payload *first, struct child_sa *c, char *why, size_t cap)
+{
+	const struct payload *n = wire_find_notify(first, N_SA_RESOURCE_INFO);
+	uint32_t theirs = UINT32_MAX;
+	struct child_sa *group;
+
+	if (!n || !percpu_wanted(sa->shard->d, c->conn))
+		return true;
+	group = percpu_group(sa, c->conn, c);
+	if (!group) {
+		c->per_cpu = c->is_fallback = true;
+		return true;
+	}
+	if (!percpu_room(sa, group)) {
+		snprintf(why, cap, "connection %.40s has as many CHILD_SAs of CPUs as it may", c->conn->name);
+		return false;
+	}
+	if (n->u.notify.data.n == 4) {
+		struct reader r = reader_of(n->u.notify.data);
+
+		theirs = read_u32(&r);
+	}
+	child_take_ids(c, group);
+	c->is_fallback = false;
+	/* the peer's number means nothing here, but two hosts of one kind do best with the same */
+	c->cpu = percpu_free_cpu(sa, group, theirs);
+	return true;
+}
+
 bool v2_child_answer(struct ike_sa *sa, struct message *m, const struct child_sa *c, uint8_t proposal_number)
 {
 	struct arena *a = &sa->step->a;
@@ -347,5 +405,5 @@ bool v2_child_answer(struct ike_sa *sa, struct message *m, const struct child_sa
 	if (c->mode == CY_MODE_TRANSPORT &&
 	    !message_notify(a, m, 0, N_USE_TRANSPORT_MODE, cy_slice(NULL, 0), cy_slice(NULL, 0)))
 		return false;
-	return message_sa(a, m, p, 1);
+	return add_resource(sa, m, c, false) && message_sa(a, m, p, 1);
 }

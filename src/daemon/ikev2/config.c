@@ -75,20 +75,8 @@ static bool addr_of(const struct cp_attr *a, int family, struct cy_addr *out)
 	return !addr_is_any(out);
 }
 
-static bool append(struct cy_addr **list, uint32_t *n, const struct cy_addr *a)
-{
-	struct cy_addr *more = realloc(*list, (*n + 1) * sizeof(*more));
-
-	if (!more)
-		return false;
-	*list = more;
-	more[(*n)++] = *a;
-	return true;
-}
-
 bool v2_cp_take(struct ike_sa *sa, const struct payload *cp)
 {
-	struct knl_req *r;
 	struct cy_addr a;
 	char text[ADDR_STR_MAX];
 
@@ -102,7 +90,7 @@ bool v2_cp_take(struct ike_sa *sa, const struct payload *cp)
 		case CFG_INTERNAL_IP4_ADDRESS:
 		case CFG_INTERNAL_IP6_ADDRESS:
 			if (sa->n_vips < 16 && addr_of(at, v6 ? AF_INET6 : AF_INET, &a)) {
-				if (!append(&sa->vips, &sa->n_vips, &a))
+				if (!ike_addr_add(&sa->vips, &sa->n_vips, &a))
 					return false;
 				ike_note(sa, LOG_IKE, CY_LOG_INFO, "virtual address %s is ours",
 				    addr_str(&a, text));
@@ -111,25 +99,12 @@ bool v2_cp_take(struct ike_sa *sa, const struct payload *cp)
 		case CFG_INTERNAL_IP4_DNS:
 		case CFG_INTERNAL_IP6_DNS:
 			if (sa->n_dns < 16 && addr_of(at, v6 ? AF_INET6 : AF_INET, &a) &&
-			    !append(&sa->dns, &sa->n_dns, &a))
+			    !ike_addr_add(&sa->dns, &sa->n_dns, &a))
 				return false;
 			break;
 		}
 	}
-	if (!sa->n_vips || !sa->shard->d->tune.install_vips)
-		return true;
-	r = knl_req_new(sa->n_vips);
-	if (!r)
-		return false;
-	for (uint32_t i = 0; i < sa->n_vips; i++) {
-		struct knl_step *s = knl_req_add(r, KNL_ADDR_SET);
-
-		s->u.addr.addr = sa->vips[i];
-		s->u.addr.prefix = sa->vips[i].family == AF_INET ? 32 : 128;
-		s->u.addr.on = true;
-	}
-	knl_submit(sa->shard->d->knl, r); /* requests execute in order: before the CHILD_SA's policies */
-	return true;
+	return ike_install_vips(sa);
 }
 
 /* --- responder ------------------------------------------------------------------------------------------------------------ */
@@ -157,34 +132,6 @@ static bool keep_attr(struct v2_init *in, uint16_t type, const void *p, size_t n
 	memcpy(copy, p, n);
 	more[in->n_cp_reply++] = (struct cp_attr){.type = type, .value = cy_slice(copy, n)};
 	return true;
-}
-
-static bool lease_one(struct ike_sa *sa, int family, const struct cy_addr *wanted, bool *out_oom)
-{
-	struct leases *pool = sa->shard->d->leases;
-	const struct str_list *pools = &sa->conn->remote.pools;
-	struct ike_lease *more;
-	char key[IDENT_STR_MAX], text[ADDR_STR_MAX];
-	struct cy_addr got;
-
-	for (size_t i = 0; i < pools->n; i++) {
-		if (leases_acquire(
-		        pool, pools->s[i], family, ident_str(&sa->peer_id, key), sa->id, wanted, &got))
-			continue;
-		more = realloc(sa->leases, (sa->n_leases + 1) * sizeof(*more));
-		if (more)
-			sa->leases = more;
-		if (!more || !(more[sa->n_leases].pool = strdup(pools->s[i]))) {
-			leases_release(pool, pools->s[i], &got, sa->id);
-			*out_oom = true;
-			return false;
-		}
-		more[sa->n_leases++].addr = got;
-		ike_note(sa, LOG_IKE, CY_LOG_INFO, "virtual address %s is assigned to '%s'",
-		    addr_str(&got, text), key);
-		return true;
-	}
-	return false;
 }
 
 static bool reply_address(struct v2_init *in, const struct cy_addr *a)
@@ -250,7 +197,8 @@ bool v2_cp_answer(struct ike_sa *sa, const struct payload *cp, uint16_t *out_not
 		int family = at->type == CFG_INTERNAL_IP4_ADDRESS ? AF_INET
 		    : at->type == CFG_INTERNAL_IP6_ADDRESS        ? AF_INET6
 		                                                  : 0;
-		struct cy_addr wanted;
+		struct cy_addr wanted, got;
+		enum cy_err e;
 
 		if (!family)
 			continue;
@@ -258,12 +206,15 @@ bool v2_cp_answer(struct ike_sa *sa, const struct payload *cp, uint16_t *out_not
 		memset(&wanted, 0, sizeof(wanted));
 		if (!addr_of(at, family, &wanted))
 			wanted = addr_any(family);
-		if (lease_one(sa, family, &wanted, &oom)) {
-			v4 |= family == AF_INET;
-			v6 |= family == AF_INET6;
-			if (!reply_address(in, &sa->leases[sa->n_leases - 1].addr))
-				oom = true;
+		e = ike_lease(sa, family, &wanted, &got);
+		if (e) {
+			oom = oom || e == CY_E_NOMEM;
+			continue;
 		}
+		v4 |= family == AF_INET;
+		v6 |= family == AF_INET6;
+		if (!reply_address(in, &got))
+			oom = true;
 	}
 	for (size_t i = 0; i < r->n_dns && !oom; i++)
 		if (r->dns[i].family == AF_INET ? v4 : v6)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "daemon/ikev2/ikev2.h"
+#include "daemon/sa/percpu.h"
 #include "libcore/base/addr.h"
 
 #define RETRY_NS (10 * NS_PER_S) /* after TEMPORARY_FAILURE (2.25) */
@@ -61,8 +62,11 @@ static bool yield(struct ike_sa *sa, struct child_sa *old)
 static void fail(struct ike_sa *sa, const char *why)
 {
 	struct task *t = sa->task;
+	struct child_sa *like = t->like ? child_by_id(sa, t->like) : NULL;
 
-	ike_note(sa, LOG_CHD, CY_LOG_WARN, "%s of a CHILD_SA failed: %s",
+	if (like) /* not until the group changes */
+		percpu_set_full(sa, like, true);
+	ike_note(sa, LOG_CHD, t->like ? CY_LOG_INFO : CY_LOG_WARN, "%s of a CHILD_SA failed: %s",
 	    t->kind == TASK_CHILD_REKEY ? "rekeying" : "creation", why);
 	if (t->kind == TASK_CHILD_REKEY) {
 		struct child_sa *old = child_by_id(sa, t->child_id);
@@ -96,11 +100,12 @@ static bool add_rekey_notify(struct ike_sa *sa, struct message *m, const struct 
 
 static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct task *t = sa->task;
 	struct creating *cr = t->state;
 	struct step *st = sa->step;
 	struct child_sa *old = t->child_id ? child_by_id(sa, t->child_id) : NULL;
+	struct child_sa *model = old ? old : t->like ? child_by_id(sa, t->like) : NULL;
 	bool ok = !err;
 
 	if (ok && k) {
@@ -111,7 +116,7 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 		k->key = NULL;
 		memcpy(cr->ke_pub, k->pub, k->alg->public_len);
 	}
-	v2_ke_free(k);
+	ike_ke_free(k);
 	v2_out_header(sa, EXCHANGE_CREATE_CHILD_SA, false);
 	if (ok && t->kind == TASK_CHILD_REKEY)
 		ok = old && add_rekey_notify(sa, &st->out, old);
@@ -119,11 +124,12 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 	    message_nonce(&st->a, &st->out, cy_slice(cr->ni, sizeof(cr->ni)));
 	if (ok && cr->ke)
 		ok = message_ke(&st->a, &st->out, cr->ke->id, cy_slice(cr->ke_pub, cr->ke->public_len));
-	if (ok && old) { /* a rekeyed SA keeps its traffic (2.8) */
-		cr->offer.n_tsi = old->n_ts_local < V2_TS_MAX ? old->n_ts_local : V2_TS_MAX;
-		cr->offer.n_tsr = old->n_ts_remote < V2_TS_MAX ? old->n_ts_remote : V2_TS_MAX;
-		memcpy(cr->offer.tsi, old->ts_local, cr->offer.n_tsi * sizeof(cr->offer.tsi[0]));
-		memcpy(cr->offer.tsr, old->ts_remote, cr->offer.n_tsr * sizeof(cr->offer.tsr[0]));
+	if (ok &&
+	    model) { /* a rekeyed SA keeps its traffic (2.8), those of a group have all the same (RFC 9611) */
+		cr->offer.n_tsi = model->n_ts_local < V2_TS_MAX ? model->n_ts_local : V2_TS_MAX;
+		cr->offer.n_tsr = model->n_ts_remote < V2_TS_MAX ? model->n_ts_remote : V2_TS_MAX;
+		memcpy(cr->offer.tsi, model->ts_local, cr->offer.n_tsi * sizeof(cr->offer.tsi[0]));
+		memcpy(cr->offer.tsr, model->ts_remote, cr->offer.n_tsr * sizeof(cr->offer.tsr[0]));
 	}
 	ok = ok && message_ts(&st->a, &st->out, PAYLOAD_TSI, cr->offer.tsi, cr->offer.n_tsi) &&
 	    message_ts(&st->a, &st->out, PAYLOAD_TSR, cr->offer.tsr, cr->offer.n_tsr);
@@ -142,36 +148,29 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 	step_end(sa);
 }
 
-static uint16_t first_group(const struct proposal *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		for (uint8_t j = 0; j < p[i].n; j++)
-			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id != CY_KE_NONE)
-				return p[i].t[j].id;
-	return CY_KE_NONE;
-}
-
 static void make_key(struct ike_sa *sa, uint16_t group)
 {
 	const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, group);
-	struct v2_ke *k = alg ? v2_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
+	struct ike_ke *k = alg ? ike_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
 
 	if (!k) {
 		fail(sa, "no plugin provides the key exchange method");
 		return;
 	}
-	ike_run(sa, v2_ke_slow(alg), v2_ke_run, send_request, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(alg), ike_ke_run, send_request, ike_ke_free, k);
 }
 
 void v2_create_start(struct ike_sa *sa, struct task *t)
 {
 	struct child_sa *old = t->kind == TASK_CHILD_REKEY ? child_by_id(sa, t->child_id) : NULL;
+	struct child_sa *like = t->like ? child_by_id(sa, t->like) : NULL;
 	struct creating *cr;
 	struct proposal *props;
 	size_t n;
 
 	if (sa->state != IKE_ESTABLISHED ||
-	    (t->kind == TASK_CHILD_REKEY && (!old || old->state != CHILD_INSTALLED))) {
+	    (t->kind == TASK_CHILD_REKEY && (!old || old->state != CHILD_INSTALLED)) ||
+	    (t->like && (!like || !percpu_missing(sa, like, t->cpu)))) {
 		ike_watch_done(sa, &t->watches, false, "the IKE_SA is being closed");
 		v2_done(sa); /* gone, or replaced meanwhile */
 		return;
@@ -187,13 +186,18 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 	if (old) {
 		old->state = CHILD_REKEYING;
 		t->fresh->rekeys = old->id;
-		t->fresh->reqid = old->reqid;
+		child_take_ids(t->fresh, old);
 		ike_note(sa, LOG_CHD, CY_LOG_INFO, "rekeying CHILD_SA %s{%llu}", old->conn->name,
 		    (unsigned long long)old->id);
 	} else {
 		t->fresh->reqid = t->reqid ? t->reqid
 		    : t->conn->reqid       ? t->conn->reqid
 		                     : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
+		if (like) {
+			child_take_ids(t->fresh, like);
+			t->fresh->is_fallback = false;
+			t->fresh->cpu = t->cpu;
+		}
 		ike_note(sa, LOG_CHD, CY_LOG_INFO, "establishing CHILD_SA %s{%llu}", t->conn->name,
 		    (unsigned long long)t->fresh->id);
 	}
@@ -202,7 +206,7 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 		fail(sa, "no plugin provides what esp= of the connection asks for");
 		return;
 	}
-	cr->group = first_group(props, n);
+	cr->group = proposal_first_group(props, n);
 	if (cr->group != CY_KE_NONE)
 		make_key(sa, cr->group);
 	else
@@ -253,14 +257,23 @@ static void settle(struct ike_sa *sa, struct child_sa *fresh, struct child_sa *o
 }
 
 /* The peer has a CHILD_SA that we cannot have: close it there. The old one goes on. */
-static void refuse_theirs(struct ike_sa *sa, struct child_sa *c, enum cy_err err)
+static void refuse_theirs(struct ike_sa *sa, const char *why)
+{
+	struct child_sa *c = sa->task->fresh;
+
+	sa->task->fresh = NULL;
+	child_adopt(sa, c);
+	c->state = CHILD_DELETING;
+	delete_child(sa, c);
+	fail(sa, why);
+}
+
+static void not_installed(struct ike_sa *sa, enum cy_err err)
 {
 	char why[160];
 
 	snprintf(why, sizeof(why), "it could not be installed: %s", err_text(err));
-	c->state = CHILD_DELETING;
-	delete_child(sa, c);
-	fail(sa, why);
+	refuse_theirs(sa, why);
 }
 
 static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
@@ -270,12 +283,12 @@ static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
 	struct child_sa *c = t->fresh, *old = t->child_id ? child_by_id(sa, t->child_id) : NULL;
 
 	knl_req_free(arg);
-	t->fresh = NULL;
-	child_adopt(sa, c);
 	if (err) {
-		refuse_theirs(sa, c, err);
+		not_installed(sa, err);
 		return;
 	}
+	t->fresh = NULL;
+	child_adopt(sa, c);
 	child_mark(c, CHILD_PART_ALL);
 	child_up(c);
 	if (t->kind == TASK_CHILD_REKEY)
@@ -286,7 +299,7 @@ static void installed(struct ike_sa *sa, void *arg, enum cy_err err)
 
 static void install(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct task *t = sa->task;
 	struct creating *cr = t->state;
 	struct knl_req *r = NULL;
@@ -295,15 +308,11 @@ static void install(struct ike_sa *sa, void *arg, enum cy_err err)
 	if (!err)
 		err = child_derive(
 		    t->fresh, sa, secret, cy_slice(cr->ni, sizeof(cr->ni)), cy_slice(cr->nr, cr->n_nr), true);
-	v2_ke_free(k);
+	ike_ke_free(k);
 	if (!err && !(r = child_install_req(t->fresh, CHILD_PART_ALL)))
 		err = CY_E_NOMEM;
 	if (err) {
-		struct child_sa *c = t->fresh;
-
-		t->fresh = NULL;
-		child_adopt(sa, c);
-		refuse_theirs(sa, c, err);
+		not_installed(sa, err);
 		return;
 	}
 	ike_kernel(sa, r, installed);
@@ -324,14 +333,10 @@ static void on_error(struct ike_sa *sa, const struct payload *err, const char *w
 			fail(sa, "the peer wants a key exchange method we did not offer");
 			return;
 		}
-		for (size_t i = 0; i < cr->offer.n_props; i++)
-			for (uint8_t j = 0; j < cr->offer.props[i].n; j++)
-				if (cr->offer.props[i].t[j].type == TRANSFORM_KE &&
-				    cr->offer.props[i].t[j].id == group) {
-					make_key(sa, group);
-					return;
-				}
-		fail(sa, "the peer wants a key exchange method we did not offer");
+		if (proposal_has_group(cr->offer.props, cr->offer.n_props, group))
+			make_key(sa, group);
+		else
+			fail(sa, "the peer wants a key exchange method we did not offer");
 		return;
 	case N_TEMPORARY_FAILURE: /* 2.25: the peer is busy with the same; a little later */
 		if (yield(sa, old)) {
@@ -380,27 +385,28 @@ void v2_create_response(struct ike_sa *sa)
 		on_error(sa, err, why);
 		return;
 	}
+	/* it answered with an SA, so it has installed one: what we refuse here must be closed there (1.4.1) */
 	if (!nr || nr->u.nonce.n > V2_NONCE_MAX ||
 	    !v2_child_accept(sa, first, t->fresh, &cr->offer, why, sizeof(why))) {
-		fail(sa, why[0] ? why : "the peer's answer lacks a nonce");
+		refuse_theirs(sa, why[0] ? why : "the peer's answer lacks a nonce");
 		return;
 	}
 	cr->n_nr = nr->u.nonce.n;
 	memcpy(cr->nr, nr->u.nonce.p, cr->n_nr);
 	if (t->fresh->suite.ke != CY_KE_NONE) {
-		struct v2_ke *k;
+		struct ike_ke *k;
 
 		if (!ke || !cr->ke || ke->u.ke.group != cr->ke->id || t->fresh->suite.ke != cr->ke->id) {
-			fail(sa, "the peer's key exchange does not fit the suite it chose");
+			refuse_theirs(sa, "the peer's key exchange does not fit the suite it chose");
 			return;
 		}
-		k = v2_ke_new(cr->ke, cr->ke_key, ke->u.ke.data);
+		k = ike_ke_new(cr->ke, cr->ke_key, ke->u.ke.data);
 		cr->ke_key = NULL;
 		if (!k) {
-			fail(sa, "out of memory");
+			refuse_theirs(sa, "out of memory");
 			return;
 		}
-		ike_run(sa, v2_ke_slow(cr->ke), v2_ke_run, install, v2_ke_free, k);
+		ike_run(sa, ike_ke_slow(cr->ke), ike_ke_run, install, ike_ke_free, k);
 		return;
 	}
 	install(sa, NULL, CY_OK);
@@ -475,7 +481,7 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 
 static void install_ours(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct answering *an = sa->step->handler;
 	struct child_sa *c = sa->pending_child;
 	struct cy_slice secret = k ? cy_slice(k->secret, k->n_secret) : cy_slice(NULL, 0);
@@ -485,7 +491,7 @@ static void install_ours(struct ike_sa *sa, void *arg, enum cy_err err)
 		err = CY_E_NOMEM;
 	if (!err)
 		err = child_derive(c, sa, secret, an->ni, cy_slice(an->nr, sizeof(an->nr)), false);
-	v2_ke_free(k);
+	ike_ke_free(k);
 	if (!err && !(r = child_install_req(c, an->old_id ? CHILD_PART_IN : CHILD_PART_ALL)))
 		err = CY_E_NOMEM;
 	if (err) {
@@ -516,12 +522,15 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 	char why[300] = "";
 	uint16_t notify;
 	uint8_t group[2];
+	/* the answer to what we asked for may be lost, and name the SPI that we do not know */
+	bool asking = sa->request.valid && sa->task &&
+	    (sa->task->kind == TASK_CHILD_REKEY || sa->task->kind == TASK_CHILD_CREATE);
 
 	if (!an || !ni) {
 		refuse(sa, an ? N_INVALID_SYNTAX : N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "no nonce");
 		return;
 	}
-	if (rekey && !old && !sa->unsettled) { /* 2.25.1, with the SPI it is about */
+	if (rekey && !old && !sa->unsettled && !asking) { /* 2.25.1, with the SPI it is about */
 		v2_out_header(sa, EXCHANGE_CREATE_CHILD_SA, true);
 		(void)!message_notify(&sa->step->a, &sa->step->out, rekey->u.notify.proto,
 		    N_CHILD_SA_NOT_FOUND, rekey->u.notify.spi, cy_slice(NULL, 0));
@@ -529,8 +538,9 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		return;
 	}
 	/* 2.25.1: one we are closing; 2.25.2: while the IKE_SA is being rekeyed or closed */
-	if (sa->state != IKE_ESTABLISHED || sa->unsettled || (old && old->state == CHILD_DELETING) ||
-	    (old && old->state == CHILD_REKEYED) || (old && task_pending(sa, TASK_CHILD_DELETE, old->id)) ||
+	if (sa->state != IKE_ESTABLISHED || sa->unsettled || (rekey && !old) ||
+	    (old && old->state == CHILD_DELETING) || (old && old->state == CHILD_REKEYED) ||
+	    (old && task_pending(sa, TASK_CHILD_DELETE, old->id)) ||
 	    (sa->task && sa->task->kind == TASK_IKE_REKEY)) {
 		refuse(sa, N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "the SA is being replaced or closed");
 		return;
@@ -554,9 +564,16 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		return;
 	}
 	an->c->rekeys = old ? old->id : 0;
-	an->c->reqid = old       ? old->reqid
-	    : an->c->conn->reqid ? an->c->conn->reqid
+	if (!old && !v2_child_resource(sa, first, an->c, why, sizeof(why))) {
+		child_free(an->c);
+		refuse(sa, N_TS_MAX_QUEUE, cy_slice(NULL, 0), why);
+		return;
+	}
+	an->c->reqid = child_is_extra(an->c) ? an->c->reqid
+	    : an->c->conn->reqid             ? an->c->conn->reqid
 	                         : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
+	if (old)
+		child_take_ids(an->c, old);
 	an->old_id = old ? old->id : 0;
 	an->ni = ni->u.nonce;
 	an->proposal_number = (uint8_t)(uintptr_t)sa->step->ctx;
@@ -565,14 +582,14 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 	sa->pending_child = an->c;
 	if (an->c->suite.ke != CY_KE_NONE) {
 		const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, an->c->suite.ke);
-		struct v2_ke *k = alg ? v2_ke_new(alg, NULL, ke->u.ke.data) : NULL;
+		struct ike_ke *k = alg ? ike_ke_new(alg, NULL, ke->u.ke.data) : NULL;
 
 		if (!k) {
 			v2_fatal(sa, "out of memory");
 			return;
 		}
 		an->ke = alg;
-		ike_run(sa, v2_ke_slow(alg), v2_ke_run, install_ours, v2_ke_free, k);
+		ike_run(sa, ike_ke_slow(alg), ike_ke_run, install_ours, ike_ke_free, k);
 		return;
 	}
 	install_ours(sa, NULL, CY_OK);

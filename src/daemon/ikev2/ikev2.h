@@ -10,6 +10,7 @@
 #define DAEMON_IKEV2_IKEV2_H
 
 #include "daemon/auth/auth.h"
+#include "daemon/sa/ke.h"
 #include "daemon/sa/manager.h"
 
 extern const struct ike_ops ikev2_ops;
@@ -30,11 +31,14 @@ struct v2_init {
 	uint8_t ke_pub[CY_MAX_KE_PUBLIC];
 	uint8_t cookie[64];
 	size_t n_cookie;
+	uint8_t solution[4 * 8]; /* of the puzzle that came with it (RFC 8019) */
+	size_t n_solution;
 	uint32_t restarts; /* COOKIE and INVALID_KE_PAYLOAD rounds */
 	bool peer_natt, got_certreq;
 	struct cy_buf id_body;            /* our ID payload, body */
 	struct conn *cands[V2_CANDS_MAX]; /* responder: connections that fit so far, references */
 	size_t n_cands;
+	bool cands_cut;         /* there are more */
 	struct child_sa *child; /* made in IKE_AUTH; owned */
 	bool child_failed;
 	uint16_t child_notify;
@@ -61,32 +65,55 @@ void v2_done(struct ike_sa *sa); /* the response of the task in progress is hand
 void v2_fatal(struct ike_sa *sa, const char *fmt, ...)
     __attribute__((format(printf, 2, 3))); /* destroys the SA */
 
-/* --- stray.c, cookie.c ---------------------------------------------------------------------------------------------- */
+/* --- stray.c, admit.c, cookie.c, puzzle.c --------------------------------------------------------------------------- */
+/* What is asked for with a cookie (RFC 8019); bits 0: nothing. */
+struct v2_puzzle {
+	uint8_t bits;
+	uint16_t prf;
+};
 void v2_stray(struct sa_shard *s, struct net_packet *p);
-/* Is the COOKIE of this request one we gave this peer (RFC 7296, 2.6)? */
-bool v2_cookie_valid(
-    struct sa_manager *m, const struct net_packet *p, struct cy_slice ni, struct cy_slice cookie);
-size_t v2_cookie_make(struct sa_manager *m, const struct net_packet *p, struct cy_slice ni, uint8_t out[64]);
+/* One unprotected answer without state. The notifies are m's; the rest of the header comes from the request. */
+void v2_answer_stray(struct sa_shard *s, const struct net_packet *p, uint64_t spi_r, struct message *m);
+/* May this first request make an IKE_SA? If not it is counted, and answered where it may be. proven: it had a cookie of ours. */
+bool v2_admit(struct sa_shard *s, const struct net_packet *p, const struct payload *first, bool *out_proven);
+/* Is the COOKIE of this request one we gave this peer (RFC 7296, 2.6)? With which puzzle? */
+bool v2_cookie_valid(struct sa_manager *m, const struct net_packet *p, struct cy_slice ni,
+    struct cy_slice cookie, struct v2_puzzle *out_puzzle);
+size_t v2_cookie_make(struct sa_manager *m, const struct net_packet *p, struct cy_slice ni,
+    struct v2_puzzle puzzle, uint8_t out[64]);
+/* The PRF of the offer in which a puzzle can be set; 0 none. */
+uint16_t v2_puzzle_prf(const struct crypto *c, const struct payload *sa);
+bool v2_puzzle_solved(
+    const struct crypto *c, struct v2_puzzle puzzle, struct cy_slice cookie, struct cy_slice solution);
+/* The initiator's work on it, for the pool. */
+#define V2_PUZZLE_KEY 8
+struct v2_puzzle_work {
+	const struct crypto *c;
+	struct v2_puzzle puzzle;
+	uint8_t cookie[64];
+	size_t n_cookie;
+	uint64_t start; /* where to begin to try */
+	uint8_t solution[4 * V2_PUZZLE_KEY];
+};
+enum cy_err v2_puzzle_solve(void *work);
+
+/* --- crash.c: RFC 6290 ------------------------------------------------------------------------------------------------ */
+#define V2_CRASH_TOKEN 32
+/* Our token for an IKE_SA of ours with these SPIs, of which we are the initiator or not. */
+bool v2_crash_token(
+    struct sa_manager *m, uint64_t spi_i, uint64_t spi_r, bool initiator, uint8_t out[V2_CRASH_TOKEN]);
+bool v2_crash_add(
+    const struct ike_sa *sa, struct arena *a, struct message *m);   /* our token, when they are used */
+void v2_crash_take(struct ike_sa *sa, const struct payload *first); /* the peer's */
+bool v2_crash_proven(const struct ike_sa *sa, const struct payload *first); /* in clear: the token we have? */
+void v2_crash_rekeyed(
+    struct ike_sa *sa);               /* made by a rekeying we began: the peer needs our new token (4.3) */
+void v2_peer_lost(struct ike_sa *sa); /* as when it does not answer: dpdaction */
 
 /* --- keys.c --------------------------------------------------------------------------------------------------------- */
 /* SKEYSEED and the SK_* (RFC 7296, 2.14); old != NULL: a rekey (2.18). secret is g^ir. */
 enum cy_err v2_derive(struct ike_sa *sa, const struct ike_sa *old, struct cy_slice secret, struct cy_slice ni,
     struct cy_slice nr) CY_MUST_USE;
-/* A key exchange run, perhaps on the pool. */
-struct v2_ke {
-	const struct cy_ke_alg *alg;
-	void *key; /* made when NULL */
-	uint8_t pub[CY_MAX_KE_PUBLIC];
-	uint8_t peer[CY_MAX_KE_PUBLIC];
-	size_t n_peer; /* 0: only make a key pair */
-	uint8_t secret[CY_MAX_KE_SECRET];
-	size_t n_secret;
-	void *user;
-};
-struct v2_ke *v2_ke_new(const struct cy_ke_alg *alg, void *take_key, struct cy_slice peer) CY_MUST_USE;
-void v2_ke_free(void *ke); /* wipes */
-enum cy_err v2_ke_run(void *ke);
-bool v2_ke_slow(const struct cy_ke_alg *alg);
 
 /* --- natd.c --------------------------------------------------------------------------------------------------------- */
 bool v2_natd_add(struct ike_sa *sa, struct message *m); /* both notifies */
@@ -97,7 +124,7 @@ void v2_init_start(struct ike_sa *sa, struct task *t);
 void v2_init_response(struct ike_sa *sa);
 /* An IKE_SA_INIT response that changes nothing, and must not end the IKE_SA: ignore it. */
 bool v2_init_useless(struct ike_sa *sa, char *why, size_t cap);
-void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *first);
+void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *first, bool proven);
 bool v2_ike_proposals(
     struct ike_sa *sa, const struct conn *c, struct arena *a, struct proposal **out, size_t *out_n);
 void v2_auth_start(struct ike_sa *sa, struct task *t);
@@ -138,6 +165,9 @@ bool v2_child_accept(struct ike_sa *sa, const struct payload *first, struct chil
 /* Responder: choose connection, suite and selectors. NULL: *out_notify and why say what is wrong. rekeyed: must fit that one. */
 struct child_sa *v2_child_choose(struct ike_sa *sa, const struct payload *first, struct child_sa *rekeyed,
     bool with_ke, uint16_t ke_sent, uint16_t *out_notify, char *why, size_t cap);
+/* Responder, not when rekeying: does SA_RESOURCE_INFO (RFC 9611) make it one of a group? False: answer TS_MAX_QUEUE. */
+bool v2_child_resource(
+    struct ike_sa *sa, const struct payload *first, struct child_sa *c, char *why, size_t cap);
 /* Adds USE_TRANSPORT_MODE, SA, TSi, TSr of the chosen CHILD_SA. */
 bool v2_child_answer(struct ike_sa *sa, struct message *m, const struct child_sa *c, uint8_t proposal_number);
 
@@ -161,7 +191,5 @@ void v2_info_response(struct ike_sa *sa);
 void v2_info_request(struct ike_sa *sa);
 void v2_after_init_child(
     struct ike_sa *sa); /* reauthentication: close the old IKE_SA when the new one is complete */
-/* A CHILD_SA was closed, or could not be kept, and nobody asked for that: apply dpd_action/close_action. */
-void v2_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action);
 
 #endif

@@ -3,22 +3,9 @@
 #include <stdio.h>
 
 #include "daemon/ikev2/ikev2.h"
-#include "daemon/sa/traps.h"
 #include "libcore/base/addr.h"
 
 #define DELETE_MAX 64
-
-void v2_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action)
-{
-	char why[160];
-
-	if (s->m->stopping)
-		return;
-	if (action == DPD_RESTART)
-		sa_initiate(s->d, conn, NULL, 0, NULL, NULL);
-	else if (action == DPD_HOLD && traps_route(s->d->traps, conn, why, sizeof(why)) == CY_E_INVAL)
-		LOGF(s->d->log, LOG_CHD, CY_LOG_WARN, NULL, "%s", why);
-}
 
 void v2_after_init_child(struct ike_sa *sa)
 {
@@ -76,7 +63,9 @@ void v2_info_start(struct ike_sa *sa, struct task *t)
 		}
 		ok = message_delete(&st->a, &st->out, PROTO_IKE, NULL, 0);
 		break;
-	default:
+	default: /* liveness; after a rekeying that we began the peer gets our new token with it (RFC 6290, 4.3) */
+		ok = !sa->crash_token_due || v2_crash_add(sa, &st->a, &st->out);
+		sa->crash_token_due = false;
 		break;
 	}
 	if (!ok || exchange_send(sa, true)) {
@@ -123,20 +112,20 @@ static void close_by_peer(struct ike_sa *sa)
 	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);
 	(void)!exchange_respond(sa, true);
 	unique_forget(sa);
-	another =
-	    unique_known(s->m, &sa->my_id, &sa->peer_id); /* it has reauthenticated: nothing is missing */
+	another = unique_known(
+	    s->m, &sa->my_id, &sa->peer_id, NULL); /* it has reauthenticated: nothing is missing */
 	list_foreach (n, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
 		if (!ours && !another && n_conns < DELETE_MAX && c->conn->close_action != DPD_NONE &&
-		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED) {
+		    c->conn->close_action != DPD_CLEAR && c->state == CHILD_INSTALLED && !child_is_extra(c)) {
 			action[n_conns] = c->conn->close_action;
 			conns[n_conns++] = conn_ref(c->conn);
 		}
 	}
 	ike_sa_destroy(sa, rekeyed ? NULL : "closed by the peer");
 	for (size_t i = 0; i < n_conns; i++) {
-		v2_child_action(s, conns[i], action[i]);
+		sa_child_action(s, conns[i], action[i]);
 		conn_unref(conns[i]);
 	}
 	if (heir)
@@ -181,14 +170,14 @@ static void delete_children(struct ike_sa *sa, const struct payload *del, uint32
 			sa->task->superseded = next->id;
 		silent = next || c->state == CHILD_REKEYED || gives_way(sa, c);
 		action = c->conn->close_action;
-		if (!silent && c->state == CHILD_INSTALLED && sa->state == IKE_ESTABLISHED &&
-		    (action == DPD_RESTART || action == DPD_HOLD))
+		if (!silent && !child_is_extra(c) && c->state == CHILD_INSTALLED &&
+		    sa->state == IKE_ESTABLISHED && (action == DPD_RESTART || action == DPD_HOLD))
 			conn = conn_ref(c->conn);
 		if (!next)
 			child_successor_gone(sa, c->id);
 		child_remove(c, silent ? NULL : "closed by the peer");
 		if (conn)
-			v2_child_action(sa->shard, conn, action);
+			sa_child_action(sa->shard, conn, action);
 		conn_unref(conn);
 	}
 }
@@ -211,6 +200,7 @@ void v2_info_request(struct ike_sa *sa)
 			close_by_peer(sa);
 			return;
 		}
+	v2_crash_take(sa, first);
 	for (p = wire_find(first, PAYLOAD_DELETE); p; p = wire_find_after(p, PAYLOAD_DELETE))
 		delete_children(sa, p, answer, &n_answer);
 	v2_out_header(sa, EXCHANGE_INFORMATIONAL, true);

@@ -36,24 +36,6 @@ bool v2_ike_proposals(
 	return *out && kept;
 }
 
-static uint16_t first_group(const struct proposal *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		for (uint8_t j = 0; j < p[i].n; j++)
-			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id != CY_KE_NONE)
-				return p[i].t[j].id;
-	return CY_KE_NONE;
-}
-
-static bool has_group(const struct proposal *p, size_t n, uint16_t group)
-{
-	for (size_t i = 0; i < n; i++)
-		for (uint8_t j = 0; j < p[i].n; j++)
-			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id == group)
-				return true;
-	return false;
-}
-
 bool v2_add_hashes(struct ike_sa *sa, struct message *m)
 {
 	static const uint8_t hashes[] = {
@@ -105,7 +87,7 @@ static void read_extras(struct ike_sa *sa, const struct payload *first, const st
 
 static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct v2_init *in = v2_init(sa);
 	struct step *st = sa->step;
 	struct proposal *props;
@@ -120,11 +102,18 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 		k->key = NULL;
 		memcpy(in->ke_pub, k->pub, k->alg->public_len);
 	}
-	v2_ke_free(k);
+	ike_ke_free(k);
 	v2_out_header(sa, EXCHANGE_IKE_SA_INIT, false);
 	if (ok && in->n_cookie)
 		ok = message_notify(
 		    &st->a, &st->out, 0, N_COOKIE, cy_slice(NULL, 0), cy_slice(in->cookie, in->n_cookie));
+	if (ok && in->n_solution) { /* RFC 8019, 7.1.2: right after the cookie */
+		struct payload *ps = message_add(&st->a, &st->out, PAYLOAD_PS);
+
+		ok = ps != NULL;
+		if (ok)
+			ps->u.puzzle = cy_slice(in->solution, in->n_solution);
+	}
 	ok = ok && v2_ike_proposals(sa, sa->conn, &st->a, &props, &n) &&
 	    message_sa(&st->a, &st->out, props, n) &&
 	    message_ke(&st->a, &st->out, in->ke->id, cy_slice(in->ke_pub, in->ke->public_len)) &&
@@ -142,13 +131,13 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 static void make_key(struct ike_sa *sa, uint16_t group)
 {
 	const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, group);
-	struct v2_ke *k = alg ? v2_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
+	struct ike_ke *k = alg ? ike_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
 
 	if (!k) {
 		v2_fatal(sa, "no plugin provides the key exchange %s", ke_name(group));
 		return;
 	}
-	ike_run(sa, v2_ke_slow(alg), v2_ke_run, send_request, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(alg), ike_ke_run, send_request, ike_ke_free, k);
 }
 
 void v2_init_start(struct ike_sa *sa, struct task *t)
@@ -168,7 +157,7 @@ void v2_init_start(struct ike_sa *sa, struct task *t)
 	sa->shard->d->env->random(sa->shard->d->env, in->ni, in->n_ni);
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "initiating IKE_SA %s[%llu] to %s", sa->conn->name,
 	    (unsigned long long)sa->id, addr_str(&sa->remote, to));
-	make_key(sa, first_group(props, n));
+	make_key(sa, proposal_first_group(props, n));
 }
 
 static void repeat(struct ike_sa *sa, uint16_t group)
@@ -186,13 +175,63 @@ static void repeat(struct ike_sa *sa, uint16_t group)
 		send_request(sa, NULL, CY_OK);
 }
 
+static void puzzle_done(struct ike_sa *sa, void *arg, enum cy_err err)
+{
+	struct v2_puzzle_work *w = arg;
+	struct v2_init *in = v2_init(sa);
+
+	if (err) {
+		ike_note(sa, LOG_IKE, CY_LOG_WARN, "the puzzle was not solved: %s", err_text(err));
+	} else {
+		memcpy(in->solution, w->solution, sizeof(in->solution));
+		in->n_solution = sizeof(in->solution);
+		SA_COUNT(sa->shard->m, puzzles_solved);
+	}
+	free(w);
+	repeat(sa, 0);
+}
+
+/* RFC 8019, 7.1.2. A puzzle that is too hard is not solved: then the peer may still serve us, as one that knows no puzzles. */
+static void on_puzzle(struct ike_sa *sa, const struct payload *puzzle)
+{
+	struct v2_init *in = v2_init(sa);
+	struct reader r = reader_of(puzzle->u.notify.data);
+	struct v2_puzzle_work *w = calloc(1, sizeof(*w));
+	struct prf_info prf;
+
+	if (!w) {
+		v2_fatal(sa, "out of memory");
+		return;
+	}
+	w->c = sa->shard->d->crypto;
+	w->puzzle.prf = read_u16(&r);
+	w->puzzle.bits = read_u8(&r);
+	w->start = env_rand64(sa->shard->d->env);
+	w->n_cookie = in->n_cookie;
+	memcpy(w->cookie, in->cookie, in->n_cookie);
+	if (w->puzzle.bits > sa->shard->d->tune.puzzle_bits_max || !crypto_prf(w->c, w->puzzle.prf, &prf)) {
+		ike_note(sa, LOG_IKE, CY_LOG_WARN, "the peer sets a puzzle of %u bits, more than we solve",
+		    w->puzzle.bits);
+		free(w);
+		repeat(sa, 0);
+		return;
+	}
+	ike_note(sa, LOG_IKE, CY_LOG_INFO, "the peer sets a puzzle of %u bits", w->puzzle.bits);
+	ike_run(sa, true, v2_puzzle_solve, puzzle_done, free, w);
+}
+
 static void on_cookie(struct ike_sa *sa, const struct payload *cookie)
 {
 	struct v2_init *in = v2_init(sa);
+	const struct payload *puzzle = wire_find_notify(sa->step->in.first, N_PUZZLE);
 
 	memcpy(in->cookie, cookie->u.notify.data.p, cookie->u.notify.data.n);
 	in->n_cookie = cookie->u.notify.data.n;
-	repeat(sa, 0);
+	in->n_solution = 0;
+	if (puzzle && puzzle->u.notify.data.n == 3)
+		on_puzzle(sa, puzzle);
+	else
+		repeat(sa, 0);
 }
 
 static void on_invalid_ke(struct ike_sa *sa, const struct payload *n)
@@ -203,7 +242,7 @@ static void on_invalid_ke(struct ike_sa *sa, const struct payload *n)
 	size_t n_props;
 
 	if (r.bad || !v2_ike_proposals(sa, sa->conn, &sa->step->a, &props, &n_props) ||
-	    !has_group(props, n_props, group)) {
+	    !proposal_has_group(props, n_props, group)) {
 		v2_fatal(sa, "the peer wants the key exchange %s, which we did not offer", ke_name(group));
 		return;
 	}
@@ -228,14 +267,14 @@ static void on_init_error(struct ike_sa *sa, const struct payload *err)
 
 static void to_auth(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct v2_init *in = v2_init(sa);
 	struct task *t;
 
 	if (!err)
 		err = v2_derive(sa, NULL, cy_slice(k->secret, k->n_secret), cy_slice(in->ni, in->n_ni),
 		    cy_slice(in->nr, in->n_nr));
-	v2_ke_free(k);
+	ike_ke_free(k);
 	in->ke_key = NULL;
 	if (err) {
 		v2_fatal(sa, "the key exchange failed: %s", err_text(err));
@@ -278,7 +317,8 @@ bool v2_init_useless(struct ike_sa *sa, char *why, size_t cap)
 		r = reader_of(p->u.notify.data);
 		group = read_u16(&r);
 		if (!r.bad && group != in->ke->id &&
-		    v2_ike_proposals(sa, sa->conn, &sa->step->a, &props, &n) && has_group(props, n, group))
+		    v2_ike_proposals(sa, sa->conn, &sa->step->a, &props, &n) &&
+		    proposal_has_group(props, n, group))
 			return false;
 		snprintf(why, cap, "it asks for the key exchange %s, which we sent already or do not offer",
 		    ke_name(group));
@@ -293,7 +333,7 @@ void v2_init_response(struct ike_sa *sa)
 	struct step *st = sa->step;
 	const struct payload *first = st->in.first, *p, *pke, *pni;
 	struct proposal *props;
-	struct v2_ke *k;
+	struct ike_ke *k;
 	size_t n;
 
 	if ((p = wire_find_notify(first, N_COOKIE))) {
@@ -330,27 +370,27 @@ void v2_init_response(struct ike_sa *sa)
 	}
 	read_extras(sa, first, st->pkt);
 	in->got_certreq = wire_find(first, PAYLOAD_CERTREQ) != NULL;
-	k = v2_ke_new(in->ke, in->ke_key, pke->u.ke.data);
+	k = ike_ke_new(in->ke, in->ke_key, pke->u.ke.data);
 	in->ke_key = NULL;
 	if (!k) {
 		v2_fatal(sa, "out of memory");
 		return;
 	}
-	ike_run(sa, v2_ke_slow(in->ke), v2_ke_run, to_auth, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(in->ke), ike_ke_run, to_auth, ike_ke_free, k);
 }
 
 /* --- responder ------------------------------------------------------------------------------------------------------------ */
 
 static void reply(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct v2_init *in = v2_init(sa);
 	struct step *st = sa->step;
 	struct proposal *p = arena_alloc(&st->a, sizeof(*p));
 	bool ok = p != NULL;
 
 	if (err || !ok) {
-		v2_ke_free(k);
+		ike_ke_free(k);
 		v2_fatal(sa, "the key exchange failed: %s", err_text(err ? err : CY_E_NOMEM));
 		return;
 	}
@@ -364,7 +404,7 @@ static void reply(struct ike_sa *sa, void *arg, enum cy_err err)
 	        cy_slice(arena_dup(&st->a, k->pub, k->alg->public_len), k->alg->public_len)) &&
 	    message_nonce(&st->a, &st->out, cy_slice(in->nr, in->n_nr)) && add_extras(sa, &st->out) &&
 	    v2_add_certreq(sa, &st->out);
-	v2_ke_free(k);
+	ike_ke_free(k);
 	if (!ok || exchange_respond(sa, false) ||
 	    !remember(&in->msg2, cy_slice(sa->response.parts[0].p, sa->response.parts[0].n))) {
 		v2_fatal(sa, "the IKE_SA_INIT response could not be made");
@@ -403,6 +443,7 @@ static bool choose(
 	    n = conn_candidates(sa->config->index, &sa->local, &sa->remote, CONN_IKEV2, cands, V2_CANDS_MAX);
 	char a[ADDR_STR_MAX], b[ADDR_STR_MAX], one[256] = "";
 
+	in->cands_cut = n == V2_CANDS_MAX;
 	if (n == 0)
 		snprintf(why, cap, "no connection allows %s to %s", addr_str(&sa->remote, a),
 		    addr_str(&sa->local, b));
@@ -433,7 +474,7 @@ static bool choose(
 	return in->n_cands != 0;
 }
 
-void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *first)
+void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *first, bool proven)
 {
 	const struct payload *psa = wire_find(first, PAYLOAD_SA), *pke = wire_find(first, PAYLOAD_KE),
 	                     *pni = wire_find(first, PAYLOAD_NONCE);
@@ -443,7 +484,7 @@ void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *
 	char why[320] = "", from[ADDR_STR_MAX];
 	uint8_t group[2];
 	size_t index = 0;
-	struct v2_ke *k;
+	struct ike_ke *k;
 
 	if (!in || pni->u.nonce.n > V2_NONCE_MAX) {
 		if (in)
@@ -463,10 +504,7 @@ void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *
 	sa->spi_r = net_spi_new(s->d->net, s->d->env, s->index);
 	sa->state = IKE_CONNECTING;
 	ike_sa_index(sa);
-	hmap_add(&s->by_init, &sa->by_init, sa_init_hash(s, sa->spi_i, &sa->remote));
-	sa->in_init_map = sa->counted_half_open = true;
-	SA_COUNT(s->m, half_open);
-	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + s->d->tune.half_open_timeout_ns);
+	ike_sa_half_open(sa, proven);
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "%s is initiating an IKE_SA", addr_str(&sa->remote, from));
 	if (!choose(sa, psa, pke->u.ke.group, &index, why, sizeof(why))) {
 		refuse(sa, N_NO_PROPOSAL_CHOSEN, cy_slice(NULL, 0), why);
@@ -487,12 +525,12 @@ void v2_init_request(struct sa_shard *s, struct step *st, const struct payload *
 	in->got_certreq = wire_find(first, PAYLOAD_CERTREQ) != NULL;
 	alg = crypto_ke(s->d->crypto, sa->suite.ke);
 	k = alg && remember(&in->msg1, cy_slice(st->pkt->data, st->pkt->len))
-	    ? v2_ke_new(alg, NULL, pke->u.ke.data)
+	    ? ike_ke_new(alg, NULL, pke->u.ke.data)
 	    : NULL;
 	if (!k) {
 		v2_fatal(sa, "out of memory");
 		return;
 	}
 	st->ctx = (void *)(uintptr_t)psa->u.sa.p[index].number;
-	ike_run(sa, v2_ke_slow(alg), v2_ke_run, reply, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(alg), ike_ke_run, reply, ike_ke_free, k);
 }

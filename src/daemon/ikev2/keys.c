@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdlib.h>
-
 #include "daemon/ikev2/ikev2.h"
 
 /* A PRF with a fixed key size takes 64 bits of each nonce (RFC 7296, 2.14). */
@@ -63,61 +61,4 @@ enum cy_err v2_derive(struct ike_sa *sa, const struct ike_sa *old, struct cy_sli
 	mem_wipe(seed, sizeof(seed));
 	sa->iv_counter = 1;
 	return e;
-}
-
-/* --- key exchange ------------------------------------------------------------------------------------------------------ */
-
-struct v2_ke *v2_ke_new(const struct cy_ke_alg *alg, void *take_key, struct cy_slice peer)
-{
-	struct v2_ke *k = calloc(1, sizeof(*k));
-
-	if (!k) {
-		if (take_key)
-			alg->key_free(take_key);
-		return NULL;
-	}
-	k->alg = alg;
-	k->key = take_key;
-	if (peer.n && peer.n <= sizeof(k->peer)) {
-		memcpy(k->peer, peer.p, peer.n);
-		k->n_peer = peer.n;
-	}
-	return k;
-}
-
-void v2_ke_free(void *arg)
-{
-	struct v2_ke *k = arg;
-
-	if (!k)
-		return;
-	if (k->key)
-		k->alg->key_free(k->key);
-	mem_wipe(k->secret, sizeof(k->secret));
-	free(k);
-}
-
-enum cy_err v2_ke_run(void *arg)
-{
-	struct v2_ke *k = arg;
-	enum cy_err e;
-
-	if (!k->key) {
-		e = k->alg->keygen(k->alg, &k->key, k->pub);
-		if (e)
-			return e;
-	}
-	if (!k->n_peer)
-		return CY_OK;
-	if (k->n_peer != k->alg->public_len)
-		return CY_E_INVAL;
-	e = k->alg->derive(k->key, cy_slice(k->peer, k->n_peer), k->secret);
-	if (!e)
-		k->n_secret = k->alg->secret_len;
-	return e;
-}
-
-bool v2_ke_slow(const struct cy_ke_alg *alg)
-{
-	return alg->flags & CY_KE_SLOW;
 }

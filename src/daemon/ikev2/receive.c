@@ -215,7 +215,26 @@ static void handle_response(struct ike_sa *sa)
 
 /* --- unwrapping ------------------------------------------------------------------------------------------------------------ */
 
-enum unwrap { UNWRAPPED, UNWRAP_WAIT, UNWRAP_DROP, UNWRAP_BAD };
+enum unwrap { UNWRAPPED, UNWRAP_WAIT, UNWRAP_DROP, UNWRAP_BAD, UNWRAP_CRASHED };
+
+/* A limit for each message, one for all together, and a time for it to become complete. */
+static enum frag_result take_fragment(
+    struct ike_sa *sa, struct frag_set *frags, const struct payload *skf, struct cy_slice plain)
+{
+	struct sa_shard *s = sa->shard;
+	size_t before = frags->bytes;
+	enum frag_result r;
+
+	if (SA_READ(s->m, fragment_bytes) + plain.n > s->d->tune.fragment_memory) {
+		SA_COUNT(s->m, drop_fragment_memory);
+		return FRAG_BAD;
+	}
+	r = frag_add(frags, sa->step->pkt->h.msgid, skf, plain, s->d->tune.max_packet * 8);
+	__atomic_fetch_add(&s->m->c.fragment_bytes, frags->bytes - before, __ATOMIC_RELAXED);
+	if (r == FRAG_STORED && frags->have == 1)
+		worker_timer_set(s->w, &sa->t_fragments, worker_now(s->w) + s->d->tune.fragment_timeout_ns);
+	return r;
+}
 
 /* The protected payloads of the packet in sa->step->in; UNWRAP_WAIT: a fragment was stored. */
 static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
@@ -242,6 +261,8 @@ static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
 	sk = wire_find(outer, PAYLOAD_SK);
 	if (!sk)
 		sk = wire_find(outer, PAYLOAD_SKF);
+	if (!sk && response && v2_crash_proven(sa, outer))
+		return UNWRAP_CRASHED;
 	if (!sk) {
 		SA_COUNT(sa->shard->m, drop_unprotected);
 		snprintf(why->text, sizeof(why->text), "it is not encrypted");
@@ -256,7 +277,7 @@ static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
 	sa->last_in_ns = worker_now(sa->shard->w);
 	next = sk->u.sk.inner_next;
 	if (sk->type == PAYLOAD_SKF) {
-		switch (frag_add(frags, p->h.msgid, sk, plain, sa->shard->d->tune.max_packet * 8)) {
+		switch (take_fragment(sa, frags, sk, plain)) {
 		case FRAG_STORED:
 			return UNWRAP_WAIT;
 		case FRAG_DUPLICATE:
@@ -271,13 +292,13 @@ static enum unwrap unwrap(struct ike_sa *sa, struct wire_error *why)
 		}
 		next = frags->next;
 		if (frag_join(frags, &st->a, &plain)) {
-			frag_fini(frags); /* the peer sends them again */
+			ike_fragments_drop(sa, frags); /* the peer sends them again */
 			SA_COUNT(sa->shard->m, drop_fragment);
 			snprintf(why->text, sizeof(why->text), "out of memory");
 			return UNWRAP_DROP;
 		}
 	}
-	frag_fini(frags); /* also those of a message that came whole after all */
+	ike_fragments_drop(sa, frags); /* also those of a message that came whole after all */
 	if (wire_chain_parse(&st->a, next, plain, &st->in.first, why))
 		return UNWRAP_BAD;
 	return wire_check(&p->h, st->in.first, true, why) ? UNWRAP_BAD : UNWRAPPED;
@@ -391,6 +412,12 @@ void v2_packet(struct ike_sa *sa, struct net_packet *p)
 		step_end(sa);
 		return;
 	}
+	if (u == UNWRAP_CRASHED) {
+		SA_COUNT(sa->shard->m, crashes_detected);
+		ike_sa_fail(sa, "the peer has restarted and lost it (RFC 6290)");
+		v2_peer_lost(sa);
+		return;
+	}
 	follow_peer(sa, p);
 	if (u == UNWRAPPED)
 		log_received(sa, sa->step->in.first);
@@ -462,37 +489,40 @@ static bool try_again(struct ike_sa *sa)
 	return true;
 }
 
-static void task_timeout(struct ike_sa *sa, struct task *t)
+void v2_peer_lost(struct ike_sa *sa)
 {
 	enum conn_dpd action = sa->conn ? sa->conn->dpd_action : DPD_CLEAR;
-	char to[ADDR_STR_MAX];
+	struct sa_shard *s = sa->shard;
 	struct list *n;
 	struct conn *conns[64];
 	size_t count = 0;
 
-	if ((t->kind == TASK_INIT || t->kind == TASK_AUTH) && try_again(sa))
-		return;
-	ike_sa_fail(sa, "the peer %s does not answer %s", addr_port_str(&sa->remote, to),
-	    t->kind == TASK_INIT || t->kind == TASK_AUTH ? name_of(task_names, t->kind) : "any more");
 	/* not when it is being closed, or replaced, and the peer just did not say that it has heard of it */
 	if (sa->state == IKE_ESTABLISHED && (action == DPD_RESTART || action == DPD_HOLD))
 		list_foreach (n, &sa->children) {
 			struct child_sa *c = list_entry(n, struct child_sa, node);
 
 			if (count < ARRAY_LEN(conns) && c->state != CHILD_REKEYED &&
-			    c->state != CHILD_DELETING)
+			    c->state != CHILD_DELETING && !child_is_extra(c))
 				conns[count++] = conn_ref(c->conn);
 		}
 	/* the SA first, so that a new one does not find it */
-	{
-		struct sa_shard *s = sa->shard;
-
-		ike_sa_destroy(sa, sa->why);
-		for (size_t i = 0; i < count; i++) {
-			v2_child_action(s, conns[i], action);
-			conn_unref(conns[i]);
-		}
+	ike_sa_destroy(sa, sa->why);
+	for (size_t i = 0; i < count; i++) {
+		sa_child_action(s, conns[i], action);
+		conn_unref(conns[i]);
 	}
+}
+
+static void task_timeout(struct ike_sa *sa, struct task *t)
+{
+	char to[ADDR_STR_MAX];
+
+	if ((t->kind == TASK_INIT || t->kind == TASK_AUTH) && try_again(sa))
+		return;
+	ike_sa_fail(sa, "the peer %s does not answer %s", addr_port_str(&sa->remote, to),
+	    t->kind == TASK_INIT || t->kind == TASK_AUTH ? name_of(task_names, t->kind) : "any more");
+	v2_peer_lost(sa);
 }
 
 const struct ike_ops ikev2_ops = {

@@ -5,11 +5,13 @@
 
 #include "daemon/ikev2/ikev2.h"
 #include "daemon/policy/lease.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
-#define RETRY_NS      (10 * NS_PER_S)
-#define UNSETTLED_NS  (600 * NS_PER_S) /* longer than retransmission lasts */
-#define OLD_LINGER_NS (30 * NS_PER_S)  /* the peer that began the rekey should delete the old SA by then */
+#define RETRY_NS     (10 * NS_PER_S)
+#define UNSETTLED_NS (600 * NS_PER_S) /* longer than retransmission lasts */
+/* The peer that began the rekey deletes the old SA, once it has our response: for that it may ask as long as retransmission lasts. */
+#define OLD_LINGER_NS (180 * NS_PER_S)
 
 struct rekeying {
 	uint64_t new_spi; /* ours */
@@ -127,6 +129,7 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 		SA_COUNT(sa->shard->m, up);
 	sa->established_ns = worker_now(sa->shard->w);
 	SA_COUNT(sa->shard->m, rekeys_ike);
+	totals_ike(sa, &(struct totals_counts){.ike_rekeys = 1});
 	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] rekeyed, was [%llu]", sa->conn->name,
 	    (unsigned long long)sa->id, (unsigned long long)old->id);
 	worker_timer_cancel(sa->shard->w, &sa->t_expire);
@@ -173,7 +176,7 @@ static void fail(struct ike_sa *sa, const char *why)
 
 static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct rekeying *rk = sa->task->state;
 	struct step *st = sa->step;
 	struct proposal *props;
@@ -188,7 +191,7 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 		k->key = NULL;
 		memcpy(rk->ke_pub, k->pub, k->alg->public_len);
 	}
-	v2_ke_free(k);
+	ike_ke_free(k);
 	v2_out_header(sa, EXCHANGE_CREATE_CHILD_SA, false);
 	ok = ok && v2_ike_proposals(sa, sa->conn, &st->a, &props, &n);
 	if (ok) {
@@ -213,13 +216,13 @@ static void send_request(struct ike_sa *sa, void *arg, enum cy_err err)
 static void make_key(struct ike_sa *sa, uint16_t group)
 {
 	const struct cy_ke_alg *alg = crypto_ke(sa->shard->d->crypto, group);
-	struct v2_ke *k = alg ? v2_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
+	struct ike_ke *k = alg ? ike_ke_new(alg, NULL, cy_slice(NULL, 0)) : NULL;
 
 	if (!k) {
 		fail(sa, "no plugin provides the key exchange method");
 		return;
 	}
-	ike_run(sa, v2_ke_slow(alg), v2_ke_run, send_request, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(alg), ike_ke_run, send_request, ike_ke_free, k);
 }
 
 void v2_rekey_start(struct ike_sa *sa, struct task *t)
@@ -260,7 +263,7 @@ struct finishing {
 
 static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct rekeying *rk = sa->task->state;
 	struct finishing *f = sa->step->handler;
 	struct ike_sa *fresh = slab_get(&sa->shard->slab, f->fresh_handle), *theirs;
@@ -271,7 +274,7 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 	sa->heir = 0;
 	if (!err && fresh)
 		err = v2_derive(fresh, sa, cy_slice(k->secret, k->n_secret), ni, f->nr);
-	v2_ke_free(k);
+	ike_ke_free(k);
 	if (err || !fresh) {
 		if (fresh) {
 			ike_sa_set_conn(fresh, NULL);
@@ -281,6 +284,7 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	ike_sa_index(fresh);
+	v2_crash_take(fresh, sa->step->in.first);
 	theirs = sa->collision ? sa_find(sa->shard, sa->collision) : NULL;
 	theirs_handle = theirs ? theirs->handle : 0;
 	sa->collision = 0;
@@ -298,6 +302,8 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	inherit(sa, fresh);
+	if (sa->crash_token)
+		v2_crash_rekeyed(fresh);
 	if (theirs) { /* the peer deletes it; should it not, it expires */
 		theirs->state = IKE_REKEYED;
 		theirs->unsettled = false;
@@ -318,13 +324,11 @@ static void on_error(struct ike_sa *sa, const struct payload *err)
 	switch (err->u.notify.type) {
 	case N_INVALID_KE_PAYLOAD:
 		group = read_u16(&r);
-		for (size_t i = 0; !r.bad && !rk->restarts && i < rk->n_props; i++)
-			for (uint8_t j = 0; j < rk->props[i].n; j++)
-				if (rk->props[i].t[j].type == TRANSFORM_KE && rk->props[i].t[j].id == group) {
-					rk->restarts++;
-					make_key(sa, group);
-					return;
-				}
+		if (!r.bad && !rk->restarts && proposal_has_group(rk->props, rk->n_props, group)) {
+			rk->restarts++;
+			make_key(sa, group);
+			return;
+		}
 		break;
 	case N_TEMPORARY_FAILURE:
 		if (sa->collision) {
@@ -360,7 +364,7 @@ void v2_rekey_response(struct ike_sa *sa)
 	struct ike_sa *fresh;
 	struct suite suite;
 	uint64_t spi;
-	struct v2_ke *k;
+	struct ike_ke *k;
 
 	if (err) {
 		on_error(sa, err);
@@ -384,7 +388,7 @@ void v2_rekey_response(struct ike_sa *sa)
 	f->fresh_handle = sa->heir = fresh->handle;
 	f->nr = nr->u.nonce;
 	sa->step->handler = f;
-	k = v2_ke_new(rk->ke, rk->ke_key, ke->u.ke.data);
+	k = ike_ke_new(rk->ke, rk->ke_key, ke->u.ke.data);
 	rk->ke_key = NULL;
 	if (!k) {
 		sa->heir = 0;
@@ -392,7 +396,7 @@ void v2_rekey_response(struct ike_sa *sa)
 		fail(sa, "out of memory");
 		return;
 	}
-	ike_run(sa, v2_ke_slow(rk->ke), v2_ke_run, finished, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(rk->ke), ike_ke_run, finished, ike_ke_free, k);
 }
 
 /* --- responder ----------------------------------------------------------------------------------------------------------------------------- */
@@ -406,7 +410,7 @@ struct answering {
 
 static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct v2_ke *k = arg;
+	struct ike_ke *k = arg;
 	struct step *st = sa->step;
 	struct answering *an = st->handler;
 	struct ike_sa *fresh = slab_get(&sa->shard->slab, an->fresh_handle);
@@ -427,9 +431,10 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		p->number = an->number;
 		put_spi(p, 1, fresh->spi_r);
 		ok = message_sa(&st->a, &st->out, p, 1) && message_nonce(&st->a, &st->out, nr) &&
-		    message_ke(&st->a, &st->out, k->alg->id, cy_slice(pub, k->alg->public_len));
+		    message_ke(&st->a, &st->out, k->alg->id, cy_slice(pub, k->alg->public_len)) &&
+		    (!sa->crash_token || v2_crash_add(fresh, &st->a, &st->out));
 	}
-	v2_ke_free(k);
+	ike_ke_free(k);
 	if (!ok) {
 		if (fresh)
 			ike_sa_destroy(fresh, NULL);
@@ -477,7 +482,7 @@ void v2_rekey_request(struct ike_sa *sa)
 	uint8_t group[2];
 	size_t n, index;
 	uint64_t spi;
-	struct v2_ke *k;
+	struct ike_ke *k;
 
 	if (!an || !ke || !ni || ni->u.nonce.n > V2_NONCE_MAX) {
 		refuse(sa, N_INVALID_SYNTAX, cy_slice(NULL, 0), "KE or nonce is missing");
@@ -504,7 +509,7 @@ void v2_rekey_request(struct ike_sa *sa)
 		return;
 	}
 	fresh = successor(sa, false);
-	k = fresh ? v2_ke_new(crypto_ke(sa->shard->d->crypto, suite.ke), NULL, ke->u.ke.data) : NULL;
+	k = fresh ? ike_ke_new(crypto_ke(sa->shard->d->crypto, suite.ke), NULL, ke->u.ke.data) : NULL;
 	if (!k) {
 		if (fresh)
 			ike_sa_destroy(fresh, NULL);
@@ -519,5 +524,5 @@ void v2_rekey_request(struct ike_sa *sa)
 	an->number = psa->u.sa.p[index].number;
 	sa->shard->d->env->random(sa->shard->d->env, an->nr, sizeof(an->nr));
 	sa->step->handler = an;
-	ike_run(sa, v2_ke_slow(k->alg), v2_ke_run, answer, v2_ke_free, k);
+	ike_run(sa, ike_ke_slow(k->alg), ike_ke_run, answer, ike_ke_free, k);
 }

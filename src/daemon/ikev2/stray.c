@@ -5,26 +5,56 @@
 #include "daemon/ikev2/ikev2.h"
 #include "libcore/base/addr.h"
 
-/* One unprotected answer without state, exchange and message ID as in the request (RFC 7296, 2.21.1 and 2.5). */
-static void answer(
-    struct sa_shard *s, const struct net_packet *p, uint64_t spi_r, uint16_t notify, struct cy_slice data)
+void v2_answer_stray(struct sa_shard *s, const struct net_packet *p, uint64_t spi_r, struct message *m)
 {
-	struct ike_header h = p->h;
-	struct message m;
-	struct arena a;
 	uint8_t buf[512];
 	struct writer w = writer_of(buf, sizeof(buf));
 
-	h.flags = (p->h.flags & IKE_FLAG_INITIATOR ? 0 : IKE_FLAG_INITIATOR) | IKE_FLAG_RESPONSE;
-	h.major = 2;
-	h.minor = 0;
-	h.spi_r = spi_r;
-	arena_init(&a, 4096);
-	message_init(&m, &h);
-	if (message_notify(&a, &m, 0, notify, cy_slice(NULL, 0), data) &&
-	    wire_message_encode(&m, &w) == CY_OK)
+	m->h.flags = (p->h.flags & IKE_FLAG_INITIATOR ? 0 : IKE_FLAG_INITIATOR) | IKE_FLAG_RESPONSE;
+	m->h.major = 2;
+	m->h.minor = 0;
+	m->h.spi_r = spi_r;
+	if (wire_message_encode(m, &w) == CY_OK)
 		net_send(
 		    s->d->net, s->w, &p->dst, &p->src, p->natt, s->d->tune.ike_dscp << 2, writer_slice(&w));
+}
+
+/* One notify, exchange and message ID as in the request (RFC 7296, 2.21.1 and 2.5). */
+static void answer(
+    struct sa_shard *s, const struct net_packet *p, uint64_t spi_r, uint16_t notify, struct cy_slice data)
+{
+	struct message m;
+	struct arena a;
+
+	arena_init(&a, 4096);
+	message_init(&m, &p->h);
+	if (message_notify(&a, &m, 0, notify, cy_slice(NULL, 0), data))
+		v2_answer_stray(s, p, spi_r, &m);
+	arena_fini(&a);
+}
+
+/*
+ * RFC 7296, 2.21.4: may tell that there is no such IKE_SA. RFC 6290, 4.5: with the token that only we can make, the peer may
+ * believe it. Our role is part of the token, or a request with the other I flag would make us give away that of a living IKE_SA.
+ */
+static void answer_no_sa(struct sa_shard *s, const struct net_packet *p)
+{
+	uint8_t token[V2_CRASH_TOKEN];
+	struct message m;
+	struct arena a;
+	bool ok;
+
+	arena_init(&a, 4096);
+	message_init(&m, &p->h);
+	ok = message_notify(&a, &m, 0, N_INVALID_IKE_SPI, cy_slice(NULL, 0), cy_slice(NULL, 0));
+	if (ok && s->d->tune.crash_detection && p->h.spi_i && p->h.spi_r &&
+	    v2_crash_token(s->m, p->h.spi_i, p->h.spi_r, !(p->h.flags & IKE_FLAG_INITIATOR), token)) {
+		ok = message_notify(&a, &m, PROTO_IKE, N_QUICK_CRASH_DETECTION, cy_slice(NULL, 0),
+		    cy_slice(token, sizeof(token)));
+		SA_COUNT(s->m, crash_tokens_sent);
+	}
+	if (ok)
+		v2_answer_stray(s, p, p->h.spi_r, &m);
 	arena_fini(&a);
 }
 
@@ -40,37 +70,11 @@ static bool may_answer(struct sa_shard *s)
 	return s->strays_answered++ < 10;
 }
 
-static bool cookie_needed(const struct sa_shard *s)
-{
-	const struct tuning *t = &s->d->tune;
-
-	return t->cookie_threshold && SA_READ(s->m, half_open) >= t->cookie_threshold;
-}
-
-/* RFC 7296, 2.6: the COOKIE notify is the first payload of the repeated request. True: go on. */
-static bool cookie_passed(struct sa_shard *s, const struct net_packet *p, const struct payload *first)
-{
-	const struct payload *ni = wire_find(first, PAYLOAD_NONCE);
-	uint8_t cookie[64];
-	size_t n;
-
-	if (!cookie_needed(s))
-		return true;
-	if (first->type == PAYLOAD_NOTIFY && first->u.notify.type == N_COOKIE &&
-	    v2_cookie_valid(s->m, p, ni->u.nonce, first->u.notify.data)) {
-		SA_COUNT(s->m, cookies_ok);
-		return true;
-	}
-	n = v2_cookie_make(s->m, p, ni->u.nonce, cookie);
-	SA_COUNT(s->m, cookies_sent);
-	answer(s, p, 0, N_COOKIE, cy_slice(cookie, n));
-	return false;
-}
-
 static void init_request(struct sa_shard *s, struct net_packet *p)
 {
 	struct step *st = calloc(1, sizeof(*st));
 	struct wire_error why;
+	bool proven;
 	enum cy_err e;
 
 	SA_COUNT(s->m, init_requests);
@@ -93,11 +97,10 @@ static void init_request(struct sa_shard *s, struct net_packet *p)
 		if (why.notify && may_answer(s))
 			answer(s, p, 0, why.notify,
 			    cy_slice(&why.notify_data, why.notify == N_UNSUPPORTED_CRITICAL_PAYLOAD));
-	} else if (s->m->stopping ||
-	    (s->d->tune.half_open_limit && SA_READ(s->m, half_open) >= s->d->tune.half_open_limit)) {
+	} else if (s->m->stopping) {
 		SA_COUNT(s->m, drop_half_open_limit);
-	} else if (cookie_passed(s, p, st->in.first)) {
-		v2_init_request(s, st, st->in.first);
+	} else if (v2_admit(s, p, st->in.first, &proven)) {
+		v2_init_request(s, st, st->in.first, proven);
 		return;
 	}
 	step_free(st);
@@ -117,12 +120,18 @@ void v2_stray(struct sa_shard *s, struct net_packet *p)
 	}
 	if (p->h.exchange == EXCHANGE_IKE_SA_INIT && !(p->h.flags & IKE_FLAG_RESPONSE) &&
 	    p->h.flags & IKE_FLAG_INITIATOR && p->h.spi_r == 0 && p->h.spi_i != 0 && p->h.msgid == 0) {
+		/* what comes faster than it can be handled is shed by its age: the peer has repeated it by then, or given up */
+		if (worker_now(s->w) > p->received_ns + s->d->tune.init_queue_ns) {
+			SA_COUNT(s->m, drop_late);
+			net_packet_free(p);
+			return;
+		}
 		init_request(s, p);
 		return;
 	}
 	SA_COUNT(s->m, drop_stray);
-	/* RFC 7296, 2.21.4: may tell, unprotected and rate limited; never answer an answer. */
+	/* unprotected and rate limited; never answer an answer */
 	if (!(p->h.flags & IKE_FLAG_RESPONSE) && p->h.exchange != EXCHANGE_IKE_SA_INIT && may_answer(s))
-		answer(s, p, p->h.spi_r, N_INVALID_IKE_SPI, cy_slice(NULL, 0));
+		answer_no_sa(s, p);
 	net_packet_free(p);
 }

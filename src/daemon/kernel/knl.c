@@ -2,9 +2,26 @@
 #include "daemon/kernel/knl.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 
+#include "daemon/net/interfaces.h"
 #include "libcore/base/secret.h"
+
+const char *const knl_op_names[KNL_OP_N] = {
+    [KNL_SA_ADD] = "sa_add",
+    [KNL_SA_DEL] = "sa_del",
+    [KNL_SA_MOVE] = "sa_move",
+    [KNL_SA_QUERY] = "sa_query",
+    [KNL_POLICY_ADD] = "policy_add",
+    [KNL_POLICY_DEL] = "policy_del",
+    [KNL_POLICY_CPU] = "policy_cpu",
+    [KNL_ADDR_SET] = "addr_set",
+    [KNL_SOURCE_FOR] = "source_for",
+    [KNL_DEVICE_USE] = "device_use",
+    [KNL_DEVICE_UNUSE] = "device_unuse",
+    [KNL_RESYNC] = "resync",
+};
 
 struct knl {
 	struct daemon *d;
@@ -14,23 +31,28 @@ struct knl {
 	struct knl_handlers h;
 	struct cy_kernel_events ev;
 	struct knl_policies *policies;
+	struct knl_devices *devices;
 	pthread_t thread;
-	bool threaded, stopping;
+	bool threaded, stopping, resyncing /* atomic: a KNL_RESYNC is queued */;
 	pthread_mutex_t
 	    lock; /* guards queue, stopping and the statistics below; held for a few instructions */
 	pthread_cond_t cond;
 	struct list queue;
+	bool unsignalled; /* a worker has queued and not yet signalled; also read without the lock */
 	struct knl_stats stats;
+	pthread_mutex_t run_lock; /* CY_KERNEL_INLINE: one call at a time; for a few microseconds */
 };
+
+/* Requests whose completions are posted together, so that a worker is woken once for them. */
+#define FINISH_TOGETHER 16
 
 static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
     const struct cy_ts *dst, int32_t cpu)
 {
 	struct knl *k = user;
 
-	(void)cookie;
 	if (k->h.acquire)
-		k->h.acquire(k->h.user, reqid, src, dst, cpu);
+		k->h.acquire(k->h.user, reqid, cookie, src, dst, cpu);
 }
 
 static void on_expire(void *user, const struct cy_kernel_sa_id *id, bool hard)
@@ -57,11 +79,72 @@ static void on_network(void *user)
 		k->h.network_changed(k->h.user);
 }
 
+static bool has_dump(const struct knl *k)
+{
+	return k->ops->size >= offsetof(struct cy_kernel_ops, sa_dump) + sizeof(k->ops->sa_dump) &&
+	    k->ops->sa_dump != NULL;
+}
+
 static void on_overrun(void *user)
 {
 	struct knl *k = user;
+	struct knl_req *r;
 
-	LOGF(k->d->log, LOG_KNL, CY_LOG_WARN, NULL, "the kernel lost events for us (receive buffer full)");
+	LOGF(k->d->log, LOG_KNL, CY_LOG_WARN, NULL,
+	    "the kernel lost events for us (receive buffer full): comparing what it has with what we know");
+	if (!has_dump(k) || __atomic_exchange_n(&k->resyncing, true, __ATOMIC_ACQ_REL))
+		return; /* one that has not begun yet will see it all */
+	r = knl_req_new(1);
+	if (!r) {
+		__atomic_store_n(&k->resyncing, false, __ATOMIC_RELEASE);
+		return;
+	}
+	knl_req_add(r, KNL_RESYNC);
+	knl_submit(k, r);
+}
+
+/* --- after lost events ------------------------------------------------------------------------------------------------ */
+
+struct dump {
+	struct knl_sa *sas;
+	size_t n, cap;
+	bool nomem;
+};
+
+static void dump_add(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats)
+{
+	struct dump *d = user;
+
+	if (d->n == d->cap) {
+		size_t cap = d->cap ? 2 * d->cap : 256;
+		struct knl_sa *sas = realloc(d->sas, cap * sizeof(*sas));
+
+		if (!sas) {
+			d->nomem = true;
+			return;
+		}
+		d->sas = sas;
+		d->cap = cap;
+	}
+	d->sas[d->n++] = (struct knl_sa){*id, *stats};
+}
+
+static enum cy_err resync(struct knl *k)
+{
+	struct dump d = {0};
+	uint64_t now = env_now(k->d->env);
+	enum cy_err e;
+
+	__atomic_store_n(&k->resyncing, false, __ATOMIC_RELEASE);
+	e = k->ops->sa_dump(k->k, dump_add, &d);
+	if (!e && d.nomem)
+		e = CY_E_NOMEM; /* what is missing in it would look gone */
+	if (e || !k->h.resync) {
+		free(d.sas);
+		return e;
+	}
+	k->h.resync(k->h.user, d.sas, d.n, now);
+	return CY_OK;
 }
 
 static enum cy_err sa_del(struct knl *k, struct knl_step *s)
@@ -69,6 +152,15 @@ static enum cy_err sa_del(struct knl *k, struct knl_step *s)
 	/* The last counters of an SA belong to its connection's totals. */
 	(void)!k->ops->sa_query(k->k, &s->u.id, &s->stats);
 	return k->ops->sa_del(k->k, &s->u.id);
+}
+
+static enum cy_err source_for(struct knl *k, struct knl_step *s)
+{
+	enum cy_err e = k->ops->source_for(k->k, &s->u.source.dst, &s->u.source.src);
+
+	if (!e && !interfaces_has_addr(k->d->interfaces, &s->u.source.src))
+		return CY_E_DENIED;
+	return e;
 }
 
 static enum cy_err step_run(struct knl *k, struct knl_step *s)
@@ -87,13 +179,37 @@ static enum cy_err step_run(struct knl *k, struct knl_step *s)
 		return knl_policy_add(k->policies, k->ops, k->k, &s->u.policy.p);
 	case KNL_POLICY_DEL:
 		return knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
+	case KNL_POLICY_CPU:
+		return knl_policy_cpu(k->policies, k->ops, k->k, &s->u.policy.p);
 	case KNL_ADDR_SET:
 		return k->ops->addr_set(k->k, &s->u.addr.addr, s->u.addr.prefix, s->u.addr.on);
 	case KNL_SOURCE_FOR:
 		s->u.source.is_local = k->ops->is_local && k->ops->is_local(k->k, &s->u.source.dst);
-		return k->ops->source_for(k->k, &s->u.source.dst, &s->u.source.src);
+		return source_for(k, s);
+	case KNL_DEVICE_USE:
+		return knl_device_use(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
+	case KNL_DEVICE_UNUSE:
+		return knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
+	case KNL_RESYNC:
+		return resync(k);
+	case KNL_OP_N:
+		break;
 	}
 	return CY_E_BUG;
+}
+
+/* A step that was run; the kernel thread's time by what it did. */
+static void step_count(struct knl *k, const struct knl_step *s, uint64_t ns)
+{
+	__typeof__(k->stats.op[0]) *o = &k->stats.op[s->op];
+
+	pthread_mutex_lock(&k->lock);
+	o->n++;
+	o->failed += s->err != CY_OK;
+	o->ns += ns;
+	if (ns > o->max_ns)
+		o->max_ns = ns;
+	pthread_mutex_unlock(&k->lock);
 }
 
 static void step_undo(struct knl *k, struct knl_step *s)
@@ -114,6 +230,9 @@ static void step_undo(struct knl *k, struct knl_step *s)
 	case KNL_POLICY_ADD:
 		(void)!knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
 		break;
+	case KNL_DEVICE_USE:
+		(void)!knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
+		break;
 	default:
 		break;
 	}
@@ -121,11 +240,16 @@ static void step_undo(struct knl *k, struct knl_step *s)
 
 static void req_run(struct knl *k, struct knl_req *r)
 {
+	uint64_t now = env_now(k->d->env);
+
 	for (uint32_t i = 0; i < r->n; i++) {
 		struct knl_step *s = &r->step[i];
+		uint64_t begun = now;
 
 		s->err = step_run(k, s);
 		s->done = true;
+		now = env_now(k->d->env);
+		step_count(k, s, now - begun);
 		if (!s->err)
 			continue;
 		if (!r->err)
@@ -148,11 +272,9 @@ static void complete(struct worker *w, struct job *j)
 		knl_req_free(r);
 }
 
-static void req_finish(struct knl *k, struct knl_req *r, uint64_t began)
+/* When it began; after all its steps. */
+static void req_count(struct knl *k, const struct knl_req *r, uint64_t began, uint64_t now)
 {
-	uint64_t now = env_now(k->d->env);
-
-	pthread_mutex_lock(&k->lock);
 	k->stats.requests++;
 	k->stats.steps += r->n;
 	k->stats.failures += r->err != CY_OK;
@@ -160,13 +282,56 @@ static void req_finish(struct knl *k, struct knl_req *r, uint64_t began)
 		k->stats.max_ns = now - began;
 	if (began - r->queued_ns > k->stats.wait_max_ns)
 		k->stats.wait_max_ns = began - r->queued_ns;
-	k->stats.running_since_ns = 0;
-	k->stats.policies = knl_policies_count(k->policies);
-	pthread_mutex_unlock(&k->lock);
+	hist_add(&k->stats.wait, began - r->queued_ns);
+}
+
+static void req_post(struct knl_req *r)
+{
 	if (r->worker)
 		worker_post(r->worker, &r->job, PRIO_HIGH, JOB_COMPLETION);
 	else
 		knl_req_free(r);
+}
+
+static void req_run_and_finish(struct knl *k, struct knl_req *r)
+{
+	uint64_t began = env_now(k->d->env), now;
+
+	req_run(k, r);
+	now = env_now(k->d->env);
+	pthread_mutex_lock(&k->lock);
+	req_count(k, r, began, now);
+	k->stats.policies = knl_policies_count(k->policies);
+	pthread_mutex_unlock(&k->lock);
+	req_post(r);
+}
+
+/* Runs some of the batch, then posts their completions. */
+static void run_some(struct knl *k, struct list *batch)
+{
+	struct list done, *n;
+
+	list_init(&done);
+	for (int i = 0; i < FINISH_TOGETHER && (n = list_pop(batch)); i++) {
+		struct knl_req *r = list_entry(n, struct knl_req, node);
+		uint64_t began = env_now(k->d->env), now;
+
+		__atomic_store_n(&k->stats.running_since_ns, began, __ATOMIC_RELAXED);
+		req_run(k, r);
+		now = env_now(k->d->env);
+		pthread_mutex_lock(&k->lock);
+		req_count(k, r, began, now);
+		pthread_mutex_unlock(&k->lock);
+		list_push(&done, &r->node);
+		if (now - began > NS_PER_MS)
+			break; /* slow: nobody waits for the others */
+	}
+	pthread_mutex_lock(&k->lock);
+	k->stats.running_since_ns = 0;
+	k->stats.policies = knl_policies_count(k->policies);
+	pthread_mutex_unlock(&k->lock);
+	while ((n = list_pop(&done)))
+		req_post(list_entry(n, struct knl_req, node));
 }
 
 static void *kernel_thread(void *arg)
@@ -174,7 +339,7 @@ static void *kernel_thread(void *arg)
 	struct knl *k = arg;
 
 	for (;;) {
-		struct list batch, *n;
+		struct list batch;
 
 		list_init(&batch);
 		pthread_mutex_lock(&k->lock);
@@ -185,15 +350,22 @@ static void *kernel_thread(void *arg)
 		pthread_mutex_unlock(&k->lock);
 		if (list_empty(&batch))
 			return NULL;
-		while ((n = list_pop(&batch))) {
-			struct knl_req *r = list_entry(n, struct knl_req, node);
-			uint64_t began = env_now(k->d->env);
-
-			__atomic_store_n(&k->stats.running_since_ns, began, __ATOMIC_RELAXED);
-			req_run(k, r);
-			req_finish(k, r, began);
-		}
+		while (!list_empty(&batch))
+			run_some(k, &batch);
 	}
+}
+
+/* On a worker, before it polls or sleeps. */
+static void on_turn(void *user)
+{
+	struct knl *k = user;
+
+	if (!__atomic_load_n(&k->unsignalled, __ATOMIC_RELAXED))
+		return;
+	pthread_mutex_lock(&k->lock);
+	k->unsignalled = false;
+	pthread_cond_signal(&k->cond);
+	pthread_mutex_unlock(&k->lock);
 }
 
 enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plugin,
@@ -211,6 +383,7 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	k->stats.name = ops->name;
 	list_init(&k->queue);
 	pthread_mutex_init(&k->lock, NULL);
+	pthread_mutex_init(&k->run_lock, NULL);
 	pthread_cond_init(&k->cond, NULL);
 	k->ev = (struct cy_kernel_events){.size = sizeof(k->ev),
 	    .user = k,
@@ -220,10 +393,14 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	    .network_changed = on_network,
 	    .overrun = on_overrun};
 	k->policies = knl_policies_new(key);
-	e = k->policies ? ops->open(plugin, &k->ev, &k->features, &k->k) : CY_E_NOMEM;
+	e = k->policies ? knl_devices_new(d->log, key, &k->devices) : CY_E_NOMEM;
+	if (!e)
+		e = ops->open(plugin, &k->ev, &k->features, &k->k);
 	if (e)
 		goto fail;
 	(void)!ops->flush(k->k);
+	for (uint32_t i = 0; d->processor && i < processor_n(d->processor); i++)
+		worker_on_turn(processor_worker(d->processor, i), on_turn, k);
 	if (!d->env->simulated) {
 		if (pthread_create(&k->thread, NULL, kernel_thread, k) != 0) {
 			ops->close(k->k);
@@ -236,6 +413,7 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	return CY_OK;
 fail:
 	knl_policies_free(k->policies);
+	knl_devices_free(k->devices);
 	free(k);
 	return e;
 }
@@ -262,7 +440,9 @@ void knl_free(struct knl *k)
 		return;
 	knl_stop(k);
 	knl_policies_free(k->policies);
+	knl_devices_free(k->devices);
 	pthread_mutex_destroy(&k->lock);
+	pthread_mutex_destroy(&k->run_lock);
 	pthread_cond_destroy(&k->cond);
 	free(k);
 }
@@ -298,6 +478,8 @@ void knl_req_free(struct knl_req *r)
 		if (r->step[i].op == KNL_SA_ADD) {
 			free(r->step[i].u.add.ts);
 			mem_wipe(&r->step[i].u.add, sizeof(r->step[i].u.add));
+		} else if (r->step[i].op == KNL_DEVICE_USE || r->step[i].op == KNL_DEVICE_UNUSE) {
+			conn_unref(r->step[i].u.device.conn);
 		}
 	free(r);
 }
@@ -323,7 +505,7 @@ static void fix_pointers(struct knl_req *r)
 			s->u.add.sa.integ_key.p = s->u.add.integ_key;
 			s->u.add.sa.ts_local = s->u.add.ts;
 			s->u.add.sa.ts_remote = s->u.add.ts + s->u.add.sa.n_ts_local;
-		} else if (s->op == KNL_POLICY_ADD || s->op == KNL_POLICY_DEL) {
+		} else if (s->op == KNL_POLICY_ADD || s->op == KNL_POLICY_DEL || s->op == KNL_POLICY_CPU) {
 			s->u.policy.p.route_src =
 			    s->u.policy.route_src.family ? &s->u.policy.route_src : NULL;
 		}
@@ -335,17 +517,28 @@ void knl_submit(struct knl *k, struct knl_req *r)
 	fix_pointers(r);
 	r->queued_ns = env_now(k->d->env);
 	if (!k->threaded) {
-		if (k->k)
-			req_run(k, r);
-		else
+		if (!k->k)
 			r->err = CY_E_CANCELLED;
-		req_finish(k, r, r->queued_ns);
+		if (k->k)
+			req_run_and_finish(k, r);
+		else
+			req_post(r);
+		return;
+	}
+	if (k->features & CY_KERNEL_INLINE) {
+		pthread_mutex_lock(&k->run_lock);
+		req_run_and_finish(k, r);
+		pthread_mutex_unlock(&k->run_lock);
 		return;
 	}
 	pthread_mutex_lock(&k->lock);
 	list_push(&k->queue, &r->node);
 	k->stats.queued++;
-	pthread_cond_signal(&k->cond);
+	/* A worker wakes the kernel thread once for what a round of its jobs has queued. */
+	if (worker_self())
+		__atomic_store_n(&k->unsignalled, true, __ATOMIC_RELAXED);
+	else
+		pthread_cond_signal(&k->cond);
 	pthread_mutex_unlock(&k->lock);
 }
 
@@ -355,6 +548,11 @@ void knl_read_stats(struct knl *k, struct knl_stats *out)
 	*out = k->stats;
 	out->features = k->features;
 	pthread_mutex_unlock(&k->lock);
+}
+
+struct knl_devices *knl_devices(struct knl *k)
+{
+	return k->devices;
 }
 
 void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user)

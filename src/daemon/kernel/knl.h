@@ -13,6 +13,7 @@
 #include <cygnet/kernel.h>
 
 #include "daemon/core/daemon.h"
+#include "daemon/kernel/knl_device.h"
 #include "libcore/base/hmap.h"
 #include "libcore/run/worker.h"
 
@@ -23,9 +24,15 @@ enum knl_op {
 	KNL_SA_QUERY,
 	KNL_POLICY_ADD,
 	KNL_POLICY_DEL,
+	KNL_POLICY_CPU, /* cpu_acquire of a policy is another now */
 	KNL_ADDR_SET,
 	KNL_SOURCE_FOR,
+	KNL_DEVICE_USE,
+	KNL_DEVICE_UNUSE,
+	KNL_RESYNC,
+	KNL_OP_N,
 };
+extern const char *const knl_op_names[KNL_OP_N];
 
 struct knl_step {
 	enum knl_op op;
@@ -56,6 +63,10 @@ struct knl_step {
 			struct cy_addr dst, src; /* src: the answer; also used when dst is local */
 			bool is_local;
 		} source;
+		struct {
+			struct conn *conn; /* a reference */
+			bool loaded;       /* and not a CHILD_SA */
+		} device;
 	} u;
 	struct cy_kernel_sa_stats stats; /* QUERY; and of a deleted SA, read just before */
 };
@@ -80,16 +91,28 @@ struct knl_stats {
 	uint64_t requests, steps, failures, max_ns, wait_max_ns;
 	uint64_t running_since_ns;
 	size_t policies;
+	struct hist wait; /* ns in the queue */
+	struct {
+		uint64_t n, failed, ns, max_ns;
+	} op[KNL_OP_N];
+};
+
+/* One of those that a dump found. */
+struct knl_sa {
+	struct cy_kernel_sa_id id;
+	struct cy_kernel_sa_stats stats;
 };
 
 /* Called on the kernel's threads; the layer above posts jobs to workers. */
 struct knl_handlers {
 	void *user;
-	void (*acquire)(
-	    void *user, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu);
+	void (*acquire)(void *user, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
+	    const struct cy_ts *dst, int32_t cpu);
 	void (*expire)(void *user, const struct cy_kernel_sa_id *id, bool hard);
 	void (*mapping)(void *user, const struct cy_kernel_sa_id *id, const struct cy_addr *new_src);
 	void (*network_changed)(void *user);
+	/* Events were lost: what there was at that time. take is to be freed. */
+	void (*resync)(void *user, struct knl_sa *take, size_t n, uint64_t at_ns);
 };
 
 enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plugin,
@@ -105,6 +128,7 @@ void knl_req_free(struct knl_req *r);
 struct knl_step *knl_req_add(struct knl_req *r, enum knl_op op);
 void knl_submit(struct knl *k, struct knl_req *r); /* any thread; never blocks */
 void knl_read_stats(struct knl *k, struct knl_stats *out);
+struct knl_devices *knl_devices(struct knl *k); /* for knl_devices_list() */
 void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user);
 
 /* --- shared policies: kernel thread only (knl_policy.c) --- */
@@ -113,6 +137,9 @@ struct knl_policies *knl_policies_new(const uint64_t key[2]);
 void knl_policies_free(struct knl_policies *p);
 size_t knl_policies_count(const struct knl_policies *p);
 enum cy_err knl_policy_add(
+    struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
+/* Of all its users with that reqid. */
+enum cy_err knl_policy_cpu(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
 enum cy_err knl_policy_del(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);

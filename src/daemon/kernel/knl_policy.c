@@ -105,6 +105,17 @@ static void insert_user(struct policy_entry *e, struct policy_user *u)
 	list_add_after(at->prev, &u->node);
 }
 
+/*
+ * CHILD_SAs of CPUs share one policy, which is the same for each: the kernel need not be troubled, and is better not,
+ * because it would look for SAs anew.
+ */
+static bool changes_nothing(const struct cy_kernel_policy *a, const struct cy_kernel_policy *b)
+{
+	return a->cpu_acquire && b->cpu_acquire && a->reqid == b->reqid && a->priority == b->priority &&
+	    a->mode == b->mode && cy_addr_ip_eq(&a->tmpl_src, &b->tmpl_src) &&
+	    cy_addr_ip_eq(&a->tmpl_dst, &b->tmpl_dst);
+}
+
 enum cy_err knl_policy_add(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p)
 {
@@ -129,7 +140,10 @@ enum cy_err knl_policy_add(
 		u->route_src = *p->route_src;
 		u->p.route_src = &u->route_src;
 	}
-	insert_user(e, u);
+	if (!fresh && changes_nothing(&top(e)->p, &u->p))
+		list_add_after(&top(e)->node, &u->node);
+	else
+		insert_user(e, u);
 	if (top(e) == u)
 		err = ops->policy_add(k, &u->p);
 	if (err) {
@@ -142,6 +156,24 @@ enum cy_err knl_policy_add(
 	if (fresh)
 		hmap_add(&t->map, &e->node, hash);
 	return CY_OK;
+}
+
+enum cy_err knl_policy_cpu(
+    struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p)
+{
+	struct policy_key key = key_of(p);
+	struct policy_entry *e = find(t, &key, hmap_hash(&t->map, &key, sizeof(key)));
+	struct list *at;
+
+	if (!e)
+		return CY_E_NOTFOUND;
+	list_foreach (at, &e->users) {
+		struct policy_user *u = list_entry(at, struct policy_user, node);
+
+		if (u->p.reqid == p->reqid)
+			u->p.cpu_acquire = p->cpu_acquire;
+	}
+	return ops->policy_add(k, &top(e)->p);
 }
 
 /* A CHILD_SA that moves is two users for a moment, of the old and of the new tunnel ends. */

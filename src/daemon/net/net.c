@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/kernel/knl.h"
+#include "daemon/net/interfaces.h"
 #include "libcore/base/addr.h"
 #include "libcore/base/hmap.h"
 
@@ -34,8 +35,9 @@ struct net {
 	void *user;
 	uint32_t n_workers, n_lanes;
 	struct lane *lanes;
-	uint64_t hash_key[2];
+	uint32_t steer_key[4];
 	struct net_counters c;
+	uint64_t queued_bytes; /* received, their worker has not seen them yet */
 };
 
 #define COUNT(net, field) __atomic_fetch_add(&(net)->c.field, 1, __ATOMIC_RELAXED)
@@ -43,6 +45,11 @@ struct net {
 uint32_t net_spi_owner(const struct net *n, uint64_t spi)
 {
 	return (uint32_t)(spi >> 56) % n->n_workers;
+}
+
+uint32_t net_hash_owner(const struct net *n, uint64_t spi_i)
+{
+	return cy_steer_hash(n->steer_key, (uint32_t)(spi_i >> 32), (uint32_t)spi_i) % n->n_workers;
 }
 
 uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker)
@@ -56,14 +63,61 @@ uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker)
 	return r ? r : (uint64_t)n->n_workers << 56 | 1;
 }
 
+uint32_t net_esp_spi_owner(const struct net *n, uint32_t spi)
+{
+	return spi % n->n_workers;
+}
+
+uint32_t net_esp_spi_new(struct net *n, struct env *env, uint32_t worker)
+{
+	uint32_t w = n->n_workers, min = n->d->tune.spi_min, max = n->d->tune.spi_max;
+	uint32_t first = min + (worker + w - min % w) % w;
+
+	return first + (uint32_t)env_rand_below(env, (uint64_t)(max - first) / w + 1) * w;
+}
+
 static uint32_t owner_of(const struct net *n, const struct ike_header *h)
 {
-	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. */
+	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. socket-reuseport has
+	   the kernel do the same for IKEv2. */
 	uint64_t ours = h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
 
+	/* IKEv1 does not say which of them is ours: whose it is not passes it on (sa_deliver) */
+	if (h->major == 1)
+		ours = h->spi_r;
 	if (ours == 0)
-		return (uint32_t)(siphash24(n->hash_key, &h->spi_i, sizeof(h->spi_i)) % n->n_workers);
+		return net_hash_owner(n, h->spi_i);
 	return net_spi_owner(n, ours);
+}
+
+/*
+ * What is urgent: established SAs' liveness and deletes before exchanges in progress, before new SAs. What an INFORMATIONAL
+ * holds is encrypted, so the exchange type decides.
+ */
+static enum prio prio_of(const struct ike_header *h)
+{
+	switch (h->exchange) {
+	case EXCHANGE_INFORMATIONAL:
+	case EXCHANGE_V1_INFORMATIONAL:
+		return PRIO_CRITICAL;
+	case EXCHANGE_IKE_AUTH:
+	case EXCHANGE_CREATE_CHILD_SA:
+	case EXCHANGE_V1_QUICK:
+	case EXCHANGE_V1_TRANSACTION:
+		return PRIO_HIGH;
+	default:
+		if (h->major == 1)
+			return h->spi_r ? PRIO_HIGH : PRIO_MEDIUM;
+		return h->flags & IKE_FLAG_RESPONSE ? PRIO_HIGH : PRIO_MEDIUM;
+	}
+}
+
+void net_pass_on(struct net *n, struct worker *w, struct net_packet *p)
+{
+	p->passed_on = true;
+	COUNT(n, forwarded);
+	__atomic_fetch_add(&n->queued_bytes, sizeof(*p) + p->len, __ATOMIC_RELAXED); /* it waits once more */
+	worker_post(w, &p->job, prio_of(&p->h), JOB_DATAGRAM);
 }
 
 void net_packet_free(struct net_packet *p)
@@ -75,30 +129,15 @@ static void packet_job(struct worker *w, struct job *j)
 {
 	struct net_packet *p = container_of(j, struct net_packet, job);
 
+	__atomic_fetch_sub(&p->net->queued_bytes, sizeof(*p) + p->len, __ATOMIC_RELAXED);
 	p->net->deliver(p->net->user, w, p);
-}
-
-/*
- * What is urgent: established SAs' liveness and deletes before exchanges in progress, before new SAs. What an INFORMATIONAL
- * holds is encrypted, so the exchange type decides.
- */
-static enum prio prio_of(const struct ike_header *h)
-{
-	switch (h->exchange) {
-	case EXCHANGE_INFORMATIONAL:
-		return PRIO_CRITICAL;
-	case EXCHANGE_IKE_AUTH:
-	case EXCHANGE_CREATE_CHILD_SA:
-		return PRIO_HIGH;
-	default:
-		return h->flags & IKE_FLAG_RESPONSE ? PRIO_HIGH : PRIO_MEDIUM;
-	}
 }
 
 static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, const uint8_t *data, size_t len)
 {
 	struct ike_header h;
 	struct net_packet *p;
+	enum prio prio;
 	uint32_t owner;
 	enum cy_err e = wire_header_parse(cy_slice(data, len), &h);
 
@@ -110,7 +149,17 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 		return;
 	}
 	if (len > n->d->tune.max_packet) {
-		COUNT(n, drop_malformed);
+		COUNT(n, drop_too_big);
+		return;
+	}
+	prio = prio_of(&h);
+	/* half of the room is for peers that have an IKE_SA */
+	if (__atomic_load_n(&n->queued_bytes, __ATOMIC_RELAXED) + sizeof(*p) + len >
+	    n->d->tune.receive_queue / (prio == PRIO_MEDIUM ? 2 : 1)) {
+		if (prio == PRIO_MEDIUM)
+			COUNT(n, drop_queue_new);
+		else
+			COUNT(n, drop_queue);
 		return;
 	}
 	p = malloc(sizeof(*p) + len);
@@ -133,7 +182,8 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 	owner = owner_of(n, &h);
 	if (w && owner != worker_index(w))
 		COUNT(n, forwarded);
-	worker_post(processor_worker(n->d->processor, owner), &p->job, prio_of(&h), JOB_DATAGRAM);
+	__atomic_fetch_add(&n->queued_bytes, sizeof(*p) + len, __ATOMIC_RELAXED);
+	worker_post(processor_worker(n->d->processor, owner), &p->job, prio, JOB_DATAGRAM);
 }
 
 static void esp_flush(struct net *n, struct cy_dgram *esp, size_t *n_esp)
@@ -157,6 +207,10 @@ static void rx_one(
 {
 	static const uint8_t marker[4];
 
+	if (!interfaces_has_index(n->d->interfaces, d->ifindex)) {
+		COUNT(n, drop_interface);
+		return;
+	}
 	if (!d->natt) {
 		rx_ike(n, w, d, d->data, d->len);
 		return;
@@ -229,6 +283,7 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 	    .port_natt = d->tune.port_natt,
 	    .n_lanes = processor_n(d->processor),
 	    .rcvbuf = d->tune.socket_rcvbuf,
+	    .sndbuf = d->tune.socket_sndbuf,
 	    .mark = d->tune.socket_mark,
 	    .ipv4 = d->tune.ipv4,
 	    .ipv6 = d->tune.ipv6,
@@ -243,7 +298,8 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 	n->deliver = deliver;
 	n->user = user;
 	n->n_workers = processor_n(d->processor);
-	d->env->random(d->env, n->hash_key, sizeof(n->hash_key));
+	d->env->random(d->env, n->steer_key, sizeof(n->steer_key));
+	memcpy(cfg.steer_key, n->steer_key, sizeof(cfg.steer_key));
 	e = ops->open(plugin, &cfg, &n->s, &n->n_lanes);
 	if (e) {
 		free(n);
@@ -381,6 +437,7 @@ void net_read_counters(const struct net *n, struct net_counters *out)
 
 	for (size_t i = 0; i < sizeof(*out) / sizeof(*to); i++)
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	out->queued_bytes = __atomic_load_n(&n->queued_bytes, __ATOMIC_RELAXED);
 }
 
 size_t net_socket_stats(struct net *n, struct cy_socket_stats *out, size_t cap)

@@ -5,7 +5,8 @@
  * batches, keepalives are counted and dropped.
  *
  * Steering: the top byte of the SPI that cygnet chose is congruent to the index of the worker that owns it, modulo the
- * number of workers. A first IKE_SA_INIT request has no SPI of ours: a keyed hash of SPIi picks the worker.
+ * number of workers. A first IKE_SA_INIT request has no SPI of ours: a keyed hash of SPIi picks the worker. Where the socket plugin has a
+ * lane a worker and the kernel steers by the same rule, a datagram arrives at its owner; one that does not is forwarded.
  */
 #ifndef DAEMON_NET_NET_H
 #define DAEMON_NET_NET_H
@@ -22,9 +23,10 @@ struct net_packet {
 	struct list node;
 	struct net *net;
 	struct cy_addr src, dst;
-	uint64_t received_ns;
+	uint64_t received_ns, inbox_ns /* since then in an IKE_SA's inbox */;
 	uint32_t len;
 	bool natt;
+	bool passed_on; /* once is enough */
 	uint8_t tos;
 	struct ike_header h;
 	uint8_t data[]; /* without the non-ESP marker */
@@ -32,8 +34,10 @@ struct net_packet {
 
 struct net_counters {
 	uint64_t rx_ike, rx_esp, rx_keepalive, tx_ike, tx_failed;
-	uint64_t drop_short, drop_version, drop_malformed, drop_nomem, drop_queue, drop_esp;
+	uint64_t drop_short, drop_version, drop_malformed, drop_nomem, drop_queue, drop_esp, drop_interface;
 	uint64_t forwarded; /* arrived on a lane of another worker */
+	uint64_t drop_queue_new, drop_too_big;
+	uint64_t queued_bytes; /* now */
 };
 
 /* The layer above: called on the owner worker, owns the packet. */
@@ -45,6 +49,8 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 enum cy_err net_start(struct net *n) CY_MUST_USE;
 void net_stop(struct net *n); /* workers are stopped already */
 void net_free(struct net *n);
+/* It belongs to this worker after all. Takes it. */
+void net_pass_on(struct net *n, struct worker *w, struct net_packet *p);
 void net_packet_free(struct net_packet *p); /* wipes nothing: what it holds was on the wire */
 
 /* Send one IKE message from local to remote; natt: put the non-ESP marker before it. Worker threads. */
@@ -59,7 +65,11 @@ void net_inject(struct net *n, struct worker *w, const struct cy_dgram *d);
 
 /* The worker that owns an SPI of ours; and a fresh SPI owned by worker w (never 0). */
 uint32_t net_spi_owner(const struct net *n, uint64_t spi);
+uint32_t net_hash_owner(const struct net *n, uint64_t spi_i); /* without an SPI of ours; IKEv1: always */
 uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker);
+/* The same of ESP: there it is the remainder of the whole number, which works in any range (spi_min, spi_max). */
+uint32_t net_esp_spi_owner(const struct net *n, uint32_t spi);
+uint32_t net_esp_spi_new(struct net *n, struct env *env, uint32_t worker);
 
 void net_read_counters(const struct net *n, struct net_counters *out);
 size_t net_socket_stats(struct net *n, struct cy_socket_stats *out, size_t cap);

@@ -422,6 +422,40 @@ enum cy_err leases_acquire(struct leases *l, const char *pool, int family, const
 	return err;
 }
 
+enum cy_err leases_acquire_static(
+    struct leases *l, const struct cy_addr *addr, const char *key, uint64_t session, const char **out_pool)
+{
+	char name[ADDR_STR_MAX];
+	struct lease_pool *p;
+	enum cy_err err = CY_OK;
+	struct lease *e;
+
+	if (session == 0)
+		return CY_E_INVAL;
+	pthread_mutex_lock(&l->lock);
+	e = lease_at(l, addr);
+	if (e && e->session && e->session != session) {
+		if (strcmp(e->key->name, key) == 0)
+			lease_go_offline(e, l->env->wall(l->env));
+		else
+			err = CY_E_BUSY;
+	}
+	if (!e) {
+		err = leases_pool_get(l, addr_str(addr, name), &p);
+		if (!err)
+			err = give_fresh(l, p, addr, key, &e);
+	}
+	if (!err && !e->session && !lease_take_over(l, e, key))
+		err = CY_E_NOMEM;
+	if (!err && !e->session)
+		lease_go_online(l, e, session);
+	if (!err)
+		*out_pool = e->pool->name;
+	pthread_mutex_unlock(&l->lock);
+	leases_store_kick(l);
+	return err;
+}
+
 void leases_release(struct leases *l, const char *pool, const struct cy_addr *addr, uint64_t session)
 {
 	struct lease *e;

@@ -47,6 +47,13 @@ enum cy_err leases_pool_add(struct leases *l, const char *pool);
  */
 enum cy_err leases_acquire(struct leases *l, const char *pool, int family, const char *key, uint64_t session,
     const struct cy_addr *requested, struct cy_addr *out) CY_MUST_USE;
+/*
+ * This very address, whatever pools say: the user's own. Of another session of the same key it is taken away, which then has it no more
+ * (a client that comes back before its old IKE_SA is known to be dead). CY_E_BUSY: another key has it. *out_pool: for
+ * leases_release(), lives as long as l.
+ */
+enum cy_err leases_acquire_static(struct leases *l, const struct cy_addr *addr, const char *key,
+    uint64_t session, const char **out_pool) CY_MUST_USE;
 void leases_release(struct leases *l, const char *pool, const struct cy_addr *addr, uint64_t session);
 /* A session continues under another number (rekey, reauthentication). */
 void leases_transfer(struct leases *l, uint64_t old_session, uint64_t new_session);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/percpu.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 static struct cy_kernel_sa_id sa_id(
@@ -13,8 +15,8 @@ static struct cy_kernel_sa_id sa_id(
 	    .dst = in ? *local : *remote,
 	    .proto = CY_PROTO_ESP,
 	    .dir = in ? CY_DIR_IN : CY_DIR_OUT,
-	    .mark = in ? c->conn->mark_in : c->conn->mark_out,
-	    .if_id = in ? c->conn->if_id_in : c->conn->if_id_out};
+	    .mark = in ? c->mark_in : c->mark_out,
+	    .if_id = in ? c->if_id_in : c->if_id_out};
 }
 
 struct cy_kernel_sa_id child_kernel_id(const struct child_sa *c, bool in)
@@ -49,7 +51,7 @@ static bool add_sa(struct knl_req *r, const struct child_sa *c, bool in)
 	    .tfc_pad = conn->tfc,
 	    .mark = id.mark,
 	    .if_id = id.if_id,
-	    .cpu = -1,
+	    .cpu = in ? -1 : c->cpu, /* the peer chooses which CPU of ours it comes to */
 	    .cookie = c->id};
 	sa->replay_window = !in                 ? 0
 	    : conn->replay_window == UINT32_MAX ? c->shard->d->tune.replay_window
@@ -115,10 +117,13 @@ static void add_policy(struct knl_req *r, const struct child_sa *c, bool del, en
 	    .reqid = c->reqid,
 	    .tmpl_src = out ? *local : *remote,
 	    .tmpl_dst = out ? *remote : *local,
-	    .mark = out ? conn->mark_out : conn->mark_in,
-	    .if_id = out ? conn->if_id_out : conn->if_id_in,
-	    .cookie = c->id,
-	    .want_route = out && c->mode == CY_MODE_TUNNEL && c->shard->d->tune.install_routes};
+	    .mark = out ? c->mark_out : c->mark_in,
+	    .if_id = out ? c->if_id_out : c->if_id_in,
+	    .cpu_acquire = out && c->per_cpu && !c->group_full,
+	    /* an acquire of a CPU finds its CHILD_SA by it */
+	    .cookie = c->per_cpu ? c->spi_in : c->id,
+	    .want_route = out && c->mode == CY_MODE_TUNNEL && c->shard->d->tune.install_routes &&
+	        !conn->device.kind && !c->if_id_out}; /* else a device's routes lead to it */
 	s->u.policy.p.tmpl_src.port = s->u.policy.p.tmpl_dst.port = 0;
 	/* The inner source address: a virtual one of ours inside the local selector, else what the connection says. */
 	for (uint32_t i = 0; i < c->sa->n_vips; i++)
@@ -154,13 +159,38 @@ static void add_policies(struct knl_req *r, const struct child_sa *c, bool del, 
 		}
 }
 
+struct knl_req *child_policies_req(const struct child_sa *c)
+{
+	struct knl_req *r = knl_req_new((uint32_t)(3 * count_pairs(c)));
+
+	if (!r)
+		return NULL;
+	add_policies(r, c, false, &c->sa->local, &c->sa->remote);
+	for (uint32_t i = 0; i < r->n; i++)
+		r->step[i].op = KNL_POLICY_CPU;
+	return r;
+}
+
+/* The device that its packets go through is there as long as the CHILD_SA has policies. */
+static void add_device(struct knl_req *r, const struct child_sa *c, bool use)
+{
+	struct knl_step *s;
+
+	if (!c->conn->device.kind)
+		return;
+	s = knl_req_add(r, use ? KNL_DEVICE_USE : KNL_DEVICE_UNUSE);
+	s->u.device.conn = conn_ref(c->conn);
+}
+
 struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 {
-	struct knl_req *r = knl_req_new((uint32_t)(2 + 3 * count_pairs(c)));
+	struct knl_req *r = knl_req_new((uint32_t)(3 + 3 * count_pairs(c)));
 
 	if (!r)
 		return NULL;
 	r->undo = true;
+	if (parts & CHILD_PART_POLICIES)
+		add_device(r, c, true);
 	/* Able to receive before anything can be sent to us; policies last, so that no packet meets one without an SA. */
 	if ((parts & CHILD_PART_IN && !add_sa(r, c, true)) ||
 	    (parts & CHILD_PART_OUT && !add_sa(r, c, false))) {
@@ -174,19 +204,80 @@ struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 
 /* --- removal --------------------------------------------------------------------------------------------------- */
 
-/* What the CHILD_DOWN event needs after the CHILD_SA, and perhaps its IKE_SA, is gone: published with the last counters. */
+/*
+ * What is needed after the CHILD_SA, and perhaps its IKE_SA, is gone, when its last counters are there: for the totals and, when
+ * there is a copy, for the CHILD_DOWN event.
+ */
 struct farewell {
 	struct daemon *d;
 	struct event_copy *copy;
-	uint32_t in, out; /* step numbers + 1, 0 none */
+	uint32_t in, out;  /* step numbers + 1, 0 none */
+	struct conn *conn; /* a reference */
+	char *user;
+	struct totals_counts counted; /* in the totals already */
 };
+
+static void farewell_free(struct farewell *f)
+{
+	if (!f)
+		return;
+	ike_event_copy_free(f->copy);
+	conn_unref(f->conn);
+	free(f->user);
+	free(f);
+}
+
+static struct farewell *farewell_new(const struct child_sa *c, const char *why)
+{
+	struct farewell *f = calloc(1, sizeof(*f));
+	char text[IDENT_STR_MAX];
+	const char *user = totals_user(c->sa, text);
+
+	if (!f)
+		return NULL;
+	f->d = c->shard->d;
+	f->conn = conn_ref(c->conn);
+	f->user = user ? strdup(user) : NULL;
+	f->counted = (struct totals_counts){.bytes_in = c->bytes_in,
+	    .packets_in = c->packets_in,
+	    .bytes_out = c->bytes_out,
+	    .packets_out = c->packets_out};
+	if (c->up_announced && why && bus_wanted(f->d->bus, CY_EV_CHILD_DOWN))
+		f->copy = ike_event_child_copy(c->sa, c, CY_EV_CHILD_DOWN, why);
+	return f;
+}
+
+static uint64_t rest(uint64_t now, uint64_t counted)
+{
+	return now > counted ? now - counted : 0;
+}
+
+static void farewell_count(const struct farewell *f, const struct knl_req *r)
+{
+	const struct cy_kernel_sa_stats *in = f->in ? &r->step[f->in - 1].stats : NULL;
+	const struct cy_kernel_sa_stats *out = f->out ? &r->step[f->out - 1].stats : NULL;
+	struct totals_counts add = {0};
+
+	if (in) {
+		add.bytes_in = rest(in->bytes, f->counted.bytes_in);
+		add.packets_in = rest(in->packets, f->counted.packets_in);
+	}
+	if (out) {
+		add.bytes_out = rest(out->bytes, f->counted.bytes_out);
+		add.packets_out = rest(out->packets, f->counted.packets_out);
+	}
+	if (add.packets_in || add.packets_out)
+		totals_add(f->d->sas->totals, f->conn->name, f->user, &add);
+}
 
 static void removed(struct worker *w, struct knl_req *r)
 {
 	struct farewell *f = r->user;
 
 	(void)w;
-	if (f) {
+	if (f)
+		farewell_count(f, r);
+	if (f && f->copy) {
 		struct cy_event *ev = ike_event_copy(f->copy);
 
 		if (f->in) {
@@ -198,9 +289,8 @@ static void removed(struct worker *w, struct knl_req *r)
 			ev->packets_out = r->step[f->out - 1].stats.packets;
 		}
 		bus_publish(f->d->bus, ev);
-		ike_event_copy_free(f->copy);
-		free(f);
 	}
+	farewell_free(f);
 	knl_req_free(r);
 }
 
@@ -210,21 +300,13 @@ void child_remove(struct child_sa *c, const char *why)
 	struct knl_req *r = NULL;
 	struct farewell *f = NULL;
 
-	if (c->up_announced && why && bus_wanted(s->d->bus, CY_EV_CHILD_DOWN))
-		f = calloc(1, sizeof(*f));
-	if (f) {
-		f->d = s->d;
-		f->copy = ike_event_child_copy(c->sa, c, CY_EV_CHILD_DOWN, why);
-		if (!f->copy) {
-			free(f);
-			f = NULL;
-		}
-	}
+	if (c->in_installed || c->out_installed || c->up_announced)
+		f = farewell_new(c, why);
 	if (why && c->up_announced)
 		ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} closed: %s", c->conn->name,
 		    (unsigned long long)c->id, why);
 	if (c->in_installed || c->out_installed || c->policies_installed || f)
-		r = knl_req_new((uint32_t)(2 + 3 * count_pairs(c)));
+		r = knl_req_new((uint32_t)(3 + 3 * count_pairs(c)));
 	if (r) {
 		r->worker = s->w;
 		r->done = removed;
@@ -241,12 +323,14 @@ void child_remove(struct child_sa *c, const char *why)
 			if (f)
 				f->in = r->n;
 		}
+		if (c->policies_installed)
+			add_device(r, c, false);
 		knl_submit(s->d->knl, r);
-	} else if (f) {
-		ike_event_copy_free(f->copy);
-		free(f);
+	} else {
+		farewell_free(f);
 	}
 	c->in_installed = c->out_installed = c->policies_installed = false;
+	percpu_gone(c->sa, c);
 	child_free(c);
 }
 
@@ -271,7 +355,10 @@ static void start_again(struct child_sa *c)
 	create->conn = conn_ref(c->conn);
 	create->reqid = c->reqid;
 	list_push(&sa->tasks, &del->node);
-	list_push(&sa->tasks, &create->node);
+	if (child_is_extra(c)) /* it comes back when there is traffic */
+		task_free(create);
+	else
+		list_push(&sa->tasks, &create->node);
 	task_start_next(sa);
 }
 

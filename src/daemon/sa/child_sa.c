@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 const struct name child_state_names[] = {{CHILD_CREATED, "CREATED"}, {CHILD_INSTALLING, "INSTALLING"},
@@ -33,15 +34,15 @@ static void on_out(struct timer *t)
 	(180 * NS_PER_S) /* as long as a peer that retransmits may take to delete what it replaced */
 #define RETRY_NS (20 * NS_PER_S)
 
-/* SPIs below 256 are reserved (RFC 4303, 2.1). The top byte tells the worker, as in an IKE SPI. */
+#define SPI_DRAWS 256
+
+/* 0: none was found that is free. Those below 256 are reserved (RFC 4303, 2.1), and spi_min is not below it. */
 static uint32_t draw_spi(struct sa_shard *s)
 {
-	for (;;) {
-		uint32_t spi = (uint32_t)(net_spi_new(s->d->net, s->d->env, s->index) >> 32);
+	for (int i = 0; i < SPI_DRAWS; i++) {
+		uint32_t spi = net_esp_spi_new(s->d->net, s->d->env, s->index);
 		struct hnode *n;
 
-		if (spi < 256)
-			continue;
 		for (n = hmap_first(&s->child_in, hmap_hash(&s->child_in, &spi, sizeof(spi))); n;
 		     n = hmap_next(n))
 			if (container_of(n, struct child_sa, by_spi_in)->spi_in == spi)
@@ -49,11 +50,60 @@ static uint32_t draw_spi(struct sa_shard *s)
 		if (!n)
 			return spi;
 	}
+	return 0;
+}
+
+/* Numbers of a CHILD_SA's own; as libreswan, above those that people choose. Those that the mask makes 0 mean no mark. */
+static uint32_t draw_id(struct sa_manager *m, uint32_t mask)
+{
+	uint32_t id;
+
+	do
+		id = __atomic_add_fetch(&m->next_own_id, 1, __ATOMIC_RELAXED);
+	while ((id & mask) == 0);
+	return id & mask;
+}
+
+static void draw_ids(struct child_sa *c)
+{
+	const struct conn *conn = c->conn;
+	struct sa_manager *m = c->shard->m;
+	uint32_t id;
+
+	c->mark_in = conn->mark_in;
+	c->mark_out = conn->mark_out;
+	c->if_id_in = conn->if_id_in;
+	c->if_id_out = conn->if_id_out;
+	if (conn->mark_in_own != OWN_ID_NO)
+		c->mark_in.value = draw_id(m, c->mark_in.mask);
+	if (conn->mark_out_own == OWN_ID_CHILD && conn->mark_in_own == OWN_ID_CHILD &&
+	    c->mark_out.mask == c->mark_in.mask)
+		c->mark_out.value = c->mark_in.value;
+	else if (conn->mark_out_own != OWN_ID_NO)
+		c->mark_out.value = draw_id(m, c->mark_out.mask);
+	id = conn->if_id_in_own != OWN_ID_NO || conn->if_id_out_own != OWN_ID_NO ? draw_id(m, UINT32_MAX) : 0;
+	if (conn->if_id_in_own != OWN_ID_NO)
+		c->if_id_in = id;
+	if (conn->if_id_out_own != OWN_ID_NO)
+		c->if_id_out = conn->if_id_out_own == OWN_ID_DIRECTION ? draw_id(m, UINT32_MAX) : id;
+}
+
+void child_take_ids(struct child_sa *c, const struct child_sa *old)
+{
+	c->reqid = old->reqid;
+	c->mark_in = old->mark_in;
+	c->mark_out = old->mark_out;
+	c->if_id_in = old->if_id_in;
+	c->if_id_out = old->if_id_out;
+	c->cpu = old->cpu;
+	c->per_cpu = old->per_cpu;
+	c->is_fallback = old->is_fallback;
 }
 
 struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 {
-	struct child_sa *c = calloc(1, sizeof(*c));
+	uint32_t spi = draw_spi(sa->shard);
+	struct child_sa *c = spi ? calloc(1, sizeof(*c)) : NULL;
 
 	if (!c)
 		return NULL;
@@ -64,7 +114,9 @@ struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 	c->conn = conn_ref(conn);
 	c->state = CHILD_CREATED;
 	c->mode = conn->type == TYPE_TRANSPORT ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
-	c->spi_in = draw_spi(sa->shard);
+	c->cpu = -1;
+	draw_ids(c);
+	c->spi_in = spi;
 	hmap_add(&sa->shard->child_in, &c->by_spi_in,
 	    hmap_hash(&sa->shard->child_in, &c->spi_in, sizeof(c->spi_in)));
 	c->indexed_in = true;
@@ -226,6 +278,7 @@ void child_up(struct child_sa *c)
 	SA_COUNT(s->m, child_established);
 	if (c->rekeys)
 		SA_COUNT(s->m, rekeys_child);
+	totals_ike(c->sa, &(struct totals_counts){.child_up = !c->rekeys, .child_rekeys = c->rekeys != 0});
 	ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} %s with SPIs %08x_i %08x_o, %s, TS %s",
 	    conn->name, (unsigned long long)c->id, c->rekeys ? "rekeyed" : "established", c->spi_in,
 	    c->spi_out, suite_str(&c->suite, PROTO_ESP, suite, sizeof(suite)),
@@ -275,8 +328,9 @@ static void recreate(struct child_sa *c)
 {
 	struct task *t;
 
-	if (!c->initiator || !c->conn->rekey || (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING) ||
-	    !(t = task_new(TASK_CHILD_CREATE)))
+	/* one of a CPU comes back when there is traffic */
+	if (!c->initiator || !c->conn->rekey || child_is_extra(c) ||
+	    (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING) || !(t = task_new(TASK_CHILD_CREATE)))
 		return;
 	t->conn = conn_ref(c->conn);
 	t->reqid = c->reqid;

@@ -32,7 +32,13 @@ struct child_sa {
 	enum child_state state;
 	uint32_t spi_in, spi_out; /* host byte order */
 	uint32_t reqid;
-	uint8_t mode; /* enum cy_ipsec_mode */
+	struct cy_mark mark_in, mark_out; /* the connection's, or its own */
+	uint32_t if_id_in, if_id_out;
+	int32_t cpu;      /* that sends on it (RFC 9611), -1 any */
+	bool per_cpu;     /* of a group of such: percpu.h */
+	bool is_fallback; /* the first of the group */
+	bool group_full;  /* it shall not have more */
+	uint8_t mode;     /* enum cy_ipsec_mode */
 	bool encap, initiator;
 	bool in_installed, out_installed, policies_installed;
 	bool up_announced; /* CHILD_UP was published: CHILD_DOWN must follow */
@@ -51,8 +57,16 @@ struct child_sa {
 	size_t n_collision_nonce;
 };
 
+/* One that comes and goes with the traffic of its CPU: nothing makes it again when it is closed. */
+static inline bool child_is_extra(const struct child_sa *c)
+{
+	return c->per_cpu && !c->is_fallback;
+}
+
 struct child_sa *child_new(
-    struct ike_sa *sa, struct conn *conn) CY_MUST_USE;   /* not yet on sa->children; SPI drawn */
+    struct ike_sa *sa, struct conn *conn) CY_MUST_USE; /* not yet on sa->children; SPI drawn */
+void child_take_ids(
+    struct child_sa *c, const struct child_sa *old); /* reqid, marks, if_ids, CPU of the one it replaces */
 void child_adopt(struct ike_sa *sa, struct child_sa *c); /* put on sa's list */
 void child_free(struct child_sa *c);                     /* must not be installed */
 enum cy_err child_set_ts(
@@ -66,6 +80,8 @@ enum cy_err child_derive(struct child_sa *c, struct ike_sa *sa, struct cy_slice 
 #define CHILD_PART_OUT      2u
 #define CHILD_PART_POLICIES 4u
 #define CHILD_PART_ALL      7u
+/* The outbound policies as they are to be now, for percpu_set_full(). */
+struct knl_req *child_policies_req(const struct child_sa *c) CY_MUST_USE;
 struct knl_req *child_install_req(struct child_sa *c, unsigned parts) CY_MUST_USE;
 void child_mark(
     struct child_sa *c, unsigned parts); /* these parts are installed now; keys no longer needed are wiped */

@@ -21,7 +21,7 @@ static void event_fill(const struct ike_sa *sa, struct cy_event *ev, struct even
 	ev->remote = sa->remote;
 	ev->local_id = ident_str(&sa->my_id, parts->local);
 	ev->remote_id = ident_str(&sa->peer_id, parts->remote);
-	ev->user = "";
+	ev->user = sa->user ? sa->user : "";
 	ev->reason = "";
 	ev->updown = "";
 	ev->vips = sa->vips;
@@ -116,12 +116,13 @@ struct event_copy *ike_event_child_copy(
 	x->ev.local_id = arena_strdup(&x->a, parts.local);
 	x->ev.remote_id = arena_strdup(&x->a, parts.remote);
 	x->ev.updown = arena_strdup(&x->a, x->ev.updown);
+	x->ev.user = arena_strdup(&x->a, x->ev.user);
 	x->ev.ts_local = arena_dup(&x->a, x->ev.ts_local, x->ev.n_ts_local * sizeof(struct cy_ts));
 	x->ev.ts_remote = arena_dup(&x->a, x->ev.ts_remote, x->ev.n_ts_remote * sizeof(struct cy_ts));
 	x->ev.vips = arena_dup(&x->a, x->ev.vips, x->ev.n_vips * sizeof(struct cy_addr));
 	x->ev.dns = arena_dup(&x->a, x->ev.dns, x->ev.n_dns * sizeof(struct cy_addr));
 	if (!x->ev.conn || !x->ev.reason || !x->ev.local_id || !x->ev.remote_id || !x->ev.updown ||
-	    !x->ev.ts_local || !x->ev.ts_remote || (x->ev.n_vips && !x->ev.vips) ||
+	    !x->ev.user || !x->ev.ts_local || !x->ev.ts_remote || (x->ev.n_vips && !x->ev.vips) ||
 	    (x->ev.n_dns && !x->ev.dns)) {
 		ike_event_copy_free(x);
 		return NULL;

@@ -2,6 +2,7 @@
 /* Steps, requests with their retransmission, cached responses, and the inbox of a busy SA. */
 #include <stdlib.h>
 
+#include "daemon/sa/about.h"
 #include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
 
@@ -48,9 +49,13 @@ static void feed_next(struct ike_sa *sa)
 	while (!ike_busy(sa) && !sa->step && (n = list_pop(&sa->inbox))) {
 		struct sa_shard *shard = sa->shard;
 		slab_handle h = sa->handle;
+		struct net_packet *p = list_entry(n, struct net_packet, node);
+		uint64_t now = worker_now(shard->w);
 
 		sa->n_inbox--;
-		shard->d->ike[sa->version]->packet(sa, list_entry(n, struct net_packet, node));
+		sa_about_packet(sa, p);
+		usage_inbox_waited(now > p->inbox_ns ? now - p->inbox_ns : 0);
+		shard->d->ike[sa->version]->packet(sa, p);
 		if (slab_get(&shard->slab, h) != sa)
 			return;
 	}
@@ -73,6 +78,7 @@ void task_start_next(struct ike_sa *sa)
 		}
 		list_del(&t->node);
 		sa->task = t;
+		sa_about(sa);
 		sa->shard->d->ike[sa->version]->task_start(sa, t);
 		return;
 	}
@@ -105,6 +111,7 @@ void exchange_feed(struct ike_sa *sa, struct net_packet *p)
 		return;
 	}
 	sa->n_inbox++;
+	p->inbox_ns = worker_now(sa->shard->w);
 	list_push(&sa->inbox, &p->node);
 }
 
@@ -116,6 +123,7 @@ struct task *task_new(enum task_kind kind)
 
 	if (t) {
 		t->kind = kind;
+		t->cpu = -1;
 		list_init(&t->node);
 		list_init(&t->watches);
 	}
@@ -153,6 +161,12 @@ bool task_pending(const struct ike_sa *sa, enum task_kind kind, uint64_t child_i
 	if (sa->task && sa->task->kind == kind && sa->task->child_id == child_id)
 		return true;
 	list_foreach (n, &sa->tasks) {
+		const struct task *t = list_entry(n, struct task, node);
+
+		if (t->kind == kind && t->child_id == child_id)
+			return true;
+	}
+	list_foreach (n, &sa->running) {
 		const struct task *t = list_entry(n, struct task, node);
 
 		if (t->kind == kind && t->child_id == child_id)
@@ -199,7 +213,7 @@ void sent_clear(struct sent *s)
 	memset(s, 0, sizeof(*s));
 }
 
-static bool sent_add(void *user, struct cy_slice datagram)
+bool sent_add(void *user, struct cy_slice datagram)
 {
 	struct sent *s = user;
 	struct cy_buf *parts = realloc(s->parts, (s->n + 1u) * sizeof(*parts));
@@ -215,7 +229,7 @@ static bool sent_add(void *user, struct cy_slice datagram)
 	return true;
 }
 
-static void sent_transmit(struct ike_sa *sa, const struct sent *s)
+void sent_transmit(struct ike_sa *sa, const struct sent *s)
 {
 	for (uint16_t i = 0; i < s->n; i++)
 		net_send(sa->shard->d->net, sa->shard->w, &sa->local, &sa->remote, sa->natt,
@@ -259,8 +273,9 @@ static enum cy_err encode(struct ike_sa *sa, struct step *st, bool protect, stru
 	char text[512];
 	enum cy_err e;
 
-	ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
-	    wire_print(&st->out.h, st->out.first, text, sizeof(text)));
+	if (ike_note_wanted(sa, LOG_ENC, CY_LOG_INFO))
+		ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
+		    wire_print(&st->out.h, st->out.first, text, sizeof(text)));
 	if (protect)
 		ike_protect_keys(sa, true, &k);
 	if (protect && frag)
@@ -275,21 +290,33 @@ static enum cy_err encode(struct ike_sa *sa, struct step *st, bool protect, stru
 	return CY_OK;
 }
 
-static void arm_retransmit(struct ike_sa *sa)
+uint64_t retransmit_delay(const struct ike_sa *sa, uint32_t tries)
 {
 	const struct tuning *t = &sa->shard->d->tune;
 	double delay =
 	    (double)(sa->conn && sa->conn->retransmit_timeout_ms ? sa->conn->retransmit_timeout_ms * NS_PER_MS
 	                                                         : t->retransmit_timeout_ns);
 
-	for (uint32_t i = 0; i < sa->tries; i++)
+	for (uint32_t i = 0; i < tries; i++)
 		delay *= t->retransmit_base_pct / 100.0;
 	if (t->retransmit_limit_ns && delay > (double)t->retransmit_limit_ns)
 		delay = (double)t->retransmit_limit_ns;
 	if (t->retransmit_jitter_pct)
 		delay -=
 		    delay * (double)env_rand_below(sa->shard->d->env, t->retransmit_jitter_pct + 1) / 100.0;
-	worker_timer_set(sa->shard->w, &sa->t_retransmit, worker_now(sa->shard->w) + (uint64_t)delay);
+	return (uint64_t)delay;
+}
+
+uint32_t retransmit_max(const struct ike_sa *sa)
+{
+	return sa->conn && sa->conn->retransmit_tries ? sa->conn->retransmit_tries
+	                                              : sa->shard->d->tune.retransmit_tries;
+}
+
+static void arm_retransmit(struct ike_sa *sa)
+{
+	worker_timer_set(
+	    sa->shard->w, &sa->t_retransmit, worker_now(sa->shard->w) + retransmit_delay(sa, sa->tries));
 }
 
 enum cy_err exchange_send(struct ike_sa *sa, bool protect)
@@ -343,12 +370,11 @@ void exchange_answered(struct ike_sa *sa)
 void exchange_retransmit(struct timer *timer)
 {
 	struct ike_sa *sa = container_of(timer, struct ike_sa, t_retransmit);
-	uint32_t max = sa->conn && sa->conn->retransmit_tries ? sa->conn->retransmit_tries
-	                                                      : sa->shard->d->tune.retransmit_tries;
 
 	if (!sa->request.valid || !sa->task)
 		return;
-	if (sa->tries >= max) {
+	sa_about(sa);
+	if (sa->tries >= retransmit_max(sa)) {
 		SA_COUNT(sa->shard->m, timeouts);
 		sa->shard->d->ike[sa->version]->task_timeout(sa, sa->task);
 		return;
@@ -363,5 +389,8 @@ void exchange_retransmit(struct timer *timer)
 
 void exchange_task_timer(struct timer *timer)
 {
-	task_start_next(container_of(timer, struct ike_sa, t_task));
+	struct ike_sa *sa = container_of(timer, struct ike_sa, t_task);
+
+	sa_about(sa);
+	task_start_next(sa);
 }

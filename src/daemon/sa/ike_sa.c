@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #include "daemon/policy/lease.h"
+#include "daemon/sa/about.h"
 #include "daemon/sa/manager.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 #include "libcore/run/bus.h"
 
@@ -24,9 +26,11 @@ static void on_half_open(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_half_open);
 
+	sa_about(sa);
 	if (sa->initiator)
 		ike_sa_fail(sa, "where the peer is could not be found out in time");
-	ike_sa_fail(sa, "the peer did not complete IKE_AUTH within %llu s",
+	ike_sa_fail(sa, "the peer did not complete %s within %llu s",
+	    sa->version == 1 ? "phase 1" : "IKE_AUTH",
 	    (unsigned long long)(sa->shard->d->tune.half_open_timeout_ns / NS_PER_S));
 	ike_sa_destroy(sa, sa->why);
 }
@@ -46,6 +50,7 @@ static void on_rekey(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_rekey);
 
+	sa_about(sa);
 	if (sa->state != IKE_ESTABLISHED)
 		return;
 	if (sa->rekey_is_reauth)
@@ -58,6 +63,7 @@ static void on_expire(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_expire);
 
+	sa_about(sa);
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "lifetime of IKE_SA is over, deleting it");
 	queue_simple(sa, TASK_IKE_DELETE);
 }
@@ -66,8 +72,9 @@ static void on_expire(struct timer *t)
 static void on_dpd(struct timer *t)
 {
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_dpd);
-	uint64_t now = worker_now(sa->shard->w), delay = sa->conn->dpd_delay_s * NS_PER_S;
+	uint64_t now = worker_now(sa->shard->w), delay = sa_dpd_delay_s(sa->shard->d, sa->conn) * NS_PER_S;
 
+	sa_about(sa);
 	if (now - sa->last_in_ns + NS_PER_MS >= delay && sa->state == IKE_ESTABLISHED && !sa->task) {
 		SA_COUNT(sa->shard->m, liveness_sent);
 		queue_simple(sa, TASK_LIVENESS);
@@ -84,11 +91,28 @@ static void on_keepalive(struct timer *t)
 	struct ike_sa *sa = container_of(t, struct ike_sa, t_keepalive);
 	uint64_t now = worker_now(sa->shard->w), every = sa->shard->d->tune.keepalive_ns;
 
+	sa_about(sa);
 	if (now - sa->last_out_ns + NS_PER_MS >= every) {
 		net_send_keepalive(sa->shard->d->net, sa->shard->w, &sa->local, &sa->remote);
 		sa->last_out_ns = now;
 	}
 	worker_timer_set(sa->shard->w, t, sa->last_out_ns + every);
+}
+
+void ike_fragments_drop(struct ike_sa *sa, struct frag_set *f)
+{
+	__atomic_fetch_sub(&sa->shard->m->c.fragment_bytes, f->bytes, __ATOMIC_RELAXED);
+	frag_fini(f);
+}
+
+static void on_fragments(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_fragments);
+
+	if (sa->frag_in_req.active || sa->frag_in_resp.active)
+		SA_COUNT(sa->shard->m, drop_fragment_timeout);
+	ike_fragments_drop(sa, &sa->frag_in_req);
+	ike_fragments_drop(sa, &sa->frag_in_resp);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------ */
@@ -116,12 +140,15 @@ struct ike_sa *ike_sa_new(struct sa_shard *s, uint8_t version, bool initiator)
 	sa->state = IKE_CREATED;
 	sa->created_ns = sa->last_in_ns = sa->last_out_ns = worker_now(s->w);
 	sa->config = daemon_config(s->d);
+	list_init(&sa->by_age);
 	list_init(&sa->tasks);
+	list_init(&sa->running);
 	list_init(&sa->inbox);
 	list_init(&sa->children);
 	list_init(&sa->watches);
 	sa->t_retransmit.fn = exchange_retransmit;
 	sa->t_task.fn = exchange_task_timer;
+	sa->t_fragments.fn = on_fragments;
 	sa->t_half_open.fn = on_half_open;
 	sa->t_rekey.fn = on_rekey;
 	sa->t_expire.fn = on_expire;
@@ -185,13 +212,30 @@ static void remove_vips(struct ike_sa *sa)
 	sa->n_vips = sa->n_dns = 0;
 }
 
+void ike_sa_half_open(struct ike_sa *sa, bool proven)
+{
+	struct sa_shard *s = sa->shard;
+
+	hmap_add(&s->by_init, &sa->by_init, sa_init_hash(s, sa->spi_i, &sa->remote));
+	list_push(&s->half_open, &sa->by_age);
+	sa->half_open = half_open_add(s->m->half_open, &sa->remote, proven);
+	sa->cookie_proven = proven;
+	sa->in_init_map = sa->counted_half_open = true;
+	SA_COUNT(s->m, half_open);
+	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + s->d->tune.half_open_timeout_ns);
+}
+
 void ike_sa_unindex_init(struct ike_sa *sa)
 {
 	if (sa->in_init_map)
 		hmap_del(&sa->shard->by_init, &sa->by_init);
 	sa->in_init_map = false;
-	if (sa->counted_half_open)
+	if (sa->counted_half_open) {
 		SA_UNCOUNT(sa->shard->m, half_open);
+		half_open_del(sa->shard->m->half_open, sa->half_open);
+		list_del(&sa->by_age);
+	}
+	sa->half_open = NULL;
 	sa->counted_half_open = false;
 }
 
@@ -207,6 +251,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 		SA_UNCOUNT(s->m, up);
 	sa->op_id = 0;
 	worker_timer_cancel(w, &sa->t_retransmit);
+	worker_timer_cancel(w, &sa->t_fragments);
 	worker_timer_cancel(w, &sa->t_half_open);
 	worker_timer_cancel(w, &sa->t_rekey);
 	worker_timer_cancel(w, &sa->t_expire);
@@ -220,11 +265,15 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 			ike_event(sa, CY_EV_IKE_DOWN, why);
 		else if (sa->conn)
 			ike_event(sa, CY_EV_IKE_FAILED, why);
-		if (!was_up && why)
+		if (!was_up && why) {
 			SA_COUNT(s->m, failed);
+			totals_ike(sa, &(struct totals_counts){.ike_failed = 1});
+		}
 		if (why)
 			LOGF(s->d->log, LOG_IKE, was_up ? CY_LOG_NOTICE : CY_LOG_WARN,
-			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id}),
+			    (&(struct log_ctx){.conn = sa->conn ? sa->conn->name : NULL,
+			        .ike_id = sa->id,
+			        .user = sa->user}),
 			    "IKE_SA %s: %s", was_up ? "closed" : "failed", why);
 	}
 	if (sa->heir) {
@@ -245,7 +294,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 		ike_watch_done(sa, &sa->task->watches, false, why ? why : "closed");
 		task_free(sa->task);
 	}
-	while ((n = list_pop(&sa->tasks))) {
+	while ((n = list_pop(&sa->tasks)) || (n = list_pop(&sa->running))) {
 		struct task *t = list_entry(n, struct task, node);
 
 		ike_watch_done(sa, &t->watches, false, why ? why : "closed");
@@ -262,10 +311,12 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	free_packets(&sa->inbox);
 	release_leases(sa);
 	remove_vips(sa);
+	ike_xauth_end(sa);
 	sent_clear(&sa->request);
 	sent_clear(&sa->response);
-	frag_fini(&sa->frag_in_req);
-	frag_fini(&sa->frag_in_resp);
+	ike_fragments_drop(sa, &sa->frag_in_req);
+	ike_fragments_drop(sa, &sa->frag_in_resp);
+	free(sa->crash_token);
 	if (sa->init && sa->init_free)
 		sa->init_free(sa->init);
 	if (sa->keys.all.n) {
@@ -278,6 +329,9 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	ident_fini(&sa->my_id);
 	ident_fini(&sa->peer_id);
 	free(sa->peer_vendor);
+	free(sa->user);
+	free(sa->assigned.pool);
+	free(sa->assigned.group);
 	conn_unref(sa->conn);
 	config_unref(sa->config);
 	SA_UNCOUNT(s->m, ike_sas);
@@ -304,19 +358,20 @@ void ike_sa_schedule(struct ike_sa *sa)
 	const struct conn *c = sa->conn;
 	uint64_t now = worker_now(w);
 
-	sa->rekey_is_reauth = c->reauth && sa->auth_initiator;
+	/* the IKE_SA of IKEv1 has no other way, and only who began it can know all that it takes (XAUTH) */
+	sa->rekey_is_reauth = sa->version == 1 || (c->reauth && sa->auth_initiator);
 	if (c->ike_lifetime_s) {
 		sa->expire_due_ns = now + c->ike_lifetime_s * NS_PER_S;
 		worker_timer_set(w, &sa->t_expire, sa->expire_due_ns);
-		if (c->rekey) {
+		if (c->rekey && (sa->version != 1 || sa->auth_initiator)) {
 			sa->rekey_due_ns = now +
 			    rekey_delay_ns(
 			        sa->shard->d->env, c->ike_lifetime_s, c->rekey_margin_s, c->rekey_fuzz_pct);
 			worker_timer_set(w, &sa->t_rekey, sa->rekey_due_ns);
 		}
 	}
-	if (c->dpd_delay_s)
-		worker_timer_set(w, &sa->t_dpd, now + c->dpd_delay_s * NS_PER_S);
+	if (sa_dpd_delay_s(sa->shard->d, c))
+		worker_timer_set(w, &sa->t_dpd, now + sa_dpd_delay_s(sa->shard->d, c) * NS_PER_S);
 	if (sa->nat_here && sa->shard->d->tune.keepalive_ns)
 		worker_timer_set(w, &sa->t_keepalive, now + sa->shard->d->tune.keepalive_ns);
 }
@@ -331,6 +386,7 @@ void ike_sa_established(struct ike_sa *sa)
 	sa->established_ns = worker_now(sa->shard->w);
 	SA_COUNT(sa->shard->m, up);
 	SA_COUNT(sa->shard->m, established);
+	totals_ike(sa, &(struct totals_counts){.ike_up = 1});
 	ike_note(sa, LOG_IKE, CY_LOG_NOTICE, "IKE_SA %s[%llu] established between %s[%s]...%s[%s]",
 	    sa->conn->name, (unsigned long long)sa->id, addr_str(&sa->local, la), ident_str(&sa->my_id, a),
 	    addr_str(&sa->remote, ra), ident_str(&sa->peer_id, b));
@@ -349,6 +405,7 @@ void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct c
 		return;
 	sa->local = *local;
 	sa->remote = *remote;
+	unique_moved(sa);
 	ike_note(sa, LOG_NET, CY_LOG_INFO, "the peer moved from %s to %s", addr_port_str(&old_remote, from),
 	    addr_port_str(remote, to));
 	list_foreach (n, &sa->children)
@@ -367,15 +424,41 @@ void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
 	va_end(ap);
 }
 
+static bool listens(const struct list *watches)
+{
+	struct list *n;
+
+	list_foreach (n, watches)
+		if (list_entry(n, struct up_watch, node)->line)
+			return true;
+	return false;
+}
+
+bool ike_note_wanted(const struct ike_sa *sa, enum log_group g, enum cy_level level)
+{
+	return log_enabled(sa->shard->d->log, g, level) || listens(&sa->watches) ||
+	    (sa->task && listens(&sa->task->watches));
+}
+
+static void tell(const struct list *watches, const char *line)
+{
+	struct list *n;
+
+	list_foreach (n, watches) {
+		struct up_watch *u = list_entry(n, struct up_watch, node);
+
+		if (u->line)
+			u->line(u, line);
+	}
+}
+
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
 {
-	struct log_ctx ctx = {.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id};
+	struct log_ctx ctx = {.conn = sa->conn ? sa->conn->name : NULL, .ike_id = sa->id, .user = sa->user};
 	char line[1024];
-	struct list *n;
 	va_list ap;
-	bool watched = !list_empty(&sa->watches) || (sa->task && !list_empty(&sa->task->watches));
 
-	if (!watched && !log_enabled(sa->shard->d->log, g, level))
+	if (!ike_note_wanted(sa, g, level))
 		return;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
@@ -383,12 +466,9 @@ void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const ch
 	LOGF(sa->shard->d->log, g, level, &ctx, "%s", line);
 	if (level > CY_LOG_INFO)
 		return;
-	list_foreach (n, &sa->watches)
-		list_entry(n, struct up_watch, node)->line(list_entry(n, struct up_watch, node), line);
+	tell(&sa->watches, line);
 	if (sa->task)
-		list_foreach (n, &sa->task->watches)
-			list_entry(n, struct up_watch, node)
-			    ->line(list_entry(n, struct up_watch, node), line);
+		tell(&sa->task->watches, line);
 }
 
 void ike_watch_done(struct ike_sa *sa, struct list *watches, bool ok, const char *why)

@@ -9,6 +9,7 @@
 #ifndef DAEMON_SA_IKE_SA_H
 #define DAEMON_SA_IKE_SA_H
 
+#include "daemon/auth/xauth.h"
 #include "daemon/core/daemon.h"
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
@@ -53,7 +54,7 @@ extern const struct name task_names[];
  */
 struct up_watch {
 	struct list node;
-	void (*line)(struct up_watch *w, const char *text);
+	void (*line)(struct up_watch *w, const char *text); /* may be NULL */
 	void (*done)(struct up_watch *w, bool ok, const char *why);
 };
 
@@ -64,10 +65,13 @@ struct task {
 	struct conn *conn;      /* CHILD_CREATE: a reference */
 	struct child_sa *fresh; /* the CHILD_SA being made; owned */
 	uint32_t reqid;         /* CHILD_CREATE from a trap */
+	int32_t cpu;            /* CHILD_CREATE of a CHILD_SA for a CPU, -1 none, */
+	uint64_t like;          /* with all that this one has */
 	struct cy_ts acq_src, acq_dst;
 	bool has_acquire;
 	uint64_t
 	    superseded; /* CHILD_REKEY: the peer's new CHILD_SA, with which it closed the old one meanwhile */
+	uint32_t ts_pair; /* CHILD_CREATE of IKEv1: which pair of the connection's selectors */
 	uint32_t tries;
 	uint64_t not_before_ns; /* TEMPORARY_FAILURE: try again later */
 	struct list watches;    /* struct up_watch */
@@ -105,16 +109,24 @@ struct ike_lease {
 	struct cy_addr addr;
 };
 
+/* What a back end assigned to the user instead of what the connection says. */
+struct ike_assigned {
+	struct cy_addr addr; /* family 0: none */
+	char *pool, *group;  /* NULL: none */
+};
+
 struct ike_sa {
 	slab_handle handle;
 	struct sa_shard *shard;
 	struct hnode by_spi, by_init;
 	bool in_init_map;
-	uint64_t id; /* unique in this daemon's life */
+	struct half_open_peer *half_open; /* that it is counted for */
+	struct list by_age;               /* half open, the oldest first */
+	uint64_t id;                      /* unique in this daemon's life */
 	enum ike_state state;
 	uint8_t version;
 	bool initiator; /* of this IKE_SA, which a rekey may turn round */
-	bool counted_half_open;
+	bool counted_half_open, cookie_proven;
 	bool auth_initiator; /* of the first IKE_SA: who reauthenticates */
 	bool nat_here, nat_there, natt /* on the NAT-T ports */, encap_forced;
 	bool peer_frag, peer_transport_ok, got_initial_contact;
@@ -129,6 +141,9 @@ struct ike_sa {
 	uint64_t iv_counter;
 	uint32_t peer_hashes; /* bit per enum cy_hash, RFC 7427 */
 	char *peer_vendor;
+	uint8_t *crash_token; /* the peer's (RFC 6290); NULL none */
+	size_t n_crash_token;
+	bool crash_token_due; /* the peer does not have ours yet */
 
 	uint32_t next_send, next_recv; /* message IDs */
 	struct sent response;          /* to request next_recv - 1 */
@@ -138,6 +153,8 @@ struct ike_sa {
 
 	struct list tasks; /* waiting */
 	struct task *task; /* in progress: being built or awaiting its response */
+	/* IKEv1: tasks whose exchanges are under way, several at once; `task` is then the one that is being worked on */
+	struct list running;
 	struct step *step; /* being handled */
 	uint64_t op_id;    /* the operation we wait for, 0 none */
 	uint64_t last_op_id;
@@ -154,6 +171,7 @@ struct ike_sa {
 	uint8_t collision_nonce[256]; /* the smaller of its two */
 	size_t n_collision_nonce;
 
+	struct timer t_fragments;
 	struct timer t_retransmit, t_half_open, t_rekey, t_expire, t_dpd, t_keepalive, t_task;
 	uint64_t created_ns, established_ns, last_in_ns, last_out_ns;
 	uint64_t rekey_due_ns, expire_due_ns; /* for status */
@@ -168,9 +186,16 @@ struct ike_sa {
 	struct cy_addr *dns;
 	uint32_t n_dns;
 	struct peer_entry *peer_entry; /* unique.c */
-	void *init;                    /* state of the initial exchanges; the version's */
+	void *init; /* the version's: state of the initial exchanges; with IKEv1 for the whole life */
 	void (*init_free)(void *init);
+	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */
+	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
+	struct ike_assigned assigned;
 	char why[256]; /* of the failure: one sentence */
+
+	uint64_t about_conn, about_peer; /* whom its time is charged to (about.c) */
+	const struct conn *about_conn_of;
+	bool about_established;
 };
 
 /* --- versions ------------------------------------------------------------------------------------------------ */
@@ -197,8 +222,11 @@ void ike_sa_set_conn(struct ike_sa *sa, struct conn *conn);
 void ike_sa_index(struct ike_sa *sa);       /* after our SPI is chosen */
 void ike_sa_established(struct ike_sa *sa); /* state, timers, event, uniqueness */
 void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));   /* remember why; first wins */
+    __attribute__((format(printf, 2, 3))); /* remember why; first wins */
+/* As responder, with its addresses and SPIs known; proven: the peer has returned a cookie. */
+void ike_sa_half_open(struct ike_sa *sa, bool proven);
 void ike_sa_unindex_init(struct ike_sa *sa); /* no longer half open */
+void ike_fragments_drop(struct ike_sa *sa, struct frag_set *f);
 void ike_event(const struct ike_sa *sa, enum cy_event_kind kind, const char *reason);
 void ike_event_child(
     const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason);
@@ -210,16 +238,38 @@ struct cy_event *ike_event_copy(struct event_copy *copy);
 void ike_event_copy_free(struct event_copy *copy);
 uint64_t rekey_delay_ns(struct env *env, uint64_t lifetime_s, uint64_t margin_s, uint32_t fuzz_pct);
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
+/* dpddelay= of the connection, or dpd_delay of cygnet.conf where it says nothing; 0 none */
+static inline uint32_t sa_dpd_delay_s(const struct daemon *d, const struct conn *c)
+{
+	return c->dpd_unsaid && d->tune.dpd_delay_s ? d->tune.dpd_delay_s : c->dpd_delay_s;
+}
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
 /* The peer (or we) moved: CHILD_SAs follow (NAT rebinding). */
 void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote);
+/* --- vips.c --- */
+bool ike_addr_add(struct cy_addr **list, uint32_t *n, const struct cy_addr *a); /* false: no memory */
+bool ike_install_vips(struct ike_sa *sa); /* ours, before any policy that follows; false: no memory */
 /* A line for log and watchers. */
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+bool ike_note_wanted(const struct ike_sa *sa, enum log_group g,
+    enum cy_level level); /* would anybody see it? what costs something to write is not written otherwise */
 void ike_watch_done(struct ike_sa *sa, struct list *watches, bool ok, const char *why);
 struct cy_slice ike_key(const struct ike_sa *sa, int which); /* enum ike_key_index */
 enum ike_key_index { SK_D, SK_AI, SK_AR, SK_EI, SK_ER, SK_PI, SK_PR, SK_N };
 void ike_protect_keys(struct ike_sa *sa, bool sending, struct protect_keys *out);
+
+/* --- addresses for the peer (lease.c) ---------------------------------------------------------------------------- */
+
+/* Whose leases they are: the user's, else the peer's identity. */
+const char *ike_lease_key(const struct ike_sa *sa, char buf[IDENT_STR_MAX]);
+/*
+ * An address of the family for the peer, added to sa->leases: the user's own, else from the pool he or his group was assigned, else from
+ * those of the connection. wanted: what the peer asks for, or any. Every failure is logged. CY_E_NOTFOUND: there are no
+ * addresses of this family for it; CY_E_LIMIT: all are in use; CY_E_BUSY: the user's own is another's.
+ */
+enum cy_err ike_lease(
+    struct ike_sa *sa, int family, const struct cy_addr *wanted, struct cy_addr *out) CY_MUST_USE;
 
 /* --- operations that take time -------------------------------------------------------------------------------- */
 
@@ -232,6 +282,18 @@ void ike_run(struct ike_sa *sa, bool slow, enum cy_err (*fn)(void *arg), ike_con
     void (*drop)(void *arg), void *arg);
 /* Submit a kernel request; cont gets it as arg and frees it. When the SA is gone what was added is removed again. */
 void ike_kernel(struct ike_sa *sa, struct knl_req *r, ike_cont cont);
+/*
+ * Have the user's name and password checked by the connection's back end; the SA is busy meanwhile, then cont is called with the
+ * answer, which it borrows. Sets sa->user, and gives t_half_open the time that the back end may take. After
+ * CY_XAUTH_OK the session lasts until ike_xauth_end() or the end of the SA.
+ */
+typedef void (*ike_xauth_cont)(struct ike_sa *sa, const struct xauth_answer *a);
+void ike_xauth_begin(struct ike_sa *sa, const char *user, struct cy_slice password, ike_xauth_cont cont);
+void ike_xauth_reply(struct ike_sa *sa, struct cy_slice answer, ike_xauth_cont cont); /* after a challenge */
+void ike_xauth_end(struct ike_sa *sa);
+/* The new SA continues the session of the old one (a rekeyed IKE_SA that does not ask again). */
+void ike_xauth_handover(struct ike_sa *from, struct ike_sa *to);
+bool ike_set_user(struct ike_sa *sa, const char *user); /* false: no memory */
 static inline bool ike_busy(const struct ike_sa *sa)
 {
 	return sa->op_id != 0;
@@ -264,6 +326,12 @@ void exchange_answered(struct ike_sa *sa); /* the response to our request is her
 void exchange_feed(
     struct ike_sa *sa, struct net_packet *p); /* a datagram arrived: handle, or wait in the inbox */
 void sent_clear(struct sent *s);
+/* For exchanges that keep their own: a datagram more (sent: a struct sent; false without memory), send them all, the wait before
+   retransmission number `tries`, and how many there are. */
+bool sent_add(void *sent, struct cy_slice datagram);
+void sent_transmit(struct ike_sa *sa, const struct sent *s);
+uint64_t retransmit_delay(const struct ike_sa *sa, uint32_t tries);
+uint32_t retransmit_max(const struct ike_sa *sa);
 void exchange_retransmit(struct timer *timer); /* t_retransmit */
 void exchange_task_timer(struct timer *timer); /* t_task */
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/percpu.h"
 #include "daemon/sa/traps.h"
 #include "libcore/base/addr.h"
 
@@ -21,6 +22,7 @@ struct initiation {
 	struct cy_ts src, dst;
 	slab_handle reuse;
 	bool moved; /* to the worker of an IKE_SA that it may share */
+	bool once;  /* not when the connection is up already */
 };
 
 static void watch_fail(struct up_watch *w, const char *why)
@@ -53,6 +55,11 @@ static uint16_t port_of(const struct ike_sa *sa, const struct host_spec *h)
 static void start_init(struct ike_sa *sa)
 {
 	worker_timer_cancel(sa->shard->w, &sa->t_half_open);
+	if (sa->natt) { /* it takes the place of one that is there already */
+		sa->local.port = sa->shard->d->tune.port_natt;
+		step_end(sa);
+		return;
+	}
 	sa->local.port = sa->shard->d->tune.port;
 	sa->remote.port = port_of(sa, &sa->conn->remote.host);
 	/* a remote port of its own means NAT-T from the start (RFC 7296, 2.23) */
@@ -68,6 +75,10 @@ static void got_source(struct ike_sa *sa, void *arg, enum cy_err err)
 	struct knl_req *r = arg;
 	char text[ADDR_STR_MAX];
 
+	if (err == CY_E_DENIED)
+		ike_sa_fail(sa,
+		    "the way to %s is over an interface that is not used (interfaces_use, interfaces_ignore)",
+		    addr_str(&sa->remote, text));
 	if (err || r->n == 0) {
 		ike_sa_fail(sa, "no route to %s", addr_str(&sa->remote, text));
 		knl_req_free(r);
@@ -259,6 +270,7 @@ static void wait_for(struct initiation *in, struct list *watches)
 /* The IKE_SA is on its way: this connection comes up after it, unless it is the one, or among those, that waits already. */
 static void join(struct initiation *in, struct ike_sa *sa)
 {
+	struct list *lists[] = {&sa->tasks, &sa->running};
 	struct task *t = sa->task;
 	struct list *n;
 
@@ -266,13 +278,14 @@ static void join(struct initiation *in, struct ike_sa *sa)
 		wait_for(in, &t->watches);
 		return;
 	}
-	list_foreach (n, &sa->tasks) {
-		t = list_entry(n, struct task, node);
-		if (t->conn && strcmp(t->conn->name, in->conn->name) == 0) {
-			wait_for(in, &t->watches);
-			return;
+	for (size_t i = 0; i < 2; i++)
+		list_foreach (n, lists[i]) {
+			t = list_entry(n, struct task, node);
+			if (t->conn && strcmp(t->conn->name, in->conn->name) == 0) {
+				wait_for(in, &t->watches);
+				return;
+			}
 		}
-	}
 	t = child_task(in);
 	if (!t) {
 		watch_fail(in->watch, "out of memory");
@@ -282,12 +295,51 @@ static void join(struct initiation *in, struct ike_sa *sa)
 	list_push(&sa->tasks, &t->node); /* behind IKE_SA_INIT and IKE_AUTH */
 }
 
+static const struct child_sa *child_up_of(const struct ike_sa *sa, const struct conn *conn)
+{
+	struct list *n;
+
+	list_foreach (n, &sa->children) {
+		const struct child_sa *c = list_entry(n, struct child_sa, node);
+
+		if ((c->state == CHILD_INSTALLED || c->state == CHILD_REKEYING) &&
+		    strcmp(c->conn->name, conn->name) == 0)
+			return c;
+	}
+	return NULL;
+}
+
+static bool is_up_already(const struct initiation *in, const struct ike_sa *sa)
+{
+	const struct child_sa *c = in->once ? child_up_of(sa, in->conn) : NULL;
+	char line[200];
+
+	if (!c)
+		return false;
+	snprintf(line, sizeof(line),
+	    "connection %.100s is established already: CHILD_SA {%llu} of IKE_SA [%llu]", in->conn->name,
+	    (unsigned long long)c->id, (unsigned long long)sa->id);
+	LOGF(in->d->log, LOG_CHD, CY_LOG_INFO, NULL, "%s", line);
+	if (in->watch) {
+		in->watch->line(in->watch, line);
+		in->watch->done(in->watch, true, "");
+	}
+	return true;
+}
+
 static void initiate_job(struct worker *w, struct job *j)
 {
 	struct initiation *in = container_of(j, struct initiation, job);
 	struct ike_sa *sa = in->reuse ? slab_get(&in->s->slab, in->reuse) : NULL;
 
 	(void)w;
+	if (sa && sa->state == IKE_ESTABLISHED && is_up_already(in, sa)) {
+		conn_unref(in->conn);
+		free(in);
+		return;
+	}
+	if (!in->d->tune.reuse_ike_sa) /* it was only looked at */
+		sa = NULL;
 	if (sa && sa->state == IKE_ESTABLISHED) {
 		struct task *t = child_task(in);
 
@@ -307,7 +359,7 @@ static void initiate_job(struct worker *w, struct job *j)
 	free(in);
 }
 
-void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, uint32_t reqid,
+static void initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, bool once, uint32_t reqid,
     const struct cy_ts *acq_src, const struct cy_ts *acq_dst)
 {
 	struct initiation *in;
@@ -325,6 +377,7 @@ void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, ui
 	in->d = d;
 	in->conn = conn_ref(conn);
 	in->watch = watch;
+	in->once = once;
 	in->reqid = reqid ? reqid : traps_reqid(d->traps, conn);
 	if (acq_src && acq_dst) {
 		in->has_acquire = true;
@@ -332,9 +385,20 @@ void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, ui
 		in->dst = *acq_dst;
 	}
 	in->job.fn = initiate_job;
-	if (!d->tune.reuse_ike_sa || !unique_find_conf(m, conn, &in->s, &in->reuse))
+	if (!(once || d->tune.reuse_ike_sa) || !unique_find_conf(m, conn, &in->s, &in->reuse))
 		in->s = &m->shards[__atomic_fetch_add(&m->next_shard, 1, __ATOMIC_RELAXED) % m->n];
 	worker_post(in->s->w, &in->job, PRIO_MEDIUM, acq_src ? JOB_ACQUIRE : JOB_INITIATE);
+}
+
+void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, uint32_t reqid,
+    const struct cy_ts *acq_src, const struct cy_ts *acq_dst)
+{
+	initiate(d, conn, watch, false, reqid, acq_src, acq_dst);
+}
+
+void sa_up(struct daemon *d, struct conn *conn, struct up_watch *watch)
+{
+	initiate(d, conn, watch, true, 0, NULL, NULL);
 }
 
 void sa_reauthenticate(struct ike_sa *old)
@@ -351,20 +415,24 @@ void sa_reauthenticate(struct ike_sa *old)
 	sa->replaces = old->id;
 	sa->local = old->local;
 	sa->remote = old->remote;
-	list_foreach (n, &old->children) {
-		struct child_sa *c = list_entry(n, struct child_sa, node);
-		struct task *t;
+	/* RFC 3947, 4: on the ports in use, by which the peer knows whose CHILD_SAs the new one takes over */
+	sa->natt = sa->version == 1 && old->natt;
+	/* those of IKEv1 do not hang on it: the new one takes them over */
+	if (sa->version != 1)
+		list_foreach (n, &old->children) {
+			struct child_sa *c = list_entry(n, struct child_sa, node);
+			struct task *t;
 
-		if (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING)
-			continue;
-		t = task_new(first ? TASK_INIT : TASK_CHILD_CREATE);
-		if (!t)
-			break;
-		t->conn = conn_ref(c->conn);
-		t->reqid = c->reqid;
-		list_push(&sa->tasks, &t->node);
-		first = false;
-	}
+			if (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING)
+				continue;
+			t = task_new(first ? TASK_INIT : TASK_CHILD_CREATE);
+			if (!t)
+				break;
+			t->conn = conn_ref(c->conn);
+			t->reqid = c->reqid;
+			list_push(&sa->tasks, &t->node);
+			first = false;
+		}
 	if (first) {
 		struct task *t = task_new(TASK_INIT);
 
@@ -386,17 +454,32 @@ void sa_reauth_failed(struct ike_sa *sa)
 		worker_timer_set(sa->shard->w, &old->t_rekey, again);
 }
 
+void sa_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action)
+{
+	char why[160];
+
+	if (s->m->stopping)
+		return;
+	if (action == DPD_RESTART)
+		sa_initiate(s->d, conn, NULL, 0, NULL, NULL);
+	else if (action == DPD_HOLD && traps_route(s->d->traps, conn, why, sizeof(why)) == CY_E_INVAL)
+		LOGF(s->d->log, LOG_CHD, CY_LOG_WARN, NULL, "%s", why);
+}
+
 /* --- traps -------------------------------------------------------------------------------------------------------- */
 
-void sa_on_acquire(
-    void *daemon, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu)
+void sa_on_acquire(void *daemon, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
+    const struct cy_ts *dst, int32_t cpu)
 {
 	struct daemon *d = daemon;
 	struct conn *conn;
 
-	(void)cpu; /* per-CPU SAs are not built yet */
 	if (!d->traps || !d->sas)
 		return;
+	if (cpu >= 0) { /* there is a CHILD_SA, but not of that CPU */
+		percpu_on_acquire(d, cookie, cpu);
+		return;
+	}
 	conn = traps_acquire(d->traps, reqid);
 	if (!conn)
 		return;
@@ -454,7 +537,7 @@ static bool terminate_children(struct ike_sa *sa, struct termination *t)
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
 		if (c->id <= t->max_child_id &&
-		    (t->child_id ? c->id == t->child_id : strcmp(c->conn->name, t->name) == 0)) {
+		    (t->child_id ? c->id == t->child_id : conn_is_called(c->conn, t->name))) {
 			hits++;
 			if (!t->count_only)
 				delete_child(sa, c);
@@ -478,7 +561,7 @@ static void terminate_shard(struct sa_shard *s, void *user)
 		}
 		if (sa->id > t->max_ike_id)
 			continue;
-		if (t->ike_id ? sa->id == t->ike_id : sa->conn && strcmp(sa->conn->name, t->name) == 0) {
+		if (t->ike_id ? sa->id == t->ike_id : sa->conn && conn_is_called(sa->conn, t->name)) {
 			__atomic_fetch_add(&t->found, 1, __ATOMIC_RELAXED);
 			if (!t->count_only)
 				ike_sa_close(sa, "closed by the administrator");

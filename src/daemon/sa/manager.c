@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "daemon/sa/about.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
@@ -33,6 +35,7 @@ static enum cy_err shard_init(struct sa_manager *m, uint32_t i)
 	s->index = i;
 	s->w = processor_worker(m->d->processor, i);
 	slab_init(&s->slab, sizeof(struct ike_sa), 0);
+	list_init(&s->half_open);
 	e = hmap_init(&s->by_spi, m->map_key);
 	if (!e)
 		e = hmap_init(&s->by_init, m->map_key);
@@ -55,6 +58,7 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	m->d = d;
 	m->n = processor_n(d->processor);
 	m->next_reqid = 16384; /* below are the administrator's (reqid=) */
+	m->next_own_id = 1000;
 	d->env->random(d->env, m->map_key, sizeof(m->map_key));
 	d->env->random(d->env, m->cookie_secret, sizeof(m->cookie_secret));
 	pthread_mutex_init(&m->cookie_lock, NULL);
@@ -63,6 +67,12 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	e = m->shards ? hmap_init(&m->peers, m->map_key) : CY_E_NOMEM;
 	if (!e)
 		e = hmap_init(&m->peers_by_conf, m->map_key);
+	if (!e)
+		e = hmap_init(&m->peers_by_addr, m->map_key);
+	if (!e)
+		e = half_open_new(m->map_key, &m->half_open);
+	if (!e)
+		e = totals_new(m->map_key, &m->totals);
 	for (uint32_t i = 0; !e && i < m->n; i++)
 		e = shard_init(m, i);
 	if (e) {
@@ -83,7 +93,11 @@ void sa_manager_free(struct sa_manager *m)
 	free(m->shards);
 	hmap_fini(&m->peers);
 	hmap_fini(&m->peers_by_conf);
+	hmap_fini(&m->peers_by_addr);
+	half_open_free(m->half_open);
+	totals_free(m->totals);
 	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
+	mem_wipe(m->crash_secret, sizeof(m->crash_secret));
 	pthread_mutex_destroy(&m->cookie_lock);
 	pthread_mutex_destroy(&m->peers_lock);
 	free(m);
@@ -141,6 +155,39 @@ struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id)
 	return NULL;
 }
 
+/*
+ * IKEv1 has no flag that says which cookie is ours: it may be either. False: it went to the worker that has the other one, or to the
+ * one that has an IKE_SA with who begins another: CHILD_SAs are handed over to that, and cannot leave their worker.
+ */
+static bool deliver_v1(struct sa_shard *s, struct net_packet *p, struct ike_sa **out)
+{
+	struct sa_manager *m = s->m;
+	struct sa_shard *home = NULL;
+	struct ike_sa *sa = NULL;
+
+	if (p->h.spi_r) {
+		sa = sa_find(s, p->h.spi_r);
+		if (!sa || sa->spi_i != p->h.spi_i)
+			sa = sa_find(s, p->h.spi_i);
+		if (!sa)
+			home = &m->shards[net_spi_owner(s->d->net, p->h.spi_i)];
+	} else if (p->h.exchange == EXCHANGE_V1_INFORMATIONAL) {
+		/* a refusal by a responder that has made no cookie */
+		sa = sa_find(s, p->h.spi_i);
+		home = &m->shards[net_spi_owner(s->d->net, p->h.spi_i)];
+	} else {
+		sa = sa_find_init(s, p->h.spi_i, &p->src);
+		if (!sa && !p->passed_on)
+			home = unique_by_addr(m, &p->src);
+	}
+	if (!sa && home && home != s && !p->passed_on) {
+		net_pass_on(s->d->net, home->w, p);
+		return false;
+	}
+	*out = sa;
+	return true;
+}
+
 void sa_deliver(void *manager, struct worker *w, struct net_packet *p)
 {
 	struct sa_manager *m = manager;
@@ -153,10 +200,15 @@ void sa_deliver(void *manager, struct worker *w, struct net_packet *p)
 		m->d->ike[2]->stray(s, p);
 		return;
 	}
-	if (ours)
+	if (p->h.major == 1 && !deliver_v1(s, p, &sa))
+		return;
+	if (p->h.major == 1)
+		;
+	else if (ours)
 		sa = sa_find(s, ours);
 	else
 		sa = sa_find_init(s, p->h.spi_i, &p->src);
+	sa_about_packet(sa, p);
 	if (!sa || sa->version != p->h.major)
 		m->d->ike[p->h.major]->stray(s, p);
 	else
@@ -295,7 +347,7 @@ static void kernel_event(
 	for (uint32_t i = 0; i < m->n; i++) {
 		struct kernel_event *ev;
 
-		if (id->dir == CY_DIR_IN && net_spi_owner(d->net, (uint64_t)id->spi << 32) != i)
+		if (id->dir == CY_DIR_IN && net_esp_spi_owner(d->net, id->spi) != i)
 			continue;
 		ev = calloc(1, sizeof(*ev));
 		if (!ev)
@@ -324,6 +376,10 @@ static void on_mapping(void *user, const struct cy_kernel_sa_id *id, const struc
 
 struct knl_handlers sa_kernel_handlers(struct daemon *d)
 {
-	return (struct knl_handlers){
-	    .user = d, .acquire = sa_on_acquire, .expire = on_expire, .mapping = on_mapping};
+	return (struct knl_handlers){.user = d,
+	    .acquire = sa_on_acquire,
+	    .expire = on_expire,
+	    .mapping = on_mapping,
+	    .network_changed = sa_on_network,
+	    .resync = sa_on_resync};
 }

@@ -7,16 +7,20 @@
 #define DAEMON_SA_MANAGER_H
 
 #include "daemon/sa/child_sa.h"
+#include "daemon/sa/halfopen.h"
 #include "daemon/sa/ike_sa.h"
+
+struct totals;
 
 struct sa_shard {
 	struct sa_manager *m;
 	struct daemon *d;
 	struct worker *w;
 	uint32_t index;
-	struct slab slab;    /* ike_sa */
-	struct hmap by_spi;  /* our SPI */
-	struct hmap by_init; /* responder, half open: peer's SPI and address */
+	struct slab slab;      /* ike_sa */
+	struct hmap by_spi;    /* our SPI */
+	struct hmap by_init;   /* responder, half open: peer's SPI and address */
+	struct list half_open; /* responder, by age */
 	struct hmap child_in, child_out;
 	struct protect_cache *protect;
 	uint64_t stray_window_ns; /* rate limit of INVALID_IKE_SPI answers */
@@ -29,6 +33,11 @@ struct sa_counters {
 	    retransmits_in, timeouts;
 	uint64_t drop_bad_icv, drop_syntax, drop_unexpected, drop_half_open_limit, drop_inbox, drop_stray,
 	    drop_replay, drop_unprotected /* in clear, to an IKE_SA with keys */, drop_fragment;
+	uint64_t cookies_bad, puzzles_sent, puzzles_ok, puzzles_bad, puzzles_solved, puzzles_let_through;
+	uint64_t drop_blocked, drop_late /* queued too long */, half_open_evicted, drop_fragment_memory,
+	    drop_fragment_timeout;
+	uint64_t fragment_bytes; /* now */
+	uint64_t crash_tokens_sent, crashes_detected;
 	uint64_t child_established, rekeys_child, rekeys_ike, reauths, liveness_sent;
 };
 
@@ -39,14 +48,18 @@ struct sa_manager {
 	struct sa_counters c; /* atomics */
 	uint64_t next_ike_id, next_child_id;
 	uint32_t next_reqid;
+	uint32_t next_own_id; /* marks and if_ids of CHILD_SAs' own */
 	uint64_t map_key[2];
 	uint64_t cookie_secret[2][4]; /* current and previous; workers read under cookie_lock */
 	uint32_t cookie_version;
 	uint64_t cookie_since_ns;
 	pthread_mutex_t cookie_lock;
+	struct half_open_table *half_open;
+	uint8_t crash_secret[32];
 	pthread_mutex_t peers_lock;
-	struct hmap peers, peers_by_conf; /* struct peer_entry, see unique.c */
+	struct hmap peers, peers_by_conf, peers_by_addr; /* struct peer_entry, see unique.c */
 	uint32_t next_shard;
+	struct totals *totals;
 	bool stopping;
 };
 #define SA_COUNT(m, field)   __atomic_fetch_add(&(m)->c.field, 1, __ATOMIC_RELAXED)
@@ -57,8 +70,12 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out) CY_MUST_US
 void sa_manager_free(struct sa_manager *m); /* workers are stopped; destroys what is left */
 void sa_deliver(void *manager, struct worker *w, struct net_packet *p); /* net_deliver_fn */
 struct knl_handlers sa_kernel_handlers(struct daemon *d); /* events of the data plane to workers */
-void sa_on_acquire(
-    void *daemon, uint32_t reqid, const struct cy_ts *src, const struct cy_ts *dst, int32_t cpu);
+void sa_on_acquire(void *daemon, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
+    const struct cy_ts *dst, int32_t cpu);
+
+/* --- news.c: on the kernel's threads --- */
+void sa_on_network(void *daemon);
+void sa_on_resync(void *daemon, struct knl_sa *take, size_t n, uint64_t at_ns);
 
 struct sa_shard *sa_shard_of(struct sa_manager *m, struct worker *w);
 struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi);
@@ -74,8 +91,12 @@ void sa_manager_shutdown(struct sa_manager *m);
 
 /* --- initiate.c: any thread --- */
 /*
- * Bring up a connection: with an established IKE_SA to the same peer and reuse_ike_sa a CHILD_SA in it, else a new IKE_SA. watch may
- * be NULL; its done is called on a worker. reqid and acquire selectors from a trap, or 0/NULL.
+ * Bring up a connection, unless it is up: a user's wish, or auto=start. watch may be NULL; its done is called on a worker.
+ */
+void sa_up(struct daemon *d, struct conn *conn, struct up_watch *watch);
+/*
+ * The same whether it is up or not: with an established IKE_SA to the same peer and reuse_ike_sa a CHILD_SA in it, else a new IKE_SA. watch may
+ * be NULL. reqid and acquire selectors from a trap, or 0/NULL.
  */
 void sa_initiate(struct daemon *d, struct conn *conn, struct up_watch *watch, uint32_t reqid,
     const struct cy_ts *acq_src, const struct cy_ts *acq_dst);
@@ -88,6 +109,8 @@ void sa_terminate(struct daemon *d, const char *what, void (*done)(void *user, u
 /* How many of them are there, among those with numbers up to these? */
 void sa_count_named(struct daemon *d, const char *what, uint64_t max_ike_id, uint64_t max_child_id,
     void (*done)(void *user, uint32_t n), void *user);
+/* A CHILD_SA was closed, or could not be kept, and nobody asked for that: apply dpd_action/close_action. */
+void sa_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action);
 /* Delete it with a message when it is established, at once when not. */
 void ike_sa_close(struct ike_sa *sa, const char *why);
 
@@ -100,7 +123,16 @@ void unique_forget(struct ike_sa *sa);
 void unique_handover(struct ike_sa *from, struct ike_sa *to); /* IKE_SA rekey */
 /* The IKE_SA (its number) of the same identities that this one continues, by address or INITIAL_CONTACT; 0 none. */
 uint64_t unique_session(struct sa_manager *m, const struct ike_sa *sa);
-bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id);
+/* IKEv1: another one of this worker with the same identities and the same peer's address and port, 0 none. */
+slab_handle unique_twin(struct ike_sa *sa);
+/* The same of identities and user, once he has logged in. */
+bool unique_known_user(struct sa_manager *m, const struct ike_sa *sa);
+/* IKEv1: the worker that has an established IKE_SA with this address and port, NULL none. */
+struct sa_shard *unique_by_addr(struct sa_manager *m, const struct cy_addr *remote);
+void unique_moved(struct ike_sa *sa); /* it has a new remote address */
+/* Is there an IKE_SA of these identities, other than at the address not_at (NULL: anywhere)? */
+bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct ident *peer_id,
+    const struct cy_addr *not_at);
 /* An established IKE_SA to the peer of this connection. */
 bool unique_find_conf(
     struct sa_manager *m, const struct conn *conn, struct sa_shard **out_shard, slab_handle *out_handle);

@@ -120,12 +120,25 @@ static size_t list_n(const struct wire_field *f, const void *base)
 	return n;
 }
 
+/* RFC 2408, 3.3 */
+static bool build_tv(const struct v1_attr *a, struct writer *w)
+{
+	if (a->type & ATTR_TV || (a->tv ? a->data.n != 2 : a->data.n > UINT16_MAX))
+		return false;
+	write_u16(w, (uint16_t)(a->type | (a->tv ? ATTR_TV : 0)));
+	if (!a->tv)
+		write_u16(w, (uint16_t)a->data.n);
+	write_bytes(w, a->data);
+	return true;
+}
+
 /* Fields of one payload or record. What does not fit the wire is the caller's mistake: CY_E_INVAL. more: another follows. */
 static enum cy_err build_fields(
     const struct wire_field *f, const void *base, uint8_t type, bool more, struct writer *w)
 {
 	size_t start = w->n, len_at = SIZE_MAX, count_at = SIZE_MAX;
 	enum cy_err err;
+	uint32_t v32;
 	uint16_t v, n;
 	uint8_t v8;
 
@@ -219,6 +232,14 @@ static enum cy_err build_fields(
 				write_u16(w, v);
 			}
 			break;
+		case WIRE_U32:
+			memcpy(&v32, field_in(base, f->at), sizeof(v32));
+			write_u32(w, v32);
+			break;
+		case WIRE_TV:
+			if (!build_tv(base, w))
+				return CY_E_INVAL;
+			break;
 		case WIRE_NEXT:
 		case WIRE_END:
 			break;
@@ -268,7 +289,7 @@ enum cy_err wire_chain_encode(const struct message *m, struct writer *w, uint8_t
 		write_u8(w, sk ? p->u.sk.inner_next : p->next ? p->next->type : PAYLOAD_NONE);
 		write_u8(w, p->critical ? 0x80 : 0);
 		write_u16(w, 0);
-		if (fields) {
+		if (fields && !p->unknown) {
 			err = build_fields(fields, &p->u, p->type, false, w);
 			if (err)
 				return err;

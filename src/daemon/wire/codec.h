@@ -34,6 +34,8 @@ enum wire_kind {
 	WIRE_TS_TYPE,
 	WIRE_TS_ADDR,
 	WIRE_ATTRS,
+	WIRE_U32,
+	WIRE_TV,
 };
 
 struct wire_record;
@@ -53,16 +55,17 @@ struct wire_field {
 struct wire_record {
 	const char *name;
 	size_t size;      /* of the struct */
-	size_t uncounted; /* bytes its length does not count */
+	size_t uncounted; /* bytes its length does not count; those of an attribute that has no length, too */
 	const struct wire_field *fields;
 };
 
 struct wire_payload {
 	const struct wire_field *fields; /* NULL: a type we do not know */
 	const char *text;
+	uint8_t major; /* version of IKE it belongs to */
 };
 
-/* By payload type; never NULL. */
+/* By payload type; never NULL. Both versions share the table: their numbers are not the same. */
 const struct wire_payload *wire_payload(uint8_t type);
 
 struct wire_bounds {
@@ -72,8 +75,9 @@ struct wire_bounds {
 /* Bounds of a notify's data, of a configuration attribute's value; NULL: a type we do not know. */
 const struct wire_bounds *wire_notify_bounds(uint16_t type);
 const struct wire_bounds *wire_attr_bounds(uint16_t type);
-extern const struct wire_bounds wire_notifies[], wire_attrs[];
-extern const size_t wire_n_notifies, wire_n_attrs;
+const struct wire_bounds *wire_v1_attr_bounds(uint16_t type);
+extern const struct wire_bounds wire_notifies[], wire_attrs[], wire_v1_attrs[];
+extern const size_t wire_n_notifies, wire_n_attrs, wire_n_v1_attrs;
 
 /* exchanges.def */
 struct wire_rule {

@@ -46,11 +46,19 @@ static bool random_bytes(struct arena *a, uint64_t *seed, size_t n, struct cy_sl
 	return true;
 }
 
+static bool gen_tv(struct arena *a, uint64_t *seed, struct v1_attr *attr)
+{
+	attr->type = (uint16_t)between(seed, 0, 32767);
+	attr->tv = chance(seed, 2);
+	return random_bytes(a, seed, attr->tv ? 2 : some_length(seed, 0, 65535), &attr->data);
+}
+
 static bool gen_fields(struct arena *a, uint64_t *seed, const struct wire_field *f, void *base, uint8_t type)
 {
 	static const uint16_t key_bits[] = {0, 0, 128, 192, 256, 65535};
 	static const uint8_t spi_lens[] = {0, 4, 8, 1};
 	struct cy_slice s;
+	uint32_t v32;
 	uint16_t v;
 	uint8_t v8;
 	size_t n;
@@ -127,6 +135,14 @@ static bool gen_fields(struct arena *a, uint64_t *seed, const struct wire_field 
 			for (size_t i = 0; i < n; i++)
 				if (!gen_fields(a, seed, f->rec->fields, items + i * f->rec->size, type))
 					return false;
+			break;
+		case WIRE_U32:
+			v32 = (uint32_t)next(seed);
+			memcpy(field_at(base, f->at), &v32, sizeof(v32));
+			break;
+		case WIRE_TV:
+			if (!gen_tv(a, seed, base))
+				return false;
 			break;
 		case WIRE_ZERO:
 		case WIRE_SIZE8:
@@ -231,6 +247,32 @@ static bool fit_eap(struct arena *a, struct cy_slice *eap)
 	return true;
 }
 
+static bool fit_v1_id(struct arena *a, uint64_t *seed, struct v1_id *id)
+{
+	static const struct {
+		uint8_t type, n;
+	} lens[] = {{ID_IPV4_ADDR, 4}, {ID_FQDN, 0}, {ID_RFC822_ADDR, 0}, {ID_IPV4_SUBNET, 8},
+	    {ID_IPV6_ADDR, 16}, {ID_IPV6_SUBNET, 32}, {ID_IPV4_RANGE, 8}, {ID_IPV6_RANGE, 32},
+	    {ID_DER_ASN1_DN, 0}, {ID_KEY_ID, 0}};
+	size_t i = between(seed, 0, ARRAY_LEN(lens) - 1);
+
+	id->type = lens[i].type;
+	return random_bytes(a, seed, lens[i].n ? lens[i].n : id->data.n + 1, &id->data);
+}
+
+static bool fit_v1_config(struct arena *a, uint64_t *seed, struct v1_config *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		const struct wire_bounds *b = &wire_v1_attrs[between(seed, 0, wire_n_v1_attrs - 1)];
+		size_t n = chance(seed, 3) ? 0 : some_length(seed, b->min, b->max);
+
+		c->attrs[i].type = b->type;
+		if (!c->attrs[i].tv && !random_bytes(a, seed, n, &c->attrs[i].data))
+			return false;
+	}
+	return true;
+}
+
 static bool fit_body(struct arena *a, uint64_t *seed, struct payload *p)
 {
 	switch (p->type) {
@@ -256,18 +298,27 @@ static bool fit_body(struct arena *a, uint64_t *seed, struct payload *p)
 		return true;
 	case PAYLOAD_EAP:
 		return fit_eap(a, &p->u.eap);
+	case PAYLOAD_V1_SA:
+		p->u.sa1.doi = 1;
+		p->u.sa1.situation = 1;
+		return true;
+	case PAYLOAD_V1_ID:
+		return fit_v1_id(a, seed, &p->u.id1);
+	case PAYLOAD_V1_CONFIG:
+		return fit_v1_config(a, seed, &p->u.config1);
 	}
 	return true;
 }
 
 enum cy_err wire_generate_payload(struct arena *a, uint64_t *seed, struct message *m, uint8_t type)
 {
-	const struct wire_field *fields = wire_payload(type)->fields;
+	bool ours = wire_payload(type)->major == (m->h.major ? m->h.major : 2);
+	const struct wire_field *fields = ours ? wire_payload(type)->fields : NULL;
 	struct payload *p = message_add(a, m, type);
 
 	if (!p)
 		return CY_E_NOMEM;
-	p->critical = fields && chance(seed, 8);
+	p->critical = m->h.major != 1 && fields && chance(seed, 8);
 	p->unknown = !fields;
 	if (!fields)
 		return random_bytes(a, seed, some_length(seed, 0, 65000), &p->raw) ? CY_OK : CY_E_NOMEM;
@@ -293,7 +344,7 @@ static void shuffle(uint64_t *seed, struct message *m)
 
 enum cy_err wire_generate(struct arena *a, uint64_t *seed, struct message *out, bool *out_encrypted)
 {
-	static const uint8_t strangers[] = {1, 32, 49, 52, 54, 127, 128, 255};
+	static const uint8_t strangers[] = {1, 32, 49, 52, 60, 127, 128, 255};
 	const struct wire_form *form = &wire_forms[between(seed, 0, wire_n_forms - 1)];
 	bool outside = form->key == PAYLOAD_SK || form->key == PAYLOAD_SKF;
 	struct ike_header h = {.spi_i = next(seed), .spi_r = next(seed), .major = 2};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * IKE messages as structs. ikev2.def (and later ikev1.def) describe the payloads; exchanges.def says which payload may
+ * IKE messages as structs. ikev2.def and ikev1.def describe the payloads; exchanges.def says which payload may
  * appear where. One interpreter parses, one builds, one prints, one makes random valid messages.
  *
  * Everything parsed lives in the caller's arena; slices point into the datagram. One thread at a time.
@@ -17,7 +17,14 @@
 
 /* RFC 7296, 3.1 */
 enum ike_flag { IKE_FLAG_INITIATOR = 0x08, IKE_FLAG_VERSION = 0x10, IKE_FLAG_RESPONSE = 0x20 };
+/* RFC 2408, 3.1: those of IKEv1 */
+enum v1_flag { V1_FLAG_ENCRYPTED = 0x01, V1_FLAG_COMMIT = 0x02, V1_FLAG_AUTH_ONLY = 0x04 };
 enum exchange {
+	EXCHANGE_V1_MAIN = 2, /* identity protection */
+	EXCHANGE_V1_AGGRESSIVE = 4,
+	EXCHANGE_V1_INFORMATIONAL = 5,
+	EXCHANGE_V1_TRANSACTION = 6,
+	EXCHANGE_V1_QUICK = 32,
 	EXCHANGE_IKE_SA_INIT = 34,
 	EXCHANGE_IKE_AUTH = 35,
 	EXCHANGE_CREATE_CHILD_SA = 36,
@@ -40,6 +47,24 @@ struct cp_attr {
 	struct cy_slice value;
 };
 
+/* A data attribute of IKEv1 (RFC 2408, 3.3). tv: the value is two bytes long and has no length on the wire. */
+struct v1_attr {
+	uint16_t type; /* without the bit that says so */
+	bool tv;
+	struct cy_slice data;
+};
+struct v1_transform {
+	uint8_t number, id;
+	struct v1_attr *attrs;
+	size_t n;
+};
+struct v1_proposal {
+	uint8_t number, proto, spi_len;
+	uint8_t spi[16]; /* RFC 2408, 4.2.1: phase 1 may have up to 16 bytes, to be ignored */
+	struct v1_transform *t;
+	size_t n;
+};
+
 /*
  * The structs below, from ikev2.def:
  *
@@ -56,6 +81,7 @@ struct cp_attr {
 #define F_U8(tag, member, lo, hi)                uint8_t member;
 #define F_U16(tag, member, lo, hi)               uint16_t member;
 #define F_U16_IN(tag, type, member, lo, hi)      uint16_t member;
+#define F_U32(tag, member)                       uint32_t member;
 #define F_NEXT(tag, member)                      uint8_t member;
 #define F_REST(tag, member, min, max)            struct cy_slice member;
 #define F_BYTES(tag, member)                     struct cy_slice member;
@@ -101,6 +127,9 @@ enum cy_err wire_header_parse(struct cy_slice datagram, struct ike_header *out) 
    At most 128 payloads, bounded nesting. */
 enum cy_err wire_chain_parse(struct arena *a, uint8_t next, struct cy_slice body, struct payload **out_first,
     struct wire_error *out_why) CY_MUST_USE;
+/* The same for payloads of IKEv1 (RFC 2408, 3.2). padded: it was encrypted, what follows the last payload is padding. */
+enum cy_err wire_v1_chain_parse(struct arena *a, uint8_t next, struct cy_slice body, bool padded,
+    struct payload **out_first, struct wire_error *out_why) CY_MUST_USE;
 /* Header and clear chain of a whole IKEv2 datagram. Nobody has authenticated it: out_why->notify is 0 but for
    INVALID_MAJOR_VERSION and, in an IKE_SA_INIT request, UNSUPPORTED_CRITICAL_PAYLOAD (RFC 7296, 2.5, 2.21.1, 3.10.1). */
 enum cy_err wire_message_parse(
@@ -163,6 +192,17 @@ enum cfg_type { CFG_REQUEST = 1, CFG_REPLY, CFG_SET, CFG_ACK };
 /* CFG_INTERNAL_IP4_ADDRESS, ... */
 enum cfg_attr {
 #define CP_ATTR(name, number, text, min, max) CFG_##name = number,
+#include "daemon/wire/ikev2.def"
+};
+/* RFC 2407 4.6.3, RFC 2408 3.14.1, RFC 3706 */
+enum v1_notify_type {
+#define V1_NOTIFY(name, number) V1N_##name = number,
+#include "daemon/wire/v1notify.def"
+};
+extern const struct name v1_notify_names[], v1_attr_names[], v1_attr_short_names[];
+/* draft-ietf-ipsec-isakmp-mode-cfg 3.3 and others: V1A_INTERNAL_IP4_ADDRESS, ... */
+enum v1_config_attr {
+#define V1_ATTR(name, number, text, min, max) V1A_##name = number,
 #include "daemon/wire/ikev2.def"
 };
 enum cert_encoding { CERT_X509_SIGNATURE = 4, CERT_RAW_PUBKEY = 15, CERT_HASH_URL = 12 };

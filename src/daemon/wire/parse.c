@@ -7,7 +7,7 @@
 
 #include "libcore/base/ident.h"
 
-#define MAX_DEPTH 2 /* of records: transforms in proposals */
+#define MAX_DEPTH 3 /* of records: attributes in transforms in proposals */
 
 /* One payload being read: where we are, for the words of an error. */
 struct parse {
@@ -38,7 +38,7 @@ static void why_set(struct wire_error *why, uint16_t notify, const char *fmt, ..
 static enum cy_err syntax(struct parse *ps, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static enum cy_err syntax(struct parse *ps, const char *fmt, ...)
 {
-	char where[80], what[80];
+	char where[100], what[80];
 	int n = snprintf(where, sizeof(where), "%s payload", wire_payload(ps->type)->text);
 	va_list ap;
 
@@ -101,6 +101,21 @@ static enum cy_err parse_attrs(struct parse *ps, void *base, const struct wire_f
 	return CY_OK;
 }
 
+/* RFC 2408, 3.3: parse_record has narrowed the reader to this one attribute. */
+static enum cy_err parse_tv(struct parse *ps, struct v1_attr *a, struct reader *r)
+{
+	uint16_t type = read_u16(r);
+
+	a->type = type & (ATTR_TV - 1);
+	a->tv = type & ATTR_TV;
+	if (!a->tv)
+		read_skip(r, 2);
+	if (r->bad)
+		return syntax(ps, "is too short");
+	a->data = read_rest(r);
+	return CY_OK;
+}
+
 static enum cy_err parse_list(
     struct parse *ps, const struct wire_field *f, void *base, struct reader *r, int announced);
 
@@ -113,6 +128,7 @@ static enum cy_err parse_fields(
 {
 	int announced = -1; /* what WIRE_COUNT8 said */
 	enum cy_err err;
+	uint32_t v32;
 	uint16_t v;
 	uint8_t v8;
 
@@ -223,6 +239,17 @@ static enum cy_err parse_fields(
 			if (err)
 				return err;
 			break;
+		case WIRE_U32:
+			v32 = read_u32(r);
+			if (r->bad)
+				return syntax(ps, "ends before its %s", f->name);
+			memcpy(field_at(base, f->at), &v32, sizeof(v32));
+			break;
+		case WIRE_TV:
+			err = parse_tv(ps, base, r);
+			if (err)
+				return err;
+			break;
 		case WIRE_NEXT: /* the payload's header had it */
 		case WIRE_END:
 			break;
@@ -239,8 +266,11 @@ static size_t record_span(const struct wire_record *rec, const struct reader *li
 	struct reader r = *list;
 	size_t n;
 
-	read_skip(&r, 2);
+	bool tv = (read_u16(&r) & ATTR_TV) && rec->fields[0].kind == WIRE_TV;
+
 	n = read_u16(&r) + rec->uncounted;
+	if (tv)
+		n = rec->uncounted; /* what stands for the length is the value */
 	return r.bad || n < 4 || n > reader_left(list) ? 0 : n;
 }
 
@@ -306,6 +336,7 @@ static enum cy_err parse_list(
 		/* what does not fit goes into a spare that nobody looks at: it still has to be well-formed */
 		union {
 			struct transform transform;
+			struct v1_transform v1;
 			uint64_t align[4];
 		} spare = {.align = {0}};
 		void *item = n < room ? items + n * f->rec->size : (void *)&spare;
@@ -427,9 +458,53 @@ static enum cy_err check_eap(struct parse *ps, const struct cy_slice *eap)
 	return CY_OK;
 }
 
+/* RFC 2407, 4.6.1.1: of the situations only SIT_IDENTITY_ONLY; DOI 0 is that of RFC 2408 itself. */
+static enum cy_err check_v1_sa(struct parse *ps, const struct v1_sa *sa)
+{
+	if (sa->doi > 1)
+		return syntax(ps, "DOI %u is not IPsec", sa->doi);
+	if (sa->situation != 1)
+		return syntax(ps, "situation %u is not identity only", sa->situation);
+	return CY_OK;
+}
+
+/* RFC 2407, 4.6.2.1: types have their lengths */
+static enum cy_err check_v1_id(struct parse *ps, const struct v1_id *id)
+{
+	static const uint8_t lens[] = {[ID_IPV4_ADDR] = 4,
+	    [ID_IPV4_SUBNET] = 8,
+	    [ID_IPV6_ADDR] = 16,
+	    [ID_IPV6_SUBNET] = 32,
+	    [ID_IPV4_RANGE] = 8,
+	    [ID_IPV6_RANGE] = 32};
+	size_t want = id->type < sizeof(lens) ? lens[id->type] : 0;
+
+	if (want ? id->data.n != want : id->data.n == 0)
+		return syntax(ps, "type %u with %zu bytes", id->type, id->data.n);
+	return CY_OK;
+}
+
+static enum cy_err check_v1_config(struct parse *ps, const struct v1_config *c)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		const struct v1_attr *a = &c->attrs[i];
+		const struct wire_bounds *b = wire_v1_attr_bounds(a->type);
+
+		if (b && a->data.n && !a->tv && (a->data.n < b->min || a->data.n > b->max))
+			return syntax(ps, "%s with %zu bytes", name_of(v1_attr_names, a->type), a->data.n);
+	}
+	return CY_OK;
+}
+
 static enum cy_err check_body(struct parse *ps, const struct payload *p)
 {
 	switch (p->type) {
+	case PAYLOAD_V1_SA:
+		return check_v1_sa(ps, &p->u.sa1);
+	case PAYLOAD_V1_ID:
+		return check_v1_id(ps, &p->u.id1);
+	case PAYLOAD_V1_CONFIG:
+		return check_v1_config(ps, &p->u.config1);
 	case PAYLOAD_SA:
 		return check_sa(ps, &p->u.sa);
 	case PAYLOAD_IDI:
@@ -467,8 +542,8 @@ static enum cy_err parse_body(struct arena *a, struct payload *p, uint8_t next, 
 	return err ? err : check_body(&ps, p);
 }
 
-enum cy_err wire_chain_parse(struct arena *a, uint8_t next, struct cy_slice body, struct payload **out_first,
-    struct wire_error *out_why)
+static enum cy_err chain_parse(struct arena *a, uint8_t major, uint8_t next, struct cy_slice body,
+    bool padded, struct payload **out_first, struct wire_error *out_why)
 {
 	struct payload *first = NULL, **tail = &first;
 	struct reader r = reader_of(body);
@@ -501,9 +576,9 @@ enum cy_err wire_chain_parse(struct arena *a, uint8_t next, struct cy_slice body
 			return CY_E_NOMEM;
 		}
 		p->type = type;
-		p->critical = flags & 0x80;
+		p->critical = major == 2 && flags & 0x80; /* reserved in IKEv1 */
 		p->raw = read_bytes(&r, (size_t)len - GENERIC_HEADER_LEN);
-		p->unknown = !wire_payload(type)->fields;
+		p->unknown = wire_payload(type)->major != major;
 		if (p->unknown) {
 			if (p->critical) { /* 2.5 */
 				why_set(out_why, N_UNSUPPORTED_CRITICAL_PAYLOAD,
@@ -521,12 +596,24 @@ enum cy_err wire_chain_parse(struct arena *a, uint8_t next, struct cy_slice body
 		if (type == PAYLOAD_SK || type == PAYLOAD_SKF)
 			break; /* 3.14: the last one; its Next Payload speaks of what is inside */
 	}
-	if (reader_left(&r)) {
+	if (reader_left(&r) && !padded) {
 		why_set(out_why, N_INVALID_SYNTAX, "%zu bytes behind the last payload", reader_left(&r));
 		return CY_E_PARSE;
 	}
 	*out_first = first;
 	return CY_OK;
+}
+
+enum cy_err wire_chain_parse(struct arena *a, uint8_t next, struct cy_slice body, struct payload **out_first,
+    struct wire_error *out_why)
+{
+	return chain_parse(a, 2, next, body, false, out_first, out_why);
+}
+
+enum cy_err wire_v1_chain_parse(struct arena *a, uint8_t next, struct cy_slice body, bool padded,
+    struct payload **out_first, struct wire_error *out_why)
+{
+	return chain_parse(a, 1, next, body, padded, out_first, out_why);
 }
 
 enum cy_err wire_header_parse(struct cy_slice datagram, struct ike_header *out)

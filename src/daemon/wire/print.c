@@ -46,6 +46,19 @@ static void put_payload(struct text *t, const struct payload *p)
 			put(t, i ? " %s" : "%s", name_or_number(cp_attr_short_names, p->u.cp.attrs[i].type));
 		put(t, ") ");
 		break;
+	case PAYLOAD_V1_NOTIFY:
+		put(t, "N(%s) ", name_or_number(v1_notify_names, p->u.notify1.type));
+		break;
+	case PAYLOAD_V1_FRAGMENT:
+		put(t, "FRAG(%u%s) ", p->u.fragment1.number, p->u.fragment1.last ? "/last" : "");
+		break;
+	case PAYLOAD_V1_CONFIG:
+		put(t, "%s(", cp_types[p->u.config1.type <= CFG_ACK ? p->u.config1.type : 0]);
+		for (size_t i = 0; i < p->u.config1.n; i++)
+			put(t, i ? " %s" : "%s",
+			    name_or_number(v1_attr_short_names, p->u.config1.attrs[i].type));
+		put(t, ") ");
+		break;
 	default:
 		put(t, "%s ", wire_payload(p->type)->text);
 	}
@@ -58,8 +71,11 @@ const char *wire_print(const struct ike_header *h, const struct payload *first, 
 	if (!cap)
 		return out;
 	*out = '\0';
-	put(&t, "%s %s %u [ ", name_or_number(exchange_names, h->exchange),
-	    h->flags & IKE_FLAG_RESPONSE ? "response" : "request", h->msgid);
+	if (h->major == 1) /* who asks and who answers is not in the header */
+		put(&t, "%s %08x [ ", name_or_number(exchange_names, h->exchange), h->msgid);
+	else
+		put(&t, "%s %s %u [ ", name_or_number(exchange_names, h->exchange),
+		    h->flags & IKE_FLAG_RESPONSE ? "response" : "request", h->msgid);
 	for (const struct payload *p = first; p; p = p->next)
 		put_payload(&t, p);
 	put(&t, "]");
@@ -82,7 +98,9 @@ static void put_bytes(struct text *t, struct cy_slice s)
 static void dump_fields(struct text *t, const struct wire_field *f, const void *base, uint8_t type)
 {
 	const char *items;
+	const struct v1_attr *attr = base;
 	struct cy_slice s;
+	uint32_t v32;
 	uint16_t v;
 	uint8_t v8;
 	size_t n;
@@ -137,6 +155,14 @@ static void dump_fields(struct text *t, const struct wire_field *f, const void *
 				put(t, " }");
 			}
 			break;
+		case WIRE_U32:
+			memcpy(&v32, field_in(base, f->at), sizeof(v32));
+			put(t, " %s=%u", f->name, v32);
+			break;
+		case WIRE_TV:
+			put(t, " type=%u %s=", attr->type, f->name);
+			put_bytes(t, attr->data);
+			break;
 		case WIRE_ZERO:
 		case WIRE_SIZE8:
 		case WIRE_SIZE16:
@@ -160,7 +186,7 @@ const char *wire_dump(const struct payload *first, char *out, size_t cap)
 		const struct wire_payload *known = wire_payload(p->type);
 
 		put(&t, "%s%s", name_or_number(payload_names, p->type), p->critical ? " critical" : "");
-		if (known->fields) {
+		if (known->fields && !p->unknown) {
 			dump_fields(&t, known->fields, &p->u, p->type);
 		} else {
 			put(&t, " data=");

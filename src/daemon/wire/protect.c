@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/wire/codec.h"
+#include "libcore/run/usage.h"
 
 #define SLOTS        16 /* contexts kept keyed, of ciphers and of MACs */
 #define MAX_NONCE    32
@@ -184,6 +185,21 @@ static enum cy_err cipher_ctx(
 	return CY_OK;
 }
 
+enum cy_err protect_cbc(struct protect_cache *pc, uint16_t encr, uint16_t key_bits, struct cy_slice key,
+    struct cy_slice iv, struct cy_buf data, bool encrypt)
+{
+	const struct cy_cipher_alg *alg = crypto_cipher(pc->crypto, encr, key_bits);
+	enum cy_err err;
+	void *ctx;
+
+	if (!alg || alg->aead || alg->salt_len)
+		return CY_E_UNSUPPORTED;
+	if (iv.n != alg->iv_len || data.n == 0 || data.n % alg->block_len)
+		return CY_E_INVAL;
+	err = cipher_ctx(pc, alg, key, encrypt, &ctx);
+	return err ? err : alg->crypt(ctx, iv, cy_slice(NULL, 0), data.p, data.n, NULL);
+}
+
 static enum cy_err mac_ctx(
     struct protect_cache *pc, const struct cy_mac_alg *alg, struct cy_slice key, void **out)
 {
@@ -280,11 +296,15 @@ static enum cy_err iv_make(
 static enum cy_err icv_make(struct protect_cache *pc, const struct layout *l, const struct protect_keys *k,
     struct cy_slice over, uint8_t out[CY_MAX_MAC_LEN])
 {
+	uint64_t begun = usage_op_begin(USAGE_MAC);
 	enum cy_err err;
 	void *ctx;
 
 	err = mac_ctx(pc, l->integ.mac, k->integ_key, &ctx);
-	return err ? err : l->integ.mac->mac(ctx, &over, 1, out);
+	if (!err)
+		err = l->integ.mac->mac(ctx, &over, 1, out);
+	usage_op_end(USAGE_MAC, k->integ, begun);
+	return err;
 }
 
 /* --- sealing ---------------------------------------------------------------------------------------------------- */
@@ -321,6 +341,7 @@ static enum cy_err seal_end(struct protect_cache *pc, const struct layout *l, co
     const struct seal *s, struct writer *w)
 {
 	size_t plain = w->n - s->plain_at, pad = (l->align - (plain + 1) % l->align) % l->align, icv_at;
+	uint64_t begun;
 	uint8_t nonce_buf[MAX_NONCE], icv[CY_MAX_MAC_LEN];
 	struct cy_slice nonce, aad;
 	enum cy_err err;
@@ -336,6 +357,7 @@ static enum cy_err seal_end(struct protect_cache *pc, const struct layout *l, co
 		return CY_E_LIMIT;
 	write_u16_at(w, s->sk_at + 2, (uint16_t)(w->n - s->sk_at));
 	wire_length_set(w, s->start);
+	begun = usage_op_begin(USAGE_ENCRYPT);
 	err = cipher_ctx(pc, l->cipher, key_of(l, k), true, &ctx);
 	if (!err)
 		err = iv_make(pc, l, k, w->buf + s->iv_at);
@@ -345,12 +367,15 @@ static enum cy_err seal_end(struct protect_cache *pc, const struct layout *l, co
 	/* RFC 5282, 5.1; RFC 7383, 2.5: everything before the IV is authenticated */
 	aad = cy_slice(w->buf + s->start, s->iv_at - s->start);
 	if (l->cipher->aead)
-		return l->cipher->crypt(
+		err = l->cipher->crypt(
 		    ctx, nonce, aad, w->buf + s->plain_at, icv_at - s->plain_at, w->buf + icv_at);
-	err =
-	    l->cipher->crypt(ctx, nonce, cy_slice(NULL, 0), w->buf + s->plain_at, icv_at - s->plain_at, NULL);
-	if (!err)
-		err = icv_make(pc, l, k, cy_slice(w->buf + s->start, icv_at - s->start), icv);
+	else
+		err = l->cipher->crypt(
+		    ctx, nonce, cy_slice(NULL, 0), w->buf + s->plain_at, icv_at - s->plain_at, NULL);
+	usage_op_end(USAGE_ENCRYPT, k->encr, begun);
+	if (err || l->cipher->aead)
+		return err;
+	err = icv_make(pc, l, k, cy_slice(w->buf + s->start, icv_at - s->start), icv);
 	if (!err)
 		memcpy(w->buf + icv_at, icv, l->icv_len);
 	return err;
@@ -475,6 +500,7 @@ enum cy_err protect_open(struct protect_cache *pc, const struct protect_keys *k,
 {
 	const struct cy_slice body = sk->u.sk.body;
 	uint8_t nonce_buf[MAX_NONCE], icv[CY_MAX_MAC_LEN], *iv, *data, *tag;
+	uint64_t begun;
 	size_t len, pad;
 	struct cy_slice nonce;
 	struct layout l;
@@ -505,6 +531,7 @@ enum cy_err protect_open(struct protect_cache *pc, const struct protect_keys *k,
 		if (!mem_eq_ct(icv, tag, l.icv_len))
 			return CY_E_AUTH;
 	}
+	begun = usage_op_begin(USAGE_DECRYPT);
 	err = cipher_ctx(pc, l.cipher, key_of(&l, k), false, &ctx);
 	if (err)
 		return err;
@@ -514,6 +541,7 @@ enum cy_err protect_open(struct protect_cache *pc, const struct protect_keys *k,
 		    ctx, nonce, cy_slice(datagram.p, (size_t)(iv - datagram.p)), data, len, tag);
 	else
 		err = l.cipher->crypt(ctx, nonce, cy_slice(NULL, 0), data, len, NULL);
+	usage_op_end(USAGE_DECRYPT, k->encr, begun);
 	if (err)
 		return err;
 	/* The sender may pad more than it must, with any bytes (3.14), but not more than there are. Only who has the key gets

@@ -27,6 +27,9 @@ struct protect_cache;
 enum cy_err protect_cache_new(
     const struct crypto *c, struct env *env, struct protect_cache **out) CY_MUST_USE;
 void protect_cache_free(struct protect_cache *pc);
+/* CBC as IKEv1 has it (RFC 2409, Appendix B): the whole of data, a multiple of the block, in place. */
+enum cy_err protect_cbc(struct protect_cache *pc, uint16_t encr, uint16_t key_bits, struct cy_slice key,
+    struct cy_slice iv, struct cy_buf data, bool encrypt) CY_MUST_USE;
 /* An SA's keys go: forget contexts keyed with them. */
 void protect_forget(struct protect_cache *pc, const struct protect_keys *k);
 

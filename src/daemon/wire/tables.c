@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ikev2.def, notify.def and exchanges.def become tables. */
+/* ikev1.def, ikev2.def, the notifies and exchanges.def become tables. */
 #include "daemon/wire/codec.h"
 
 #include <stdlib.h>
@@ -16,6 +16,8 @@
 #define F_U16(tag, m, l, h)          {.kind = WIRE_U16, .at = M(tag, m), .lo = l, .hi = h, .name = #m},
 #define F_U15(tag, m)                {.kind = WIRE_U15, .at = M(tag, m), .hi = 32767, .name = #m},
 #define F_U16_IN(tag, type, m, l, h) {.kind = WIRE_U16, .only = PAYLOAD_##type, .at = M(tag, m), .lo = l, .hi = h, .name = #m},
+#define F_U32(tag, m)                {.kind = WIRE_U32, .at = M(tag, m), .hi = UINT32_MAX, .name = #m},
+#define F_TV(tag)                    {.kind = WIRE_TV, .hi = 65535, .name = "value"},
 #define F_NEXT(tag, m)               {.kind = WIRE_NEXT, .at = M(tag, m), .hi = 255, .name = #m},
 #define F_ZERO(tag, n)               {.kind = WIRE_ZERO, .arg = n, .name = "reserved"},
 #define F_REST(tag, m, l, h)         {.kind = WIRE_REST, .at = M(tag, m), .lo = l, .hi = h, .name = #m},
@@ -49,7 +51,8 @@
 #include "daemon/wire/ikev2.def"
 
 static const struct wire_payload payloads[256] = {
-#define PAYLOAD(name, number, tag, words, long_words) [number] = {fields_##tag, words},
+#define PAYLOAD(name, number, tag, words, long_words) [number] = {fields_##tag, words, 2},
+#define PAYLOAD1(name, number, tag, words, long_words) [number] = {fields_##tag, words, 1},
 #include "daemon/wire/ikev2.def"
 };
 
@@ -73,13 +76,19 @@ const struct wire_bounds wire_attrs[] = {
 };
 const size_t wire_n_attrs = ARRAY_LEN(wire_attrs);
 
+const struct wire_bounds wire_v1_attrs[] = {
+#define V1_ATTR(name, number, text, min, max) {number, min, max},
+#include "daemon/wire/ikev2.def"
+};
+const size_t wire_n_v1_attrs = ARRAY_LEN(wire_v1_attrs);
+
 /* clang-format on */
 static int by_type(const void *key, const void *entry)
 {
 	return (int)*(const uint16_t *)key - (int)((const struct wire_bounds *)entry)->type;
 }
 
-/* Both tables are in ascending order; the unit tests see to it. */
+/* These tables are in ascending order; the unit tests see to it. */
 const struct wire_bounds *wire_notify_bounds(uint16_t type)
 {
 	return bsearch(&type, wire_notifies, wire_n_notifies, sizeof(*wire_notifies), by_type);
@@ -88,6 +97,11 @@ const struct wire_bounds *wire_notify_bounds(uint16_t type)
 const struct wire_bounds *wire_attr_bounds(uint16_t type)
 {
 	return bsearch(&type, wire_attrs, wire_n_attrs, sizeof(*wire_attrs), by_type);
+}
+
+const struct wire_bounds *wire_v1_attr_bounds(uint16_t type)
+{
+	return bsearch(&type, wire_v1_attrs, wire_n_v1_attrs, sizeof(*wire_v1_attrs), by_type);
 }
 
 /* clang-format off */
@@ -115,6 +129,11 @@ const size_t wire_n_insteads = ARRAY_LEN(wire_insteads);
 /* clang-format on */
 /* --- names ---------------------------------------------------------------------------------------------------- */
 const struct name exchange_names[] = {
+    {EXCHANGE_V1_MAIN, "ID_PROT"},
+    {EXCHANGE_V1_AGGRESSIVE, "AGGRESSIVE"},
+    {EXCHANGE_V1_INFORMATIONAL, "INFORMATIONAL_V1"},
+    {EXCHANGE_V1_TRANSACTION, "TRANSACTION"},
+    {EXCHANGE_V1_QUICK, "QUICK_MODE"},
     {EXCHANGE_IKE_SA_INIT, "IKE_SA_INIT"},
     {EXCHANGE_IKE_AUTH, "IKE_AUTH"},
     {EXCHANGE_CREATE_CHILD_SA, "CREATE_CHILD_SA"},
@@ -146,6 +165,21 @@ const struct name cp_attr_names[] = {
 };
 const struct name cp_attr_short_names[] = {
 #define CP_ATTR(name, number, text, min, max) {number, text},
+#include "daemon/wire/ikev2.def"
+    {0, NULL},
+};
+const struct name v1_notify_names[] = {
+#define V1_NOTIFY(name, number) {number, #name},
+#include "daemon/wire/v1notify.def"
+    {0, NULL},
+};
+const struct name v1_attr_names[] = {
+#define V1_ATTR(name, number, text, min, max) {number, #name},
+#include "daemon/wire/ikev2.def"
+    {0, NULL},
+};
+const struct name v1_attr_short_names[] = {
+#define V1_ATTR(name, number, text, min, max) {number, text},
 #include "daemon/wire/ikev2.def"
     {0, NULL},
 };

@@ -35,6 +35,9 @@ enum cy_policy_action { CY_POLICY_PROTECT = 1, CY_POLICY_DISCARD, CY_POLICY_PASS
 #define CY_KERNEL_PCPU      (1u << 11)
 #define CY_KERNEL_WANTS_ESP                                                                                  \
 	(1u << 12) /* UDP-encapsulated ESP that arrives on the IKE socket goes to esp_in() */
+#define CY_KERNEL_DEVICES (1u << 13) /* has device_add() and its like */
+#define CY_KERNEL_INLINE                                                                                     \
+	(1u << 14) /* no call ever waits: they are made one at a time, but on any thread, workers too */
 
 struct cy_lifetime {
 	uint64_t soft_bytes, hard_bytes;     /* 0: none */
@@ -70,6 +73,21 @@ struct cy_kernel_sa {
 	const struct cy_ts *ts_local, *ts_remote;
 	uint32_t n_ts_local, n_ts_remote;
 	uint64_t cookie; /* the daemon's handle, given back in events */
+};
+
+/*
+ * A network interface that leads packets into tunnels: a VTI, which marks them, or an XFRM interface, which gives them its
+ * if_id. Its users are counted by the daemon.
+ */
+enum cy_device_kind { CY_DEVICE_VTI = 1, CY_DEVICE_XFRM };
+struct cy_kernel_device {
+	uint32_t size;
+	uint8_t kind;
+	uint8_t create; /* 0: it must be there already */
+	char name[16];
+	struct cy_addr local, remote; /* VTI: ends of the tunnels; remote family 0: any peer's */
+	uint32_t mark_in, mark_out;   /* VTI */
+	uint32_t if_id;               /* XFRM */
 };
 
 enum cy_copy_dscp { CY_DSCP_OUT = 0, CY_DSCP_NO, CY_DSCP_IN, CY_DSCP_YES };
@@ -126,6 +144,26 @@ struct cy_kernel_events {
 	void (*overrun)(void *user);
 };
 
+/* Where packets of an SA are worked on. */
+struct cy_kernel_place {
+	uint32_t size;
+	int32_t lane; /* of cy_kernel_lane.index, -1 not known */
+	int32_t cpu;  /* that carried it last, -1 not known */
+	uint32_t pad_;
+	uint64_t packets, bytes;
+};
+
+/* A thread of the data plane's own, with its queue. */
+struct cy_kernel_lane {
+	uint32_t size;
+	uint32_t index;
+	int32_t cpu;     /* on which it ran last, -1 not known */
+	uint32_t queued; /* datagrams that wait for it */
+	uint32_t queue_size;
+	uint32_t pad_;
+	uint64_t packets_in, bytes_in, packets_out, bytes_out, drops;
+};
+
 struct cy_kernel_ops {
 	uint32_t size;
 	const char *name;
@@ -157,6 +195,29 @@ struct cy_kernel_ops {
 	void (*esp_in)(void *k, const struct cy_dgram *d, size_t n);
 	/* Drop counters by name (XfrmInError, ...): calls back for each non-zero one. May be NULL; any thread. */
 	void (*counters)(void *k, void (*cb)(void *user, const char *name, uint64_t value), void *user);
+	/*
+	 * After overrun(): each SA of ours that there is (its dir may be 0 where the data plane does not tell), and acquires that wait
+	 * are reported once more. May be NULL, when events are never lost.
+	 */
+	enum cy_err (*sa_dump)(void *k,
+	    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
+	    void *user);
+	/* As observed; any thread, may wait for a lock. May be NULL: the data plane cannot tell. */
+	enum cy_err (*sa_place)(void *k, const struct cy_kernel_sa_id *id, struct cy_kernel_place *out);
+	/* Its threads; returns how many were written. Any thread. May be NULL: it has none. */
+	size_t (*lanes)(void *k, struct cy_kernel_lane *out, size_t cap);
+	/*
+	 * The device is there and up afterwards. One that an administrator made is used when it is of the same kind, with the
+	 * same marks or if_id, and is never removed; CY_E_EXISTS: it is not. CY_E_UNSUPPORTED: this data plane, or kernel, has
+	 * none. why gets a sentence. All four may be NULL.
+	 */
+	enum cy_err (*device_add)(void *k, const struct cy_kernel_device *d, char *why, size_t why_cap);
+	enum cy_err (*device_del)(void *k, const struct cy_kernel_device *d);
+	/* Addresses of the device, and routes to it: on, or off. local: the source address is to be within, NULL any. */
+	enum cy_err (*device_addr)(
+	    void *k, const char *name, const struct cy_addr *addr, uint8_t prefix, bool on);
+	enum cy_err (*device_route)(
+	    void *k, const char *name, const struct cy_ts *dst, const struct cy_ts *local, bool on);
 };
 
 #endif

@@ -14,12 +14,14 @@
 #ifndef CYGNET_PLUGIN_H
 #define CYGNET_PLUGIN_H
 
+#include <cygnet/authorize.h>
 #include <cygnet/crypto.h>
 #include <cygnet/event.h>
 #include <cygnet/kernel.h>
 #include <cygnet/lease.h>
 #include <cygnet/socket.h>
 #include <cygnet/types.h>
+#include <cygnet/xauth.h>
 
 #define CYGNET_ABI_MAJOR     1
 #define CYGNET_ABI_MINOR     0
@@ -39,6 +41,8 @@ enum cy_kind {
 	CY_KIND_SOCKET,     /* struct cy_socket_ops */
 	CY_KIND_LEASES,     /* struct cy_lease_store_ops */
 	CY_KIND_LOG_SINK,   /* struct cy_log_sink, at most one of a plugin */
+	CY_KIND_XAUTH,      /* struct cy_xauth_ops */
+	CY_KIND_AUTHORIZE,  /* struct cy_authorize_ops */
 };
 
 /* Does a struct of the other side, which begins with its size, reach to this member? */
@@ -131,6 +135,12 @@ struct cy_host {
 	size_t (*udp_send)(void *self, const struct cy_dgram *d, size_t n);
 	/* A hash of another plugin; NULL when there is none. */
 	const struct cy_hash_alg *(*hash)(void *self, uint16_t hash);
+	/* The XAUTH or EAP password of a user in ipsec.secrets. CY_E_NOTFOUND: none; CY_E_SHORT: out is too small. Any thread. */
+	enum cy_err (*password)(void *self, const char *user, uint8_t *out, size_t cap, size_t *out_n);
+	/* The answer to a question (authorize.h). Any thread. CY_E_NOTFOUND: it came too late. reason: one sentence, may be NULL. */
+	enum cy_err (*authorize_answer)(void *self, uint64_t id, bool yes, const char *reason);
+	/* A key exchange method of another plugin; NULL when there is none. */
+	const struct cy_ke_alg *(*ke)(void *self, uint16_t ke);
 };
 
 struct cy_feature {

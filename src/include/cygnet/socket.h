@@ -3,7 +3,7 @@
  * cygnet plugin ABI: UDP sockets for IKE.
  *
  * A socket plugin has one or more lanes. A lane is polled and read by exactly one thread; lane i belongs to worker i.
- * socket-default has one lane. send() may be called from any thread with any lane number.
+ * socket-default has one lane, socket-reuseport one a worker. send() may be called from any thread with any lane number.
  * Ownership: data in a received cy_dgram points into memory of the lane and is valid until its next recv().
  */
 #ifndef CYGNET_SOCKET_H
@@ -33,7 +33,25 @@ struct cy_socket_config {
 	/* Called for every socket after bind, before it receives (kernel: bypass policy, UDP_ENCAP). */
 	void (*on_socket)(void *user, int fd, int family, uint16_t port, bool natt);
 	void *user;
+	/* How a message without an SPI of ours finds its worker (cy_steer_hash). The owner of any other datagram is the top
+	   byte of our SPI (IKE or ESP), modulo the number of lanes. */
+	uint32_t steer_key[4];
 };
+
+/*
+ * A keyed hash that a classic BPF program in the kernel can compute as well; the owner is the result modulo the number of lanes.
+ * hi and lo: the initiator's SPI in host byte order.
+ */
+static inline uint32_t cy_steer_hash(const uint32_t key[4], uint32_t hi, uint32_t lo)
+{
+	uint32_t a = (hi ^ key[0]) * (key[1] | 1);
+
+	a ^= a >> 15;
+	a = ((lo ^ key[2]) + a) * (key[3] | 1);
+	a ^= a >> 16;
+	a *= key[1] | 1;
+	return a ^ a >> 13;
+}
 
 struct cy_socket_stats {
 	int fd;

@@ -14,6 +14,8 @@ struct env {
 	int64_t (*wall)(struct env *e);    /* Unix seconds */
 	void (*random)(struct env *e, void *out, size_t n);
 	bool simulated; /* no threads: pool work and processes run inline under the simulator's schedule */
+	uint64_t (*cpu_ns)(
+	    struct env *e); /* CPU time of the calling thread; NULL: there is none (simulator) */
 };
 
 void env_real(struct env *e); /* CLOCK_MONOTONIC, CLOCK_REALTIME, getrandom(2) */

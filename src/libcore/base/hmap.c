@@ -5,6 +5,11 @@
 #include <stdlib.h>
 
 #define MIN_BUCKETS 16
+/*
+ * Buckets that move with each addition. A table grows when it holds as many as it has buckets and would grow again after as many
+ * more: it has moved long before.
+ */
+#define MOVES 4
 
 static uint64_t rotl(uint64_t x, int n)
 {
@@ -70,7 +75,7 @@ enum cy_err hmap_init(struct hmap *m, const uint64_t key[2])
 
 	if (!buckets)
 		return CY_E_NOMEM;
-	*m = (struct hmap){buckets, 0, MIN_BUCKETS - 1, {key[0], key[1]}};
+	*m = (struct hmap){.buckets = buckets, .mask = MIN_BUCKETS - 1, .key = {key[0], key[1]}};
 	return CY_OK;
 }
 
@@ -79,47 +84,78 @@ void hmap_fini(struct hmap *m)
 	if (!m)
 		return;
 	free(m->buckets);
-	m->buckets = NULL;
-	m->n = m->mask = 0;
+	free(m->old);
+	m->buckets = m->old = NULL;
+	m->n = m->mask = m->n_old = m->moved = 0;
 }
 
 /* Without memory the table stays as it is, only slower. */
 static void resize(struct hmap *m, size_t n)
 {
-	struct hnode **buckets = calloc(n, sizeof(struct hnode *)), *node, *next;
+	struct hnode **buckets = calloc(n, sizeof(struct hnode *));
 
 	if (!buckets)
 		return;
-	for (size_t b = 0; b <= m->mask; b++) {
-		for (node = m->buckets[b]; node; node = next) {
-			next = node->next;
-			node->next = buckets[node->hash & (n - 1)];
-			buckets[node->hash & (n - 1)] = node;
-		}
-	}
-	free(m->buckets);
+	m->old = m->buckets;
+	m->n_old = m->mask + 1;
+	m->moved = 0;
 	m->buckets = buckets;
 	m->mask = n - 1;
+}
+
+static void forget_old(struct hmap *m)
+{
+	free(m->old);
+	m->old = NULL;
+	m->n_old = m->moved = 0;
+}
+
+static void move_some(struct hmap *m)
+{
+	struct hnode *node, *next;
+
+	for (int i = 0; i < MOVES && m->moved < m->n_old; i++, m->moved++) {
+		for (node = m->old[m->moved]; node; node = next) {
+			next = node->next;
+			node->next = m->buckets[node->hash & m->mask];
+			m->buckets[node->hash & m->mask] = node;
+		}
+		m->old[m->moved] = NULL;
+	}
+	if (m->moved == m->n_old)
+		forget_old(m);
+}
+
+/* The one place where nodes of this hash are. */
+static struct hnode **bucket_of(const struct hmap *m, uint64_t hash)
+{
+	size_t b = m->n_old ? hash & (m->n_old - 1) : 0;
+
+	return m->n_old && b >= m->moved ? &m->old[b] : &m->buckets[hash & m->mask];
 }
 
 void hmap_add(struct hmap *m, struct hnode *n, uint64_t hash)
 {
 	size_t size = m->mask + 1;
+	struct hnode **at;
 
-	/* Shrinking waits for an addition, because hmap_foreach allows deletions. */
-	if (m->n >= size && size <= SIZE_MAX / 4)
+	/* Moving waits for an addition, because hmap_foreach allows deletions. */
+	if (m->n_old)
+		move_some(m);
+	else if (m->n >= size && size <= SIZE_MAX / 4)
 		resize(m, size * 2);
 	else if (size > MIN_BUCKETS && m->n < size / 8)
 		resize(m, size / 2);
 	n->hash = hash;
-	n->next = m->buckets[hash & m->mask];
-	m->buckets[hash & m->mask] = n;
+	at = bucket_of(m, hash);
+	n->next = *at;
+	*at = n;
 	m->n++;
 }
 
 void hmap_del(struct hmap *m, struct hnode *n)
 {
-	struct hnode **at = &m->buckets[n->hash & m->mask];
+	struct hnode **at = bucket_of(m, n->hash);
 
 	while (*at && *at != n)
 		at = &(*at)->next;
@@ -129,8 +165,13 @@ void hmap_del(struct hmap *m, struct hnode *n)
 	n->next = NULL;
 	m->n--;
 	/* With nothing left no iteration can be disturbed. */
-	if (m->n == 0 && m->mask >= MIN_BUCKETS * 64)
-		resize(m, MIN_BUCKETS);
+	if (m->n == 0) {
+		forget_old(m);
+		if (m->mask >= MIN_BUCKETS * 64) {
+			resize(m, MIN_BUCKETS);
+			forget_old(m);
+		}
+	}
 }
 
 struct hnode *hmap_first(const struct hmap *m, uint64_t hash)
@@ -139,7 +180,7 @@ struct hnode *hmap_first(const struct hmap *m, uint64_t hash)
 
 	if (!m->buckets)
 		return NULL;
-	for (n = m->buckets[hash & m->mask]; n; n = n->next)
+	for (n = *bucket_of(m, hash); n; n = n->next)
 		if (n->hash == hash)
 			return n;
 	return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Intrusive hash map, chained, grows and shrinks by itself. Keys are hashed with SipHash-2-4 under a key drawn at init,
- * so that a peer cannot choose collisions. Not thread safe. The map borrows nodes.
+ * Intrusive hash map, chained, grows and shrinks by itself, a few buckets an addition, so that none takes long. Keys are hashed
+ * with SipHash-2-4 under a key drawn at init, so that a peer cannot choose collisions. Not thread safe. The map borrows nodes.
  */
 #ifndef LIBCORE_BASE_HMAP_H
 #define LIBCORE_BASE_HMAP_H
@@ -16,6 +16,8 @@ struct hnode {
 struct hmap {
 	struct hnode **buckets;
 	size_t n, mask;
+	struct hnode **old;  /* the table before, while its buckets move; NULL */
+	size_t n_old, moved; /* its size, and how many of its buckets are empty because they moved */
 	uint64_t key[2];
 };
 
@@ -33,9 +35,15 @@ void hmap_del(struct hmap *m, struct hnode *n);      /* must be in the map */
 struct hnode *hmap_first(const struct hmap *m, uint64_t hash); /* first node with this hash */
 struct hnode *hmap_next(const struct hnode *n);                /* next node with the same hash */
 
+/* Bucket b of both tables; what is in the old one is not yet in the new one. */
+static inline struct hnode *hmap_bucket(const struct hmap *m, size_t b)
+{
+	return b < m->n_old ? m->old[b] : m->buckets[b - m->n_old];
+}
+
 /* Iterate over everything: struct hnode *n, *tmp; size_t b. Deleting n is allowed, adding is not. */
 #define hmap_foreach(m, b, n, tmp)                                                                           \
-	for (b = 0; b <= (m)->mask && (m)->buckets; b++)                                                     \
-		for (n = (m)->buckets[b]; n && (tmp = n->next, 1); n = tmp)
+	for (b = 0; (m)->buckets && b <= (m)->mask + (m)->n_old; b++)                                        \
+		for (n = hmap_bucket(m, b); n && (tmp = n->next, 1); n = tmp)
 
 #endif

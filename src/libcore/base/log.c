@@ -37,6 +37,7 @@ struct sink {
 	struct record **queue;
 	uint32_t first, n;
 	uint64_t lost, told; /* lines lost, and of those told about */
+	uint64_t since_ns;   /* it is in a line since then, 0 not */
 	bool started, stop, done;
 	struct env *env;
 };
@@ -267,6 +268,7 @@ static void *sink_main(void *arg)
 		/* the gap lies behind what was in the queue when it was full */
 		lost = s->n == 0 ? s->lost - s->told : 0;
 		s->told += lost;
+		s->since_ns = env_now(s->env);
 		pthread_mutex_unlock(&s->m);
 		s->fn(s->user, &r->line);
 		record_unref(r);
@@ -275,6 +277,7 @@ static void *sink_main(void *arg)
 			s->fn(s->user, &line);
 		}
 		pthread_mutex_lock(&s->m);
+		s->since_ns = 0;
 	}
 	s->done = true;
 	pthread_cond_signal(&s->ended);
@@ -603,6 +606,22 @@ uint64_t log_dropped(const struct log *cl)
 		n += __atomic_load_n(&r->dropped, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&l->m);
 	return n;
+}
+
+size_t log_sink_read_stats(struct log *l, struct log_sink_stats *out, size_t cap)
+{
+	uint32_t n = __atomic_load_n(&l->n_sinks, __ATOMIC_ACQUIRE);
+	size_t k = 0;
+
+	for (uint32_t i = 0; i < n && k < cap; i++) {
+		struct sink *s = l->sinks[i];
+
+		pthread_mutex_lock(&s->m);
+		out[k++] = (struct log_sink_stats){
+		    .name = s->name, .lost = s->lost, .queued = s->n, .since_ns = s->since_ns};
+		pthread_mutex_unlock(&s->m);
+	}
+	return k;
 }
 
 void log_recent(struct log *l, size_t max, bool (*cb)(void *user, const struct log_line *line), void *user)

@@ -70,6 +70,13 @@ bool log_enabled(const struct log *l, enum log_group g, enum cy_level level);
 void log_write(struct log *l, enum log_group g, enum cy_level level, const struct log_ctx *ctx,
     const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 uint64_t log_dropped(const struct log *l);
+struct log_sink_stats {
+	const char *name; /* as long as the log */
+	uint64_t lost;    /* lines that its full queue had no room for */
+	uint32_t queued;
+	uint64_t since_ns; /* it is in a line since then; 0: it is idle */
+};
+size_t log_sink_read_stats(struct log *l, struct log_sink_stats *out, size_t cap);
 /* The last lines kept in memory, oldest first (for `ipsec log`); cb returns false to stop. */
 void log_recent(struct log *l, size_t max, bool (*cb)(void *user, const struct log_line *line), void *user);
 extern const char *const log_group_names[LOG_N];

@@ -170,13 +170,11 @@ static bool is_xauth(const char *s)
 	return strncasecmp(s, "xauth", 5) == 0;
 }
 
-/* What one of our methods may be by now: EAP, XAUTH and NULL authentication are named, not built. */
+/* What one of our methods may be by now: EAP and NULL authentication are named, not built. */
 static bool check_built(struct build *b, const struct raw_entry *e, const char *word)
 {
 	if (is_eap(word))
 		return not_built(b, e, "EAP");
-	if (is_xauth(word))
-		return not_built(b, e, "XAUTH");
 	if (strcasecmp(word, "null") == 0)
 		return not_built(b, e, "NULL authentication (RFC 7619)");
 	if (strcasecmp(word, "none") == 0)
@@ -205,6 +203,11 @@ static bool read_words(struct build *b, const struct raw_entry *e, struct conn_a
 	char word[64];
 
 	while (value_next(&at, ",|", word, sizeof(word), &cut)) {
+		/* authby=xauthpsk: the same as psk, and XAUTH after it */
+		if (b->dialect == SS && e == b->later.authby && is_xauth(word) && !cut) {
+			b->later.authby_xauth = true;
+			memmove(word, word + 5, strlen(word + 5) + 1);
+		}
 		const struct method *m =
 		    method_find(b->dialect == LS ? libreswan_methods : strongswan_methods, word);
 
@@ -336,7 +339,9 @@ bool finish_auth(struct build *b)
 		struct conn_auth_round *a = &build_end(b, right)->auth[0];
 
 		a->method = AUTH_PUBKEY;
-		if (e)
+		if (e && b->dialect == SS && is_xauth(e->value))
+			a->method = AUTH_XAUTH; /* finish_xauth() has the rest */
+		else if (e)
 			good = (b->dialect == LS ? read_words(b, e, a) : read_leftauth(b, e, a)) && good;
 		else if (b->later.authby)
 			good = read_words(b, b->later.authby, a) && good;

@@ -28,9 +28,12 @@ struct build_end {
 	const struct raw_entry *host, *auth, *subnet, *protoport, *sourceip, *ca;
 	const struct raw_entry *pool;
 	bool allowany, modecfgclient, modecfgserver;
+	const struct raw_entry *xauth[4]; /* XAUTH_END_* */
 	bool id_set;
 	bool subnets; /* subnet is leftsubnets */
 };
+
+enum { XAUTH_END_SERVER, XAUTH_END_CLIENT, XAUTH_END_AUTH2, XAUTH_END_USER };
 
 struct build {
 	struct raw *raw;
@@ -52,7 +55,10 @@ struct build {
 	struct {
 		const struct raw_entry *authby, *dns[3], *dpdaction, *dpddelay, *mark, *mark_in, *mark_out;
 		const struct raw_entry *hostfamily, *keyexchange, *ikev2, *start, *esp, *ah;
+		const struct raw_entry *xauth, *xauth_identity, *aggressive;
+		bool authby_xauth;
 		enum conn_version ikev2_version;
+		const struct raw_entry *if_id[3], *vti[3], *ipsec_interface, *device_addr, *per_cpu, *clones;
 		bool encap_dscp, decap_dscp, ignore_dns;
 		uint32_t interval_ms, timeout_ms;
 	} later;
@@ -92,26 +98,38 @@ void build_fini(struct build *b);
 void build_classify(struct build *b);
 /* CY_OK and *out NULL: the section makes no connection, or a faulty one, which was reported. */
 enum cy_err build_conn(struct build *b, struct raw_section *s, struct conn **out) CY_MUST_USE;
+/* A connection with ts_per_child on a side as one for each pair (pairs.c); *out is an array to be freed. */
+enum cy_err build_pairs(struct build *b, struct raw_section *s, struct conn *whole, struct conn ***out,
+    size_t *out_n) CY_MUST_USE;
 
-/* The last steps, in ends.c, auth.c and finish.c. False: reported. Addresses come after both ends. */
+/* The last steps, in ends.c, auth.c, device.c and finish.c. False: reported. Addresses come after both ends. */
 bool finish_end(struct build *b, bool right);
 bool finish_addresses(struct build *b, bool right);
 bool finish_auth(struct build *b);
+bool finish_xauth(struct build *b);         /* xauth.c, while the ends are left and right */
+bool finish_remote_access(struct build *b); /* xauth.c, when the ends are local and remote */
+bool finish_device(struct build *b);        /* after the ends know which is ours */
+bool finish_per_cpu(struct build *b);
 bool build_finish(struct build *b);
 
 #define SETTER(name) bool name(struct build *b, const struct raw_entry *e, size_t arg)
 SETTER(set_addresspool);
 SETTER(set_ah);
+SETTER(set_aggressive);
 SETTER(set_allowany);
 SETTER(set_auth);
 SETTER(set_authby);
 SETTER(set_auto);
 SETTER(set_bool);
+SETTER(set_banner);
 SETTER(set_ca);
 SETTER(set_cert);
+SETTER(set_clones);
 SETTER(set_closeaction);
 SETTER(set_decap_dscp);
+SETTER(set_device_addr);
 SETTER(set_dns);
+SETTER(set_domains);
 SETTER(set_dpdaction);
 SETTER(set_dpddelay);
 SETTER(set_dpdtimeout);
@@ -124,11 +142,13 @@ SETTER(set_family);
 SETTER(set_fragmentation);
 SETTER(set_host);
 SETTER(set_id);
+SETTER(set_if_id);
 SETTER(set_ignore_dns);
 SETTER(set_ike);
 SETTER(set_ikedscp);
 SETTER(set_ikeport);
 SETTER(set_ikev2);
+SETTER(set_ipsec_interface);
 SETTER(set_keyexchange);
 SETTER(set_keyingtries);
 SETTER(set_mark);
@@ -136,6 +156,8 @@ SETTER(set_mobike);
 SETTER(set_modecfgclient);
 SETTER(set_modecfgdns);
 SETTER(set_modecfgserver);
+SETTER(set_modeconfig);
+SETTER(set_per_cpu);
 SETTER(set_percent);
 SETTER(set_phase2);
 SETTER(set_protoport);
@@ -151,5 +173,11 @@ SETTER(set_type);
 SETTER(set_u32);
 SETTER(set_u64);
 SETTER(set_updown);
+SETTER(set_xauth);
+SETTER(set_xauth_end);
+SETTER(set_xauth_identity);
+SETTER(set_xauthby);
+SETTER(set_xauthfail);
+SETTER(set_vti);
 
 #endif

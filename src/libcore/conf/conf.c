@@ -91,6 +91,18 @@ static enum cy_err setup_entry(struct raw *r, const struct raw_entry *e, struct 
 		else
 			setup_fault(r, e, "write a number from 0 to 1024, or -1");
 		return CY_OK;
+	case SETUP_IKEV1_POLICY:
+		c->setup.no_ikev1 = strcasecmp(e->value, "accept") != 0;
+		if (c->setup.no_ikev1 && strcasecmp(e->value, "drop") != 0 &&
+		    strcasecmp(e->value, "reject") != 0)
+			setup_fault(r, e, "write accept, drop or reject");
+		return CY_OK;
+	case SETUP_DEVICES_MANAGED:
+		if (value_bool(e->value, &on))
+			c->setup.devices_unmanaged = !on;
+		else
+			setup_fault(r, e, "write yes or no");
+		return CY_OK;
 	case SETUP_CHARONDEBUG:
 		return set_str(&c->setup.charondebug, e->value);
 	case SETUP_VIRTUAL_PRIVATE:
@@ -211,10 +223,63 @@ static enum cy_err read_cas(struct raw *r, struct conf *c)
 
 /* ---- connections */
 
+static int by_conn_name(const void *a, const void *b)
+{
+	return strcmp((*(struct conn *const *)a)->name, (*(struct conn *const *)b)->name);
+}
+
+/* In place of one connection those of its pairs of subnets. */
+static enum cy_err add_pairs(
+    struct build *b, struct raw_section *s, struct conn *whole, struct conf *c, size_t *cap)
+{
+	struct conn **all, **bigger;
+	size_t n;
+	enum cy_err err = build_pairs(b, s, whole, &all, &n);
+
+	conn_unref(whole);
+	if (err)
+		return err;
+	bigger = realloc(c->conns, (*cap + n) * sizeof(struct conn *));
+	if (bigger) {
+		c->conns = bigger;
+		*cap += n;
+		if (n)
+			memcpy(c->conns + c->n_conns, all, n * sizeof(struct conn *));
+		c->n_conns += n;
+	} else {
+		for (size_t i = 0; i < n; i++)
+			conn_unref(all[i]);
+	}
+	free(all);
+	return bigger ? CY_OK : CY_E_NOMEM;
+}
+
+/* A section may be called as a pair of another one is. */
+static void sort_conns(struct raw *r, struct conf *c)
+{
+	size_t kept = 0;
+
+	qsort(c->conns, c->n_conns, sizeof(struct conn *), by_conn_name);
+	for (size_t i = 0; i < c->n_conns; i++) {
+		struct conn *conn = c->conns[i];
+
+		if (kept && strcmp(c->conns[kept - 1]->name, conn->name) == 0) {
+			report_add(r->report, CY_LOG_ERROR, conn->file, conn->line, conn->name,
+			    "rename one of them",
+			    "a pair of leftsubnets= and rightsubnets= has the same name");
+			conn_unref(conn);
+		} else {
+			c->conns[kept++] = conn;
+		}
+	}
+	c->n_conns = kept;
+}
+
 static enum cy_err read_conns(struct raw *r, struct build *b, struct conf *c)
 {
 	enum cy_err err;
 	size_t cap = 0;
+	bool pairs = false;
 
 	for (uint32_t i = 0; i < r->n_sections; i++)
 		cap += r->sections[i].kind == RAW_CONN;
@@ -233,9 +298,17 @@ static enum cy_err read_conns(struct raw *r, struct build *b, struct conf *c)
 		err = build_conn(b, s, &conn);
 		if (err)
 			return err;
-		if (conn)
+		if (conn && (conn->local.ts_per_child || conn->remote.ts_per_child)) {
+			pairs = true;
+			err = add_pairs(b, s, conn, c, &cap);
+			if (err)
+				return err;
+		} else if (conn) {
 			c->conns[c->n_conns++] = conn;
+		}
 	}
+	if (pairs)
+		sort_conns(r, c);
 	return CY_OK;
 }
 

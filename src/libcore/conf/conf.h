@@ -27,11 +27,13 @@ struct conf_setup {
 	enum conn_unique unique;
 	bool unique_set;
 	bool strict_crl;
+	bool no_ikev1;         /* ikev1-policy=drop */
 	char *virtual_private; /* text */
 	char *charondebug;
 	uint32_t ike_port, natt_port; /* 0 = default */
 	char *secretsfile;
 	uint32_t nhelpers;
+	bool devices_unmanaged; /* ipsec-interface-managed=no */
 };
 
 /* ca NAME sections. */

@@ -31,6 +31,7 @@ enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **
 	c->rekey_margin_s = REKEY_MARGIN_S;
 	c->rekey_fuzz_pct = 100;
 	c->replay_window = UINT32_MAX;
+	c->authorize = true;
 	c->local.host.any = c->remote.host.any = false;
 	c->local.n_auth = c->remote.n_auth = 1;
 	c->local.auth[0].method = c->remote.auth[0].method = AUTH_PUBKEY;
@@ -42,7 +43,7 @@ enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **
 		c->allow_esn = true;
 		c->local.sendcert = c->remote.sendcert = SENDCERT_ALWAYS;
 	} else {
-		c->version = CONN_IKE_ANY;
+		c->version = CONN_IKEV2; /* IKEv1 must be asked for: keyexchange=ike accepts both */
 		c->ike_lifetime_s = 3 * 3600;
 		c->child_lifetime_s = 3600;
 		c->keyingtries = 3;
@@ -50,9 +51,15 @@ enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **
 		c->dpd_timeout_s = 150;
 		c->reauth = true;
 		c->mobike = true;
+		c->modecfg_pull = true;
 	}
 	*out = c;
 	return CY_OK;
+}
+
+bool conn_is_called(const struct conn *c, const char *name)
+{
+	return strcmp(c->name, name) == 0 || (c->alias && strcmp(c->alias, name) == 0);
 }
 
 struct conn *conn_ref(struct conn *c)
@@ -82,6 +89,7 @@ static void end_fini(struct conn_end *e)
 	free(e->request_addrs);
 	free(e->dns);
 	free(e->updown);
+	free(e->xauth_user);
 }
 
 void conn_unref(struct conn *c)
@@ -92,7 +100,11 @@ void conn_unref(struct conn *c)
 	end_fini(&c->remote);
 	proposal_list_fini(&c->ike);
 	proposal_list_fini(&c->child);
+	strs_fini(&c->dns_domains);
+	free(c->xauth_backend);
+	free(c->modecfg_banner);
 	free(c->name);
+	free(c->alias);
 	free(c->file);
 	free(c);
 }
@@ -205,7 +217,9 @@ static void mix_end(struct mix *m, const struct conn_end *e)
 	mix_u64(m,
 	    (uint64_t)e->sendcert << 8 | (uint64_t)e->ts_dynamic << 7 | (uint64_t)e->ts_per_child << 6 |
 	        (uint64_t)e->request_vip4 << 5 | (uint64_t)e->request_vip6 << 4 |
-	        (uint64_t)e->request_dns << 3 | (uint64_t)e->hostaccess << 2 | (uint64_t)e->firewall << 1);
+	        (uint64_t)e->request_dns << 3 | (uint64_t)e->hostaccess << 2 | (uint64_t)e->firewall << 1 |
+	        (uint64_t)e->xauth_server << 16 | (uint64_t)e->xauth_client << 17 |
+	        (uint64_t)e->modecfg_server << 18 | (uint64_t)e->modecfg_client << 19);
 	mix_u64(m, (uint64_t)e->ts_proto << 32 | (uint64_t)e->ts_port_lo << 16 | e->ts_port_hi);
 	mix_strs(m, &e->pools);
 	mix_u64(m, e->n_request_addrs);
@@ -216,6 +230,9 @@ static void mix_end(struct mix *m, const struct conn_end *e)
 	for (size_t i = 0; i < e->n_dns; i++)
 		mix_addr(m, &e->dns[i]);
 	mix_str(m, e->updown);
+	mix_str(m, e->xauth_user);
+	mix_addr(m, &e->device_addr);
+	mix_u64(m, e->device_prefix);
 }
 
 static void mix_proposals(struct mix *m, const struct proposal_list *l)
@@ -240,16 +257,22 @@ void conn_seal(struct conn *c)
 	mix_end(&m, &c->remote);
 	mix_proposals(&m, &c->ike);
 	mix_proposals(&m, &c->child);
+	mix_str(&m, c->xauth_backend);
+	mix_str(&m, c->modecfg_banner);
+	mix_strs(&m, &c->dns_domains);
 	const uint64_t scalars[] = {c->dialect, c->version, c->start, c->type, c->ike_strict, c->child_strict,
 	    c->child_ah, c->aggressive, c->mobike, c->compress, c->rekey, c->reauth, c->pfs, c->force_encap,
 	    c->install_policy, c->sha256_96, c->allow_esn, c->require_esn, c->fragmentation, c->unique,
-	    c->dpd_action, c->close_action, c->dpd_delay_s, c->dpd_timeout_s, c->ike_lifetime_s,
-	    c->child_lifetime_s, c->rekey_margin_s, c->rekey_fuzz_pct, c->life_bytes, c->life_packets,
-	    c->margin_bytes, c->margin_packets, c->keyingtries, c->retransmit_tries, c->retransmit_timeout_ms,
-	    c->inactivity_s, c->reqid, c->replay_window, c->tfc, c->mark_in.value, c->mark_in.mask,
-	    c->mark_out.value, c->mark_out.mask, c->mark_unique, c->mark_unique_dir, c->if_id_in,
-	    c->if_id_out, c->ike_dscp, c->copy_dscp, c->no_ecn, c->no_pmtu_disc, c->priority, c->mtu,
-	    c->metric};
+	    c->dpd_action, c->close_action, c->dpd_delay_s, c->dpd_timeout_s, c->dpd_unsaid,
+	    c->ike_lifetime_s, c->child_lifetime_s, c->rekey_margin_s, c->rekey_fuzz_pct, c->life_bytes,
+	    c->life_packets, c->margin_bytes, c->margin_packets, c->keyingtries, c->retransmit_tries,
+	    c->retransmit_timeout_ms, c->inactivity_s, c->reqid, c->replay_window, c->tfc, c->mark_in.value,
+	    c->mark_in.mask, c->mark_out.value, c->mark_out.mask, c->mark_in_own, c->mark_out_own,
+	    c->if_id_in_own, c->if_id_out_own, c->if_id_in, c->if_id_out, c->device.kind, c->device.shared,
+	    c->device.routing, c->device.managed, c->per_cpu, c->clones, c->ike_dscp, c->copy_dscp, c->no_ecn,
+	    c->no_pmtu_disc, c->priority, c->mtu, c->metric, c->xauth_soft, c->modecfg_pull, c->cisco_unity,
+	    c->authorize};
+	mix_str(&m, c->device.name);
 	for (size_t i = 0; i < ARRAY_LEN(scalars); i++)
 		mix_u64(&m, scalars[i]);
 	c->digest[0] = m.a;

@@ -21,6 +21,10 @@ enum conn_type { TYPE_TUNNEL, TYPE_TRANSPORT, TYPE_PASS, TYPE_DROP };
 enum conn_dpd { DPD_NONE, DPD_CLEAR, DPD_HOLD, DPD_RESTART };
 enum conn_sendcert { SENDCERT_IFASKED, SENDCERT_ALWAYS, SENDCERT_NEVER };
 enum conn_frag { FRAG_YES, FRAG_ACCEPT, FRAG_FORCE, FRAG_NO };
+/* A mark or if_id of each CHILD_SA's own: one for both directions, or one for each. */
+enum conn_own_id { OWN_ID_NO, OWN_ID_CHILD, OWN_ID_DIRECTION };
+enum conn_pcpu { PCPU_NO, PCPU_YES, PCPU_ENCAP };
+#define CONN_CLONES_MAX 1024
 enum conn_unique { UNIQUE_REPLACE, UNIQUE_KEEP, UNIQUE_NO, UNIQUE_NEVER };
 
 struct str_list {
@@ -74,11 +78,31 @@ struct conn_end {
 	bool request_dns;
 	char *updown;
 	bool hostaccess, firewall;
+	/* The reader makes both ends agree: local.xauth_server means remote.xauth_client, and so on. A client whose
+	   auth[0].method is AUTH_XAUTH proves nothing before (hybrid authentication). */
+	bool xauth_server;          /* this side asks the other for user and password */
+	bool xauth_client;          /* this side is asked */
+	bool modecfg_server;        /* this side gives an address to the other, from the other's pools */
+	bool modecfg_client;        /* this side gets one */
+	char *xauth_user;           /* xauth_identity, leftusername: the client's name, or NULL */
+	struct cy_addr device_addr; /* of this side on the connection's device; family 0 none */
+	uint8_t device_prefix;
+};
+
+/* A device that carries the tunnels: vti-interface=, ipsec-interface=. */
+struct conn_device {
+	uint8_t kind; /* enum cy_device_kind, 0: no device */
+	char name[16];
+	bool shared;  /* with other connections and any peer */
+	bool routing; /* routes to the peer's networks and pools lead to it */
+	bool managed; /* made when there is none; else an administrator makes it */
 };
 
 struct conn {
 	uint32_t refs;
 	char *name;
+	char *
+	    alias; /* of one pair of leftsubnets= and rightsubnets= ("net/1x2"): the section's name; else NULL */
 	char *file;
 	uint32_t line;
 	enum conf_dialect dialect;
@@ -89,12 +113,14 @@ struct conn {
 	struct proposal_list ike, child; /* empty: the defaults */
 	bool ike_strict, child_strict;   /* no defaults appended */
 	bool child_ah;
+	bool authorize; /* plugins that may say no are asked */
 	bool aggressive, mobike, compress, rekey, reauth, pfs, force_encap, install_policy, sha256_96;
 	bool allow_esn, require_esn;
 	enum conn_frag fragmentation;
 	enum conn_unique unique;
 	enum conn_dpd dpd_action, close_action;
-	uint32_t dpd_delay_s, dpd_timeout_s;       /* 0 = off */
+	uint32_t dpd_delay_s, dpd_timeout_s; /* 0 = off */
+	bool dpd_unsaid; /* neither how often nor not at all: dpd_delay of cygnet.conf counts */
 	uint32_t ike_lifetime_s, child_lifetime_s; /* hard */
 	uint32_t rekey_margin_s, rekey_fuzz_pct;
 	uint64_t life_bytes, life_packets, margin_bytes, margin_packets;
@@ -106,16 +132,27 @@ struct conn {
 	uint32_t replay_window; /* packets; UINT32_MAX: the daemon's default */
 	uint32_t tfc;
 	struct cy_mark mark_in, mark_out;
-	bool mark_unique, mark_unique_dir;
+	enum conn_own_id mark_in_own, mark_out_own, if_id_in_own, if_id_out_own;
 	uint32_t if_id_in, if_id_out;
+	struct conn_device device;
+	enum conn_pcpu per_cpu; /* RFC 9611 */
+	uint32_t clones;        /* SAs of CPUs at most, besides the first; 0: as many as there are CPUs */
 	uint8_t ike_dscp, copy_dscp;
 	bool no_ecn, no_pmtu_disc;
 	uint32_t priority; /* 0 = computed */
 	uint32_t mtu, metric;
-	uint64_t digest[2]; /* of everything above that matters; equal = unchanged */
+	/* XAUTH and Mode Config (IKEv1); who is server and client is in the ends */
+	char *xauth_backend; /* of the server: "pam", "generic", "none"; never NULL when local.xauth_server */
+	bool xauth_soft;     /* xauthfail=soft: who is refused comes in all the same */
+	bool modecfg_pull;   /* the client asks for its address; else the server pushes it */
+	bool cisco_unity;    /* the vendor ID and the attributes of Cisco Unity */
+	char *modecfg_banner;        /* or NULL */
+	struct str_list dns_domains; /* modecfgdomains */
+	uint64_t digest[2];          /* of everything above that matters; equal = unchanged */
 };
 
-struct conn *conn_ref(struct conn *c); /* any thread */
+bool conn_is_called(const struct conn *c, const char *name); /* by its name or its alias */
+struct conn *conn_ref(struct conn *c);                       /* any thread */
 void conn_unref(struct conn *c);
 /* Defaults of the dialect; name copied. */
 enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **out) CY_MUST_USE;

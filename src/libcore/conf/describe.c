@@ -52,7 +52,7 @@ static void put_method(FILE *f, const struct conn_auth_round *a)
 		fputs("EAP", f);
 		return;
 	case AUTH_XAUTH:
-		fputs("XAUTH", f);
+		fputs("nothing but a user's name and password", f);
 		return;
 	}
 	fputs("a signature", f);
@@ -142,6 +142,36 @@ static void put_start(FILE *f, const struct conn *c)
 	}
 }
 
+/* IKEv1: who logs in how. */
+static void put_users(FILE *f, const struct conn *c)
+{
+	static const char *const checks[][2] = {{"pam", "PAM checks it"},
+	    {"generic", "It is compared with ipsec.secrets and the file of passwords"},
+	    {"none", "Nobody checks it"}};
+
+	if (c->local.xauth_server) {
+		if (c->remote.xauth_user)
+			fprintf(f, " Then the peer must log in as the user \"%s\" with his password.",
+			    c->remote.xauth_user);
+		else
+			fputs(" Then the peer must log in with a user's name and password.", f);
+		for (size_t i = 0; i < ARRAY_LEN(checks); i++)
+			if (strcmp(checks[i][0], c->xauth_backend) == 0)
+				fprintf(f, " %s", checks[i][1]);
+		fputs(c->xauth_soft ? "; whoever is refused comes in all the same." : ".", f);
+	}
+	if (c->local.xauth_client && c->local.xauth_user)
+		fprintf(f, " Then we log in as the user \"%s\".", c->local.xauth_user);
+	else if (c->local.xauth_client)
+		fputs(" Then we log in with our identity as the user's name.", f);
+}
+
+static void put_words(FILE *f, const char *before, const struct str_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		fprintf(f, "%s%s", i ? ", " : before, l->s[i]);
+}
+
 static void put_addresses(FILE *f, const struct conn *c)
 {
 	char a[ADDR_STR_MAX];
@@ -151,13 +181,42 @@ static void put_addresses(FILE *f, const struct conn *c)
 		put_list(f, &c->remote.pools);
 		for (size_t i = 0; i < c->remote.n_dns; i++)
 			fprintf(f, "%s%s", i ? ", " : " and as DNS servers ", addr_str(&c->remote.dns[i], a));
+		put_words(
+		    f, c->remote.n_dns ? " for the domains " : " and the DNS domains ", &c->dns_domains);
+		if (c->version == CONN_IKEV1)
+			fputs(c->modecfg_pull ? " when it asks" : " without asking", f);
 		fputc('.', f);
+		if (c->modecfg_banner)
+			fprintf(f, " It is greeted by \"%s\".", c->modecfg_banner);
 	}
 	if (c->local.request_vip4 || c->local.request_vip6)
 		fprintf(f, " We ask the peer for an %s address.",
 		    c->local.request_vip4 && c->local.request_vip6 ? "IPv4 and an IPv6"
 		        : c->local.request_vip6                    ? "IPv6"
 		                                                   : "IPv4");
+}
+
+static void put_own(FILE *f, const char *what, enum conn_own_id own)
+{
+	if (own != OWN_ID_NO)
+		fprintf(f, " Each CHILD_SA has %s of its own%s.", what,
+		    own == OWN_ID_DIRECTION ? ", one for each direction" : "");
+}
+
+static void put_device(FILE *f, const struct conn *c)
+{
+	if (c->device.kind == CY_DEVICE_VTI)
+		fprintf(f, " Its packets go through the VTI device %s.", c->device.name);
+	else if (c->device.kind == CY_DEVICE_XFRM)
+		fprintf(f, " Its packets go through the XFRM interface %s.", c->device.name);
+	put_own(f, "a mark", c->mark_out_own);
+	put_own(f, "an if_id", c->if_id_out_own);
+	if (c->per_cpu == PCPU_NO)
+		return;
+	fputs(" There may be a CHILD_SA for each CPU", f);
+	if (c->clones)
+		fprintf(f, ", %u at most", c->clones);
+	fputs(c->per_cpu == PCPU_ENCAP ? ", in UDP from a port of its own." : ".", f);
 }
 
 static void put_life(FILE *f, const struct conn *c)
@@ -197,7 +256,10 @@ static void describe(FILE *f, const struct conn *c)
 		fputs(c->type == TYPE_PASS ? " passes unprotected." : " is dropped.", f);
 		return;
 	}
-	fprintf(f, "%s: %s between ", c->name, c->version == CONN_IKEV1 ? "IKEv1" : "IKEv2");
+	fprintf(f, "%s: %s between ", c->name,
+	    c->version != CONN_IKEV1 ? "IKEv2"
+	        : c->aggressive      ? "IKEv1 (aggressive mode)"
+	                             : "IKEv1 (main mode)");
 	put_host(f, &c->local.host, true);
 	fputs(" here and ", f);
 	put_host(f, &c->remote.host, false);
@@ -215,7 +277,9 @@ static void describe(FILE *f, const struct conn *c)
 
 		fprintf(f, " from the CA \"%s\"", ident_str(&c->remote.auth[0].ca, id));
 	}
-	fputs(". Traffic between ", f);
+	fputc('.', f);
+	put_users(f, c);
+	fputs(" Traffic between ", f);
 	put_ts(f, &c->local,
 	    c->local.request_vip4 || c->local.request_vip6 ? "the address we are given" : "our address");
 	fputs(" and ", f);
@@ -223,6 +287,7 @@ static void describe(FILE *f, const struct conn *c)
 	fprintf(f, " is protected by %s %s%s.", c->child_ah ? "AH" : "ESP", modes[c->type],
 	    c->local.ts_per_child || c->remote.ts_per_child ? "" : "");
 	put_addresses(f, c);
+	put_device(f, c);
 	fputs(" Algorithms: ", f);
 	put_proposals(f, "IKE", &c->ike, c->ike_strict);
 	fputs("; ", f);

@@ -87,7 +87,7 @@ unsigned dialect_of_value(const struct key *k, bool right, const char *v)
 	if (strcmp(k->name, "leftauth") == 0) {
 		if (one_of("rsasig secret eddsa null eaponly none", v))
 			return LS;
-		return one_of("psk pubkey rsa ecdsa ed25519 ed448", v) || strchr(v, '-') ||
+		return one_of("psk pubkey rsa ecdsa ed25519 ed448 xauth", v) || strchr(v, '-') ||
 		        strncasecmp(v, "ike:", 4) == 0
 		    ? SS
 		    : 0;

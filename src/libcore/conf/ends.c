@@ -314,8 +314,7 @@ static bool subnet_item(struct build *b, const struct raw_entry *e, const char *
 		return bad ? build_bad_value(b, e, "write %dynamic or %dynamic[tcp/80]", "not a selector")
 		           : true;
 	if (strncasecmp(s, "vhost:", 6) == 0 || strncasecmp(s, "vnet:", 5) == 0)
-		return build_bad_value(
-		    b, e, "remove it", "subnets of virtual hosts are of IKEv1, which is not built yet");
+		return build_bad_value(b, e, "remove it", "subnets of virtual hosts are not built yet");
 	if (strcasecmp(s, "%any") == 0 || strcasecmp(s, "%any4") == 0)
 		ts = ts_any(false);
 	else if (strcasecmp(s, "%any6") == 0)
@@ -364,9 +363,6 @@ static bool finish_subnet(struct build *b, bool right)
 	if (!end->n_ts)
 		end->ts_dynamic = true;
 	end->ts_per_child = b->end[right].subnets && end->n_ts > 1;
-	if (end->ts_per_child)
-		build_note(b, e, CY_LOG_WARN, "make a connection for each if the peer wants that",
-		    "%s= makes one CHILD_SA for all of them yet", e->name);
 	return true;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "config.h"
 #include "libcore/base/err.h"
 #include "libcore/conf/build.h"
 #include "libcore/conf/value.h"
@@ -27,9 +28,12 @@ static bool finish_version(struct build *b)
 		e = b->later.ikev2;
 		b->c->version = b->later.ikev2_version;
 	}
+	b->later.keyexchange = e;
+#ifndef HAVE_IKEV1
 	if (b->c->version == CONN_IKEV1 && e)
 		return build_fault(b, e, "use keyexchange=ikev2 if the peer can",
-		    "%s=%s: IKEv1 is not built yet", e->name, e->value);
+		    "%s=%s: this cygnet is built without IKEv1", e->name, e->value);
+#endif
 	return true;
 }
 
@@ -41,6 +45,7 @@ static bool finish_dpd(struct build *b)
 
 	if (b->later.dpdaction && !build_enum(b, b->later.dpdaction, words, &v))
 		return false;
+	b->c->dpd_unsaid = !b->later.dpddelay && !(b->later.dpdaction && v == DPD_NONE && b->dialect == SS);
 	if (b->dialect == SS) {
 		b->c->dpd_action = (enum conn_dpd)v;
 		if (v == DPD_NONE) {
@@ -67,40 +72,9 @@ static bool finish_dpd(struct build *b)
 	default:
 		v = DPD_CLEAR;
 	}
-	b->c->dpd_action = b->c->dpd_delay_s ? (enum conn_dpd)v : DPD_NONE;
+	b->c->dpd_action = b->c->dpd_delay_s || b->c->dpd_unsaid ? (enum conn_dpd)v : DPD_NONE;
 	b->c->close_action = v == DPD_RESTART ? DPD_RESTART : DPD_NONE;
 	return true;
-}
-
-static bool take_mark(struct build *b, const struct raw_entry *e, struct cy_mark *out)
-{
-	const char *slash = strchr(e->value, '/');
-	size_t n = slash ? (size_t)(slash - e->value) : strlen(e->value);
-
-	if ((b->dialect == SS && n == 7 && strncasecmp(e->value, "%unique", n) == 0) ||
-	    (b->dialect == SS && n == 11 && strncasecmp(e->value, "%unique-dir", n) == 0) ||
-	    (b->dialect == LS && n == 2 && strncmp(e->value, "-1", n) == 0))
-		return build_bad_value(
-		    b, e, "write a number", "marks of its own for each CHILD_SA are not built yet");
-	if (value_mark(e->value, out))
-		return true;
-	return build_bad_value(b, e, "write it as 20 or 0x14/0xff", "not a mark");
-}
-
-static bool finish_marks(struct build *b)
-{
-	struct cy_mark both = {0};
-	bool good = true;
-
-	if (b->later.mark) {
-		good = take_mark(b, b->later.mark, &both);
-		b->c->mark_in = b->c->mark_out = both;
-	}
-	if (b->later.mark_in)
-		good = take_mark(b, b->later.mark_in, &b->c->mark_in) && good;
-	if (b->later.mark_out)
-		good = take_mark(b, b->later.mark_out, &b->c->mark_out) && good;
-	return good;
 }
 
 /* ESN by the proposals of strongSwan, where it is a transform. */
@@ -231,12 +205,15 @@ bool build_finish(struct build *b)
 	good = finish_addresses(b, false) && good;
 	good = finish_addresses(b, true) && good;
 	good = finish_auth(b) && good;
+	good = finish_xauth(b) && good;
 	good = finish_dpd(b) && good;
-	good = finish_marks(b) && good;
 	good = finish_child(b) && good;
 	good = finish_orientation(b) && good;
+	good = finish_device(b) && good;
+	good = finish_per_cpu(b) && good;
 	finish_retransmit(b);
 	c->unique = b->setup->unique;
+	good = finish_remote_access(b) && good;
 	if (b->later.encap_dscp)
 		c->copy_dscp = b->later.decap_dscp ? CY_DSCP_YES : CY_DSCP_OUT;
 	else

@@ -131,7 +131,10 @@ const char *key_counterpart(const char *name)
 	    {"aggrmode", "aggressive"}, {"ipsec-max-bytes", "lifebytes"}, {"lifebytes", "ipsec-max-bytes"},
 	    {"ipsec-max-packets", "lifepackets"}, {"lifepackets", "ipsec-max-packets"},
 	    {"margintime", "rekeymargin"}, {"ike-frag", "fragmentation"}, {"crl-strict", "strictcrlpolicy"},
-	    {"strictcrlpolicy", "crl-strict"}, {"ikev2", "keyexchange"}};
+	    {"strictcrlpolicy", "crl-strict"}, {"ikev2", "keyexchange"}, {"leftusername", "xauth_identity"},
+	    {"leftxauthusername", "xauth_identity"}, {"xauth_identity", "leftusername"},
+	    {"modecfgpull", "modeconfig"}, {"modeconfig", "modecfgpull"}, {"xauthby", "leftauth2"},
+	    {"leftauth2", "xauthby"}};
 
 	for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
 		if (strcmp(pairs[i][0], name) == 0)

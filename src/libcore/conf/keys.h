@@ -23,11 +23,14 @@ enum {
 	SETUP_VIRTUAL_PRIVATE,
 	SETUP_SECRETSFILE,
 	SETUP_NHELPERS,
+	SETUP_IKEV1_POLICY,
+	SETUP_DEVICES_MANAGED,
 	CA_CACERT,
 	CA_CRL,
 	CA_OCSP
 };
 enum { MARK_BOTH, MARK_IN, MARK_OUT };
+enum { VTI_INTERFACE, VTI_ROUTING, VTI_SHARED };
 
 /* Reads the entry's value into the connection being built. False: it has reported why not. */
 typedef bool (*key_setter)(struct build *b, const struct raw_entry *e, size_t arg);

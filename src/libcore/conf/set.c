@@ -126,9 +126,6 @@ SETTER(set_type)
 		return build_bad_value(b, e, "write type=tunnel or type=transport", "this mode is not built");
 	if (!build_enum(b, e, b->dialect == LS ? libreswan : strongswan, &v))
 		return false;
-	if (v == TYPE_PASS || v == TYPE_DROP)
-		return build_bad_value(b, e, "remove the connection",
-		    "policies that let traffic pass or drop it are not built yet");
 	b->c->type = (enum conn_type)v;
 	return true;
 }
@@ -251,17 +248,6 @@ SETTER(set_ikedscp)
 SETTER(set_replay)
 {
 	return take_u32(b, e, 4096, &b->c->replay_window);
-}
-
-SETTER(set_mark)
-{
-	if (arg == MARK_BOTH)
-		b->later.mark = e;
-	else if (arg == MARK_IN)
-		b->later.mark_in = e;
-	else
-		b->later.mark_out = e;
-	return true;
 }
 
 SETTER(set_esn)

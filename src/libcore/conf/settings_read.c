@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "libcore/base/err.h"
+#include "libcore/base/text.h"
 #include "libcore/conf/textfile.h"
 
 #define KEY_MAX_LEN   192
@@ -85,7 +86,7 @@ static enum cy_err take_value(struct source *s, char **out)
 		s->at++;
 	for (end = s->at; end > start && isspace((unsigned char)end[-1]); end--)
 		;
-	*out = strndup(start, (size_t)(end - start));
+	*out = text_dup(start, (size_t)(end - start));
 	return *out ? CY_OK : CY_E_NOMEM;
 }
 

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libcore/base/text.h"
+
 char *cred_path(const char *dir, const char *name)
 {
 	char *path;
@@ -502,7 +504,7 @@ enum cy_err cred_ident_resolve(const struct crypto *crypto, struct ident *id)
 		return CY_OK;
 	if (!pki)
 		return CY_E_UNSUPPORTED;
-	text = strndup((const char *)id->p, id->n);
+	text = text_dup(id->p, id->n);
 	if (!text)
 		return CY_E_NOMEM;
 	e = pki->name_parse(text, &p, &n);

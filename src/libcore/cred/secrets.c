@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "libcore/base/names.h"
+#include "libcore/base/text.h"
 
 #define MAX_INCLUDE_DEPTH 10
 #define MAX_IDS           256
@@ -189,7 +190,7 @@ static char *token_text(const struct token *t)
 		return strdup("");
 	if (memchr(t->text.p, '\0', t->text.n))
 		return NULL;
-	return strndup((const char *)t->text.p, t->text.n);
+	return text_dup(t->text.p, t->text.n);
 }
 
 static void wipe_text(char *s)

@@ -459,3 +459,21 @@ bool suite_key_lens(const struct crypto *c, const struct suite *s, size_t *out_e
 	*out_integ = integ;
 	return true;
 }
+
+uint16_t proposal_first_group(const struct proposal *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		for (uint8_t j = 0; j < p[i].n; j++)
+			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id != CY_KE_NONE)
+				return p[i].t[j].id;
+	return CY_KE_NONE;
+}
+
+bool proposal_has_group(const struct proposal *p, size_t n, uint16_t group)
+{
+	for (size_t i = 0; i < n; i++)
+		for (uint8_t j = 0; j < p[i].n; j++)
+			if (p[i].t[j].type == TRANSFORM_KE && p[i].t[j].id == group)
+				return true;
+	return false;
+}

@@ -84,4 +84,8 @@ const char *ke_name(uint16_t ke);
 /* Keying material for the suite: encryption key (with salt) and integrity key lengths in bytes. */
 bool suite_key_lens(const struct crypto *c, const struct suite *s, size_t *out_encr, size_t *out_integ);
 
+/* Key exchange methods among transforms: the first one that is none of NONE (which is returned without), and whether this one is. */
+uint16_t proposal_first_group(const struct proposal *p, size_t n);
+bool proposal_has_group(const struct proposal *p, size_t n, uint16_t group);
+
 #endif

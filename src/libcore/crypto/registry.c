@@ -8,6 +8,7 @@
 #include "libcore/base/err.h"
 #include "libcore/crypto/kat.h"
 #include "libcore/crypto/proposal.h"
+#include "libcore/run/usage.h"
 
 #define MAX_PREFERENCES 16
 
@@ -382,6 +383,7 @@ static enum cy_err prf_open(
 enum cy_err prf_compute(const struct crypto *c, uint16_t prf, struct cy_slice key, const struct cy_slice *in,
     size_t n_in, uint8_t *out)
 {
+	uint64_t begun = usage_op_begin(USAGE_PRF);
 	struct prf_info info;
 	void *ctx;
 	enum cy_err err = prf_open(c, prf, key, &info, &ctx);
@@ -390,6 +392,7 @@ enum cy_err prf_compute(const struct crypto *c, uint16_t prf, struct cy_slice ke
 		return err;
 	err = info.mac->mac(ctx, in, n_in, out);
 	info.mac->ctx_free(ctx);
+	usage_op_end(USAGE_PRF, prf, begun);
 	return err;
 }
 
@@ -399,6 +402,7 @@ enum cy_err prf_plus(const struct crypto *c, uint16_t prf, struct cy_slice key, 
 {
 	struct cy_slice in[2 + 8];
 	uint8_t block[CY_MAX_MAC_LEN], count = 0;
+	uint64_t begun = usage_op_begin(USAGE_PRF);
 	struct prf_info info;
 	size_t done = 0;
 	void *ctx;
@@ -428,6 +432,7 @@ enum cy_err prf_plus(const struct crypto *c, uint16_t prf, struct cy_slice key, 
 	}
 	mem_wipe(block, sizeof(block));
 	info.mac->ctx_free(ctx);
+	usage_op_end(USAGE_PRF, prf, begun);
 	return err;
 }
 

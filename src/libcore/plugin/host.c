@@ -178,6 +178,10 @@ static size_t least_size(enum cy_kind kind)
 		return offsetof(struct cy_lease_store_ops, drop) + sizeof(void *);
 	case CY_KIND_LOG_SINK:
 		return offsetof(struct cy_log_sink, line) + sizeof(void *);
+	case CY_KIND_XAUTH:
+		return offsetof(struct cy_xauth_ops, end) + sizeof(void *);
+	case CY_KIND_AUTHORIZE:
+		return offsetof(struct cy_authorize_ops, ask) + sizeof(void *);
 	}
 	return 0;
 }
@@ -291,6 +295,10 @@ static const char *ops_name(enum cy_kind kind, const void *ops)
 		return ((const struct cy_socket_ops *)ops)->name;
 	case CY_KIND_LEASES:
 		return ((const struct cy_lease_store_ops *)ops)->name;
+	case CY_KIND_XAUTH:
+		return ((const struct cy_xauth_ops *)ops)->name;
+	case CY_KIND_AUTHORIZE:
+		return ((const struct cy_authorize_ops *)ops)->name;
 	default:
 		return NULL;
 	}
@@ -378,6 +386,13 @@ static const struct cy_hash_alg *host_hash(void *self, uint16_t hash)
 	return gone(p) ? NULL : crypto_hash(p->all->cfg.crypto, hash);
 }
 
+static const struct cy_ke_alg *host_ke(void *self, uint16_t ke)
+{
+	struct plugin *p = self;
+
+	return gone(p) ? NULL : crypto_ke(p->all->cfg.crypto, ke);
+}
+
 static bool host_integ(
     void *self, uint16_t integ, const struct cy_mac_alg **out, size_t *out_key_len, size_t *out_len)
 {
@@ -397,13 +412,13 @@ static bool host_integ(
 static void listener_event(void *user, const struct cy_event *ev)
 {
 	struct plugin_listener *l = user;
-	uint64_t since;
+	struct plugin_since since;
 
 	if (gone(l->plugin))
 		return;
 	since = plugin_enter(l->plugin);
 	l->cb(l->user, ev);
-	plugin_leave(l->plugin, since);
+	plugin_leave(l->plugin, PLUGIN_HOOK_EVENT, since);
 }
 
 static void listener_wake(void *user)
@@ -626,6 +641,35 @@ static size_t host_udp_send(void *self, const struct cy_dgram *d, size_t n)
 	return sent;
 }
 
+static enum cy_err host_password(void *self, const char *user, uint8_t *out, size_t cap, size_t *out_n)
+{
+	struct plugin *p = self;
+
+	enum cy_err e = CY_E_NOTFOUND;
+
+	if (gone(p))
+		return e;
+	pthread_rwlock_rdlock(&p->all->udp_lock);
+	if (p->all->password)
+		e = p->all->password(p->all->password_user, user, out, cap, out_n);
+	pthread_rwlock_unlock(&p->all->udp_lock);
+	return e;
+}
+
+static enum cy_err host_authorize_answer(void *self, uint64_t id, bool yes, const char *reason)
+{
+	struct plugin *p = self;
+	enum cy_err e = CY_E_NOTFOUND;
+
+	if (gone(p))
+		return CY_E_CANCELLED;
+	pthread_rwlock_rdlock(&p->all->udp_lock);
+	if (p->all->answer)
+		e = p->all->answer(p->all->answer_user, id, yes, reason);
+	pthread_rwlock_unlock(&p->all->udp_lock);
+	return e;
+}
+
 const struct cy_host plugin_host = {
     .size = sizeof(struct cy_host),
     .abi_major = CYGNET_ABI_MAJOR,
@@ -651,4 +695,7 @@ const struct cy_host plugin_host = {
     .slowest_worker_ms = host_slowest_worker_ms,
     .udp_send = host_udp_send,
     .hash = host_hash,
+    .password = host_password,
+    .authorize_answer = host_authorize_answer,
+    .ke = host_ke,
 };

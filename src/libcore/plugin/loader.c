@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include "libcore/base/text.h"
 #include "libcore/base/thread.h"
 #include "libcore/plugin/private.h"
 
@@ -185,7 +186,7 @@ static void name_add(struct names *names, const char *s, size_t n)
 		if (strlen(names->s[i]) == n && memcmp(names->s[i], s, n) == 0)
 			return;
 	grown = realloc(names->s, (names->n + 1) * sizeof(*grown));
-	copy = strndup(s, n);
+	copy = text_dup(s, n);
 	if (grown)
 		names->s = grown;
 	if (!grown || !copy)
@@ -488,6 +489,15 @@ const void *plugins_find(const struct plugins *all, enum cy_kind kind, const cha
 	return NULL;
 }
 
+void plugins_set_password(struct plugins *p,
+    enum cy_err (*fn)(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n), void *user)
+{
+	pthread_rwlock_wrlock(&p->udp_lock);
+	p->password = fn;
+	p->password_user = user;
+	pthread_rwlock_unlock(&p->udp_lock);
+}
+
 void plugins_set_udp_send(
     struct plugins *all, size_t (*fn)(void *user, const struct cy_dgram *d, size_t n), void *user)
 {
@@ -495,6 +505,15 @@ void plugins_set_udp_send(
 	pthread_rwlock_wrlock(&all->udp_lock);
 	all->udp_send = fn;
 	all->udp_send_user = user;
+	pthread_rwlock_unlock(&all->udp_lock);
+}
+
+void plugins_set_answer(
+    struct plugins *all, enum cy_err (*fn)(void *user, uint64_t id, bool yes, const char *reason), void *user)
+{
+	pthread_rwlock_wrlock(&all->udp_lock);
+	all->answer = fn;
+	all->answer_user = user;
 	pthread_rwlock_unlock(&all->udp_lock);
 }
 
@@ -653,6 +672,11 @@ void plugins_list(struct plugins *all, void (*cb)(void *user, const struct plugi
 		    .max_callback_ns = atomic_load_explicit(&p->max_callback_ns, memory_order_relaxed),
 		    .running_since_ns = atomic_load_explicit(&p->running_since_ns, memory_order_relaxed),
 		};
+		for (int h = 0; h < PLUGIN_HOOK_N; h++) {
+			info.hook[h].n = atomic_load_explicit(&p->hook[h].n, memory_order_relaxed);
+			info.hook[h].ns = atomic_load_explicit(&p->hook[h].ns, memory_order_relaxed);
+			info.hook[h].cpu_ns = atomic_load_explicit(&p->hook[h].cpu_ns, memory_order_relaxed);
+		}
 		pthread_mutex_lock(&p->lock);
 		info.has_thread = p->has_thread;
 		pthread_mutex_unlock(&p->lock);

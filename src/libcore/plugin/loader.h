@@ -33,9 +33,23 @@ enum cy_err plugins_provide_builtin(struct plugins *p, enum cy_kind kind, const 
 const void *plugins_find(const struct plugins *p, enum cy_kind kind, const char *name, void **out_plugin);
 void plugins_set_udp_send(
     struct plugins *p, size_t (*fn)(void *user, const struct cy_dgram *d, size_t n), void *user);
+/* out_n: bytes of the password, which is copied to out. */
+void plugins_set_password(struct plugins *p,
+    enum cy_err (*fn)(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n), void *user);
+/* The plugins that may say no (cygnet/authorize.h), 0, 1, ...; NULL: that was all. */
+const char *plugins_asked_name(const struct plugins *p, size_t i);
+/* Ask that one, on its thread; the answer comes through what was set. CY_E_LIMIT: so many wait for its thread already. */
+enum cy_err plugins_ask(struct plugins *p, size_t i, uint64_t id, const struct cy_authorize_question *q,
+    uint32_t max_queued) CY_MUST_USE;
+void plugins_set_answer(
+    struct plugins *p, enum cy_err (*fn)(void *user, uint64_t id, bool yes, const char *reason), void *user);
 void plugins_reload(struct plugins *p, struct settings *settings);
 void plugins_free(
     struct plugins *p); /* fini in reverse order; a plugin thread that hangs is given 1 s, then abandoned */
+
+/* What a plugin's thread runs of it. */
+enum plugin_hook { PLUGIN_HOOK_EVENT, PLUGIN_HOOK_TIMER, PLUGIN_HOOK_WATCH, PLUGIN_HOOK_CALL, PLUGIN_HOOK_N };
+extern const char *const plugin_hook_names[PLUGIN_HOOK_N];
 
 struct plugin_info {
 	const char *name, *version, *path, *state; /* "loaded", or why not */
@@ -44,6 +58,9 @@ struct plugin_info {
 	struct bus_listener_stats listener; /* zero without one */
 	uint64_t callbacks, callback_ns, max_callback_ns;
 	uint64_t running_since_ns; /* 0 when idle */
+	struct {
+		uint64_t n, ns, cpu_ns;
+	} hook[PLUGIN_HOOK_N];
 };
 void plugins_list(struct plugins *p, void (*cb)(void *user, const struct plugin_info *i), void *user);
 

@@ -97,10 +97,14 @@ struct plugin {
 	bool has_thread, stop, exited, finished;
 	uint64_t stop_ns;
 	uint64_t next_watch_id;
-	uint32_t n_procs; /* whose end is to be told */
+	uint32_t n_procs;   /* whose end is to be told */
+	atomic_uint n_asks; /* questions its thread has not seen yet */
 	int epoll, wake;
 
 	atomic_uint_fast64_t n_callbacks, callback_ns, max_callback_ns, running_since_ns;
+	struct {
+		atomic_uint_fast64_t n, ns, cpu_ns;
+	} hook[PLUGIN_HOOK_N];
 };
 
 struct plugin_provided {
@@ -120,9 +124,13 @@ struct plugins {
 	uint32_t n_loaded;
 	struct plugin_provided provided[PLUGIN_MAX_PROVIDED];
 	atomic_size_t n_provided;
-	pthread_rwlock_t udp_lock; /* read while udp_send runs */
+	pthread_rwlock_t udp_lock; /* read while udp_send, password or answer runs */
 	size_t (*udp_send)(void *user, const struct cy_dgram *d, size_t n);
 	void *udp_send_user;
+	enum cy_err (*password)(void *user, const char *name, uint8_t *out, size_t cap, size_t *out_n);
+	void *password_user;
+	enum cy_err (*answer)(void *user, uint64_t id, bool yes, const char *reason);
+	void *answer_user;
 };
 
 /* Why a plugin is left out; frees the reason before. */
@@ -152,7 +160,10 @@ void plugin_thread_stop(struct plugin *p);
 bool plugin_thread_join(struct plugin *p);
 void plugin_call_post(struct plugin_call *c); /* takes c and its reference to the plugin */
 /* Account the time of a callback. */
-uint64_t plugin_enter(struct plugin *p);
-void plugin_leave(struct plugin *p, uint64_t since);
+struct plugin_since {
+	uint64_t ns, cpu_ns;
+};
+struct plugin_since plugin_enter(struct plugin *p);
+void plugin_leave(struct plugin *p, enum plugin_hook hook, struct plugin_since since);
 
 #endif

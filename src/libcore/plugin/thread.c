@@ -24,21 +24,38 @@ void plugin_wake(struct plugin *p)
 		return;
 }
 
-uint64_t plugin_enter(struct plugin *p)
-{
-	uint64_t t = now(p);
+const char *const plugin_hook_names[PLUGIN_HOOK_N] = {
+    [PLUGIN_HOOK_EVENT] = "event",
+    [PLUGIN_HOOK_TIMER] = "timer",
+    [PLUGIN_HOOK_WATCH] = "watch",
+    [PLUGIN_HOOK_CALL] = "call",
+};
 
-	atomic_store_explicit(&p->running_since_ns, t ? t : 1, memory_order_relaxed);
-	return t;
+static uint64_t cpu(struct plugin *p)
+{
+	struct env *e = p->all->cfg.env;
+
+	return e->cpu_ns ? e->cpu_ns(e) : 0;
 }
 
-void plugin_leave(struct plugin *p, uint64_t since)
+struct plugin_since plugin_enter(struct plugin *p)
+{
+	struct plugin_since since = {now(p), cpu(p)};
+
+	atomic_store_explicit(&p->running_since_ns, since.ns ? since.ns : 1, memory_order_relaxed);
+	return since;
+}
+
+void plugin_leave(struct plugin *p, enum plugin_hook hook, struct plugin_since since)
 {
 	uint64_t ns, max;
 
 	if (atomic_load(&p->abandoned))
 		return; /* there may be no clock any more */
-	ns = now(p) - since;
+	ns = now(p) - since.ns;
+	atomic_fetch_add_explicit(&p->hook[hook].n, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&p->hook[hook].ns, ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(&p->hook[hook].cpu_ns, cpu(p) - since.cpu_ns, memory_order_relaxed);
 	atomic_store_explicit(&p->running_since_ns, 0, memory_order_relaxed);
 	atomic_fetch_add_explicit(&p->n_callbacks, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&p->callback_ns, ns, memory_order_relaxed);
@@ -72,9 +89,9 @@ static void run_timers(struct plugin *p)
 		list_del(&t->node);
 		t->running = true;
 		pthread_mutex_unlock(&p->lock);
-		uint64_t since = plugin_enter(p);
+		struct plugin_since since = plugin_enter(p);
 		t->cb(t->user);
-		plugin_leave(p, since);
+		plugin_leave(p, PLUGIN_HOOK_TIMER, since);
 		pthread_mutex_lock(&p->lock);
 		t->running = false;
 		if (t->cancelled || (!t->period_ns && !t->held)) {
@@ -103,9 +120,9 @@ static void run_watch(struct plugin *p, uint64_t id, uint32_t events)
 			continue;
 		w->running = true;
 		pthread_mutex_unlock(&p->lock);
-		uint64_t since = plugin_enter(p);
+		struct plugin_since since = plugin_enter(p);
 		w->cb(w->user, events);
-		plugin_leave(p, since);
+		plugin_leave(p, PLUGIN_HOOK_WATCH, since);
 		pthread_mutex_lock(&p->lock);
 		w->running = false;
 		if (w->cancelled)
@@ -148,9 +165,9 @@ static void run_calls(struct plugin *p)
 		struct plugin_call *c = list_entry(at, struct plugin_call, node);
 		pthread_mutex_unlock(&p->lock);
 		if (!atomic_load(&p->abandoned)) {
-			uint64_t since = plugin_enter(p);
+			struct plugin_since since = plugin_enter(p);
 			c->run(c);
-			plugin_leave(p, since);
+			plugin_leave(p, PLUGIN_HOOK_CALL, since);
 		}
 		plugin_unref(c->plugin);
 		free(c);

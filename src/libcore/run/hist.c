@@ -91,3 +91,11 @@ void hist_merge(struct hist *dst, const struct hist *src)
 	if (max > load64(&dst->max))
 		__atomic_store_n(&dst->max, max, __ATOMIC_RELAXED);
 }
+
+void hist_since(struct hist *now, const struct hist *before)
+{
+	for (unsigned int i = 0; i < HIST_BUCKETS; i++)
+		now->count[i] -= before->count[i];
+	now->n -= before->n;
+	now->sum -= before->sum;
+}

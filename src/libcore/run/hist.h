@@ -18,5 +18,7 @@ struct hist {
 void hist_add(struct hist *h, uint64_t value);
 uint64_t hist_quantile(const struct hist *h, double q); /* upper edge of the bucket; 0 when empty */
 void hist_merge(struct hist *dst, const struct hist *src);
+/* What came since `before`, a copy of an earlier state of the same one; max stays that of all. */
+void hist_since(struct hist *now, const struct hist *before);
 
 #endif

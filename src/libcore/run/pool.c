@@ -20,8 +20,8 @@ struct owner {
 	char *name;
 	struct list queues[N_CLASSES][PRIO_N];
 	uint32_t queued[N_CLASSES], running[N_CLASSES];
-	uint64_t runs, ns, wait_ns;
-	struct hist time;
+	uint64_t runs, ns, wait_ns, cpu_ns;
+	struct hist time, wait;
 };
 
 struct class
@@ -34,6 +34,12 @@ struct class
 	uint32_t turn; /* the owner asked first, next time */
 };
 
+/* What a thread counts; kept until the pool is freed. */
+struct lane {
+	struct lane *next;
+	struct usage_lane l;
+};
+
 /* Counted, because a thread that is left behind still comes back to it. */
 struct pool {
 	struct env *env;
@@ -44,6 +50,7 @@ struct pool {
 	struct class classes[N_CLASSES];
 	struct owner *owners[MAX_OWNERS];
 	uint32_t n_owners;
+	struct lane *lanes; /* of all threads there ever were */
 	struct wheel deadlines;
 	uint64_t reaper_due;
 	pthread_cond_t reaper_wake, ended;
@@ -70,6 +77,13 @@ static void pool_destroy(struct pool *p)
 	for (uint32_t i = 0; i < p->n_owners; i++) {
 		free(p->owners[i]->name);
 		free(p->owners[i]);
+	}
+	while (p->lanes) {
+		struct lane *l = p->lanes;
+
+		p->lanes = l->next;
+		usage_lane_fini(&l->l);
+		free(l);
 	}
 	for (int c = 0; c < N_CLASSES; c++)
 		pthread_cond_destroy(&p->classes[c].more);
@@ -148,12 +162,13 @@ static struct work *take(struct class *c, struct owner **out_owner)
 
 static void run(struct pool *p, struct owner *o, struct work *w)
 {
-	uint64_t start = env_now(p->env), end, waited = start - w->queued_ns;
+	uint64_t start = env_now(p->env), end, waited = start - w->queued_ns, cpu;
 	enum pool_class class = w->class;
 
 	w->state = RUNNING;
 	o->running[class]++;
 	pthread_mutex_unlock(&p->m);
+	cpu = p->env->cpu_ns ? p->env->cpu_ns(p->env) : 0;
 	w->run(w);
 	pthread_mutex_lock(&p->m);
 	o->running[class]--;
@@ -163,7 +178,9 @@ static void run(struct pool *p, struct owner *o, struct work *w)
 	o->runs++;
 	o->ns += end - start;
 	o->wait_ns += waited;
+	o->cpu_ns += p->env->cpu_ns ? p->env->cpu_ns(p->env) - cpu : end - start;
 	hist_add(&o->time, end - start);
+	hist_add(&o->wait, waited);
 	w->state = FINISHED;
 	/* under the lock, so that pool_free does not overtake it and let the worker be freed */
 	finish(w, work_cancelled(w) ? CY_E_CANCELLED : CY_OK);
@@ -180,10 +197,19 @@ static void *thread_main(void *arg)
 {
 	struct class *c = arg;
 	struct pool *p = c->pool;
+	struct lane *lane = malloc(sizeof(*lane));
 	struct owner *o;
 	struct work *w;
 
+	if (lane) {
+		usage_lane_init(&lane->l, p->env, false);
+		(void)usage_enter(&lane->l);
+	}
 	pthread_mutex_lock(&p->m);
+	if (lane) {
+		lane->next = p->lanes;
+		p->lanes = lane;
+	}
 	while (!p->stop) {
 		w = take(c, &o);
 		if (w) {
@@ -426,11 +452,21 @@ size_t pool_stats(struct pool *p, struct pool_owner_stats *out, size_t cap)
 		    .runs = o->runs,
 		    .ns = o->ns,
 		    .wait_ns = o->wait_ns,
+		    .cpu_ns = o->cpu_ns,
 		    .time = o->time,
+		    .wait = o->wait,
 		    .running = o->running[POOL_CPU] + o->running[POOL_IO],
 		    .queued = o->queued[POOL_CPU] + o->queued[POOL_IO],
 		};
 	}
 	pthread_mutex_unlock(&p->m);
 	return n;
+}
+
+void pool_read_usage(struct pool *p, struct usage_sum *sum)
+{
+	pthread_mutex_lock(&p->m);
+	for (struct lane *l = p->lanes; l; l = l->next)
+		usage_sum_add(sum, &l->l);
+	pthread_mutex_unlock(&p->m);
 }

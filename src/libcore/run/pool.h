@@ -43,8 +43,8 @@ struct pool_config {
 };
 struct pool_owner_stats {
 	const char *owner;
-	uint64_t runs, ns, wait_ns;
-	struct hist time;
+	uint64_t runs, ns, wait_ns, cpu_ns;
+	struct hist time, wait;
 	uint32_t running, queued;
 };
 enum cy_err pool_new(const struct pool_config *cfg, struct pool **out) CY_MUST_USE;
@@ -57,5 +57,6 @@ static inline bool work_cancelled(const struct work *w)
 	return __atomic_load_n(&w->cancelled, __ATOMIC_RELAXED);
 }
 size_t pool_stats(struct pool *p, struct pool_owner_stats *out, size_t cap);
+void pool_read_usage(struct pool *p, struct usage_sum *sum); /* adds what its threads counted */
 
 #endif

@@ -29,6 +29,7 @@ struct proc {
 	struct list node;
 	char **argv, **envp; /* with their strings in one allocation */
 	uint64_t deadline_ns, start_ns, kill_ns;
+	const char *owner;
 	void (*done)(void *user, int status, bool timed_out, struct cy_slice output);
 	void *user;
 	pid_t pid;
@@ -141,6 +142,18 @@ static int spawn(struct proc *c, int out_fd)
 	return rc;
 }
 
+/* The manager's list is in the order in which they began. */
+static void note_oldest(struct procs *p)
+{
+	struct list *n = list_first(&p->running);
+	const struct proc *c = n ? list_entry(n, struct proc, node) : NULL;
+
+	pthread_mutex_lock(&p->m);
+	p->stats.oldest_owner = c ? c->owner : NULL;
+	p->stats.oldest_start_ns = c ? c->start_ns : 0;
+	pthread_mutex_unlock(&p->m);
+}
+
 /* The process has ended, or never began. */
 static void finish(struct procs *p, struct proc *c, int status, bool was_running)
 {
@@ -161,6 +174,7 @@ static void finish(struct procs *p, struct proc *c, int status, bool was_running
 		LOGF(p->log, LOG_JOB, CY_LOG_WARN, NULL, "%s was ended: it ran for %llu ms", c->argv[0],
 		    (unsigned long long)ms);
 	list_del(&c->node);
+	note_oldest(p);
 	if (c->done)
 		c->done(c->user, status, c->timed_out, cy_slice(c->output, c->n_output));
 	proc_free(c);
@@ -189,6 +203,7 @@ static void start(struct procs *p, struct proc *c)
 	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
 	c->kill_ns = c->start_ns + c->deadline_ns;
 	list_push(&p->running, &c->node);
+	note_oldest(p);
 }
 
 static void read_output(struct proc *c)
@@ -444,6 +459,7 @@ enum cy_err procs_spawn(struct procs *p, const struct proc_spec *spec)
 		return CY_E_NOMEM;
 	c->out_fd = c->pidfd = -1;
 	c->deadline_ns = (spec->deadline_ms ? spec->deadline_ms : DEADLINE_MS) * NS_PER_MS;
+	c->owner = spec->owner;
 	c->done = spec->done;
 	c->user = spec->user;
 	if (!copy_vectors(c, spec)) {

@@ -31,6 +31,8 @@ struct procs_stats {
 	uint64_t refused;           /* CY_E_LIMIT */
 	uint32_t running, queued;
 	uint64_t max_ms;
+	const char *oldest_owner; /* of the process that has been running longest, NULL none */
+	uint64_t oldest_start_ns;
 };
 enum cy_err procs_new(
     struct env *env, struct log *log, uint32_t max_running, uint32_t max_queued, struct procs **out);

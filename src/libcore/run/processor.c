@@ -5,18 +5,10 @@
 #include <time.h>
 
 #include "libcore/base/thread.h"
-#include "libcore/run/worker_impl.h"
+#include "libcore/run/processor_impl.h"
 
 #define DRAIN_NS (2 * NS_PER_S) /* for queued jobs at the end */
 #define END_NS   NS_PER_S       /* then for the step that is running */
-
-struct processor {
-	struct env *env;
-	struct log *log;
-	uint32_t n;
-	bool started;
-	struct worker *workers[];
-};
 
 enum cy_err processor_new(const struct processor_config *cfg, struct processor **out)
 {
@@ -28,6 +20,7 @@ enum cy_err processor_new(const struct processor_config *cfg, struct processor *
 		return CY_E_NOMEM;
 	p->env = cfg->env;
 	p->log = cfg->log;
+	slow_init(&p->slow, cfg);
 	for (uint32_t i = 0; i < n; i++) {
 		struct worker *w = aligned_alloc(64, sizeof(*w));
 
@@ -101,6 +94,7 @@ enum cy_err processor_start(struct processor *p)
 		}
 	}
 	p->started = true;
+	slow_start(p);
 	return CY_OK;
 }
 
@@ -134,6 +128,7 @@ void processor_stop(struct processor *p)
 	give_up = env_now(p->env) + DRAIN_NS;
 	while (!drained(p) && env_now(p->env) < give_up)
 		pause_ms();
+	slow_stop(p);
 	end_threads(p, p->n);
 	p->started = false;
 }
@@ -155,8 +150,10 @@ void processor_free(struct processor *p)
 		worker_fini(p->workers[i]);
 		free(p->workers[i]);
 	}
-	if (!lost)
+	if (!lost) {
+		slow_fini(&p->slow);
 		free(p);
+	}
 }
 
 uint32_t processor_n(const struct processor *p)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcore/run/worker_impl.h"
 
-#define SLOW_NS        (10 * NS_PER_MS)
 #define POLL_JOBS      64
 #define POLL_NS        NS_PER_MS
 #define TIMERS_AT_ONCE 16 /* between two jobs, so that a crowd of timers does not hold up jobs either */
@@ -87,6 +89,12 @@ enum cy_err worker_init(
 	w->stats.running_prio = PRIO_N;
 	w->stats.progress_ns = w->now;
 	w->wake_fd = -1;
+	w->lane = malloc(sizeof(*w->lane));
+	if (!w->lane) {
+		w->epoll_fd = -1;
+		return CY_E_NOMEM;
+	}
+	usage_lane_init(w->lane, env, true);
 	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (w->epoll_fd < 0)
 		return CY_E_IO;
@@ -103,6 +111,10 @@ void worker_fini(struct worker *w)
 	if (w->epoll_fd >= 0)
 		close(w->epoll_fd);
 	w->wake_fd = w->epoll_fd = -1;
+	if (w->lane)
+		usage_lane_fini(w->lane);
+	free(w->lane);
+	w->lane = NULL;
 }
 
 static void enqueue(struct worker *w, struct job *j)
@@ -172,11 +184,12 @@ static void step_begin(struct worker *w, uint8_t prio)
 {
 	STORE(&w->step_start_ns, w->now ? w->now : 1);
 	STORE(&w->stats.running_prio, prio);
+	usage_step_begin(w->lane, w->now);
 }
 
-static void step_end(struct worker *w, uint8_t kind)
+static void step_end(struct worker *w, uint8_t kind, uint8_t prio)
 {
-	uint64_t now = env_now(w->env), took = now - w->now;
+	uint64_t now = env_now(w->env), took = now - w->now, cpu;
 
 	ADD(&w->stats.jobs_by_kind[kind], 1);
 	ADD(&w->stats.ns_by_kind[kind], took);
@@ -187,11 +200,12 @@ static void step_end(struct worker *w, uint8_t kind)
 	}
 	STORE(&w->stats.progress_ns, now);
 	w->now = now;
-	if (took > SLOW_NS) {
+	cpu = usage_step_end(w->lane, now, kind, prio);
+	if (took > SLOW_STEP_NS) {
 		ADD(&w->stats.slow_steps, 1);
-		LOGF(w->log, LOG_JOB, CY_LOG_WARN, NULL, "worker %u: a step took %llu ms: %s", w->index,
-		    (unsigned long long)(took / NS_PER_MS), job_kind_names[kind]);
+		slow_report(w, kind, prio, took, cpu);
 	}
+	w->lane->has_subject = false;
 }
 
 static void run_job(struct worker *w, struct job *j)
@@ -202,7 +216,7 @@ static void run_job(struct worker *w, struct job *j)
 	step_begin(w, prio);
 	j->fn(w, j);
 	ADD(&w->stats.jobs[prio], 1);
-	step_end(w, kind);
+	step_end(w, kind, prio);
 	w->jobs_since_poll++;
 	__atomic_store_n(&w->done, w->done + 1, __ATOMIC_SEQ_CST);
 }
@@ -244,7 +258,7 @@ static size_t fire_timers(struct worker *w, size_t max)
 		step_begin(w, PRIO_HIGH);
 		(void)wheel_fire_one(&w->wheel);
 		ADD(&w->stats.timers_fired, 1);
-		step_end(w, JOB_TIMER);
+		step_end(w, JOB_TIMER, PRIO_HIGH);
 		n++;
 	}
 	if (n)
@@ -268,7 +282,7 @@ static size_t handle_events(struct worker *w, int n)
 		} else if (watch) {
 			step_begin(w, PRIO_HIGH);
 			watch->fn(w, watch, ev->events);
-			step_end(w, JOB_IO);
+			step_end(w, JOB_IO, PRIO_HIGH);
 			done++;
 		}
 	}
@@ -278,8 +292,21 @@ static size_t handle_events(struct worker *w, int n)
 	return done;
 }
 
+void worker_on_turn(struct worker *w, void (*fn)(void *user), void *user)
+{
+	w->turn = fn;
+	w->turn_user = user;
+}
+
+static void turn(struct worker *w)
+{
+	if (w->turn)
+		w->turn(w->turn_user);
+}
+
 static size_t poll_now(struct worker *w)
 {
+	turn(w);
 	return handle_events(w, epoll_wait(w->epoll_fd, w->events, WORKER_EVENTS, 0));
 }
 
@@ -288,6 +315,7 @@ static void sleep_until_due(struct worker *w)
 	uint64_t due = wheel_next(&w->wheel), now = env_now(w->env), ms = 60000;
 	int n;
 
+	turn(w);
 	STORE(&w->step_start_ns, 0);
 	STORE(&w->stats.running_prio, PRIO_N);
 	__atomic_store_n(&w->asleep, true, __ATOMIC_SEQ_CST);
@@ -314,12 +342,16 @@ void *worker_main(void *arg)
 	struct job *j;
 
 	self = w;
+	(void)usage_enter(w->lane);
+	slow_worker_begins(w);
+	__atomic_store_n(&w->running, true, __ATOMIC_RELEASE);
 	w->now = env_now(w->env);
 	STORE(&w->stats.idle, false);
 	while (!__atomic_load_n(&w->quit, __ATOMIC_ACQUIRE)) {
 		drain_inbox(w);
 		(void)fire_timers(w, TIMERS_AT_ONCE);
-		if (w->n_watches && (w->jobs_since_poll >= POLL_JOBS || w->now - w->polled_ns >= POLL_NS))
+		if ((w->n_watches || w->turn) &&
+		    (w->jobs_since_poll >= POLL_JOBS || w->now - w->polled_ns >= POLL_NS))
 			(void)poll_now(w);
 		j = pick(w);
 		if (j)
@@ -331,6 +363,7 @@ void *worker_main(void *arg)
 	STORE(&w->stats.running_prio, PRIO_N);
 	STORE(&w->stats.idle, true);
 	self = NULL;
+	(void)usage_enter(NULL);
 	__atomic_store_n(&w->ended, true, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -338,6 +371,7 @@ void *worker_main(void *arg)
 size_t worker_step(struct worker *w, size_t max)
 {
 	struct worker *outer = self;
+	struct usage_lane *outer_lane = usage_enter(w->lane);
 	size_t n, jobs = 0;
 	struct job *j;
 
@@ -360,6 +394,7 @@ size_t worker_step(struct worker *w, size_t max)
 	STORE(&w->stats.running_prio, PRIO_N);
 	STORE(&w->stats.idle, true);
 	self = outer;
+	(void)usage_enter(outer_lane);
 	return n + jobs;
 }
 
@@ -429,6 +464,18 @@ void worker_watch_del(struct worker *w, struct watch *watch)
 			w->events[i].data.ptr = NULL;
 }
 
+/* Read from outside: costs the worker nothing. */
+static uint64_t thread_cpu_ns(struct worker *w)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (!__atomic_load_n(&w->running, __ATOMIC_ACQUIRE) || __atomic_load_n(&w->ended, __ATOMIC_ACQUIRE) ||
+	    pthread_getcpuclockid(w->thread, &clock) != 0 || clock_gettime(clock, &ts) != 0)
+		return 0;
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
 void worker_read_stats(struct worker *w, struct worker_stats *out)
 {
 	struct worker_stats *s = &w->stats;
@@ -454,4 +501,10 @@ void worker_read_stats(struct worker *w, struct worker_stats *out)
 	out->idle = LOAD(&s->idle);
 	out->running_prio = LOAD(&s->running_prio);
 	out->progress_ns = LOAD(&s->progress_ns);
+	out->cpu_ns = thread_cpu_ns(w);
+}
+
+void worker_read_usage(struct worker *w, struct usage_sum *sum)
+{
+	usage_sum_add(sum, w->lane);
 }

@@ -19,6 +19,7 @@
 #include "libcore/base/log.h"
 #include "libcore/run/hist.h"
 #include "libcore/run/timer.h"
+#include "libcore/run/usage.h"
 
 enum prio { PRIO_CRITICAL, PRIO_HIGH, PRIO_MEDIUM, PRIO_LOW, PRIO_N };
 extern const char *const prio_names[PRIO_N];
@@ -71,6 +72,23 @@ struct worker_stats {
 	uint8_t running_prio;        /* PRIO_N when idle */
 	uint64_t progress_ns;        /* monotonic time of the last finished step */
 	struct hist latency[PRIO_N]; /* ns from post to start */
+	uint64_t cpu_ns;             /* of its thread, also between steps; 0 unknown */
+};
+
+#define SLOW_STEP_NS (10 * NS_PER_MS)
+
+/* A step over SLOW_STEP_NS, and what ran in it. */
+struct slow_step {
+	uint64_t at_ns; /* its end */
+	int64_t wall;
+	uint32_t worker;
+	uint8_t kind, prio;
+	uint64_t ns, cpu_ns;
+	uint64_t ike_id; /* 0: about no IKE_SA */
+	char class[48], conn[USAGE_LABEL], peer[USAGE_LABEL];
+	uint32_t op_key; /* the longest crypto operation in it, 0 none */
+	uint64_t op_ns;
+	char stack[512]; /* debug builds */
 };
 
 /* --- any thread --- */
@@ -81,6 +99,7 @@ struct env *worker_env(const struct worker *w);
 struct log *worker_log(const struct worker *w);
 struct processor *worker_processor(const struct worker *w);
 void worker_read_stats(struct worker *w, struct worker_stats *out); /* a snapshot, without stopping it */
+void worker_read_usage(struct worker *w, struct usage_sum *sum);    /* adds what it counted */
 
 /* --- the worker's own thread --- */
 uint64_t worker_now(const struct worker *w); /* monotonic ns, read once per step */
@@ -92,11 +111,19 @@ void worker_watch_del(struct worker *w, struct watch *watch);
 struct worker *worker_self(
     void); /* the worker whose thread this is, NULL elsewhere; set in worker_step too */
 
+/*
+ * Called before the worker polls its descriptors or sleeps: what its jobs have left to be handed on together, with one wake-up of another
+ * thread. One a worker, set before the processor starts.
+ */
+void worker_on_turn(struct worker *w, void (*fn)(void *user), void *user);
+
 /* --- the processor: all workers --- */
 struct processor_config {
 	uint32_t n_workers; /* 0: one per CPU the process may run on */
 	struct env *env;
 	struct log *log;
+	const char *(*class_name)(uint8_t class); /* of usage_subject, for reports; may be NULL */
+	bool stacks; /* note the stack of a step that takes long (debug builds) */
 };
 enum cy_err processor_new(const struct processor_config *cfg, struct processor **out) CY_MUST_USE;
 enum cy_err processor_start(struct processor *p) CY_MUST_USE; /* starts the threads; nothing when simulated */
@@ -106,6 +133,8 @@ uint32_t processor_n(const struct processor *p);
 struct worker *processor_worker(const struct processor *p, uint32_t i);
 /* Milliseconds the least lively worker has been inside one step; 0 when all are idle or moving. */
 uint32_t processor_stuck_ms(struct processor *p);
+/* The last slow steps, the latest first; any thread. */
+size_t processor_slow_steps(struct processor *p, struct slow_step *out, size_t cap);
 
 /* --- simulator --- */
 /* Run what is ready at the env's now: due timers, then jobs until the queues are empty or max jobs ran. */

@@ -8,6 +8,7 @@
 #include "libcore/run/worker.h"
 
 #define WORKER_EVENTS 64
+#define WORKER_STACK  32
 
 struct worker {
 	uint32_t index;
@@ -33,8 +34,18 @@ struct worker {
 	uint32_t jobs_since_poll, n_watches;
 	struct epoll_event events[WORKER_EVENTS];
 	int n_events, at_event; /* being handled */
+	void (*turn)(void *user);
+	void *turn_user;
 	uint64_t step_start_ns; /* 0: not in a step */
 	struct worker_stats stats;
+	struct usage_lane *lane;
+	bool running;            /* its thread; atomic */
+	uint64_t slow_logged_ns; /* when a slow step was last logged */
+	uint32_t slow_unlogged;  /* since then */
+	void *stack
+	    [WORKER_STACK]; /* of the step that began at stack_of; written by a signal handler on its thread */
+	int n_stack;
+	uint64_t stack_of, stack_asked;
 };
 
 enum cy_err worker_init(
@@ -42,5 +53,8 @@ enum cy_err worker_init(
 void worker_fini(struct worker *w);
 void *worker_main(void *arg);
 void worker_wake(struct worker *w);
+/* slow.c */
+void slow_worker_begins(struct worker *w);
+void slow_report(struct worker *w, uint8_t kind, uint8_t prio, uint64_t took, uint64_t cpu);
 
 #endif

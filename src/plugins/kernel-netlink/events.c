@@ -64,7 +64,7 @@ static void on_acquire(struct kernel *k, const struct nlmsghdr *nlh)
 		return;
 	if (a[KN_XFRMA_SA_PCPU])
 		cpu = (int32_t)nl_u32(a[KN_XFRMA_SA_PCPU]);
-	larval_made(k, &x, t, &mark, if_id);
+	larval_made(k, &x, t, &mark, if_id, cpu);
 	if (k->ev.acquire)
 		k->ev.acquire(k->ev.user, t->reqid, cookie, &src, &dst, cpu);
 }

@@ -167,6 +167,28 @@ static enum cy_err kernel_addr_set(void *kp, const struct cy_addr *addr, uint8_t
 	return net_addr_set(((struct kernel *)kp)->net, addr, prefix, on);
 }
 
+static enum cy_err kernel_device_add(void *kp, const struct cy_kernel_device *d, char *why, size_t why_cap)
+{
+	return net_device_add(((struct kernel *)kp)->net, d, why, why_cap);
+}
+
+static enum cy_err kernel_device_del(void *kp, const struct cy_kernel_device *d)
+{
+	return net_device_del(((struct kernel *)kp)->net, d);
+}
+
+static enum cy_err kernel_device_addr(
+    void *kp, const char *name, const struct cy_addr *addr, uint8_t prefix, bool on)
+{
+	return net_device_addr(((struct kernel *)kp)->net, name, addr, prefix, on);
+}
+
+static enum cy_err kernel_device_route(
+    void *kp, const char *name, const struct cy_ts *dst, const struct cy_ts *local, bool on)
+{
+	return net_device_route(((struct kernel *)kp)->net, name, dst, local, on);
+}
+
 static enum cy_err kernel_source_for(void *kp, const struct cy_addr *dst, struct cy_addr *out_src)
 {
 	return net_source_for(((struct kernel *)kp)->net, dst, out_src);
@@ -230,6 +252,13 @@ static enum cy_err kernel_encap_socket(void *kp, int fd, int family, uint16_t po
 	return CY_OK;
 }
 
+static enum cy_err kernel_sa_dump(void *kp,
+    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
+    void *user)
+{
+	return sa_dump(kp, cb, user);
+}
+
 static void kernel_counters(void *kp, void (*cb)(void *user, const char *name, uint64_t value), void *user)
 {
 	FILE *f = fopen("/proc/thread-self/net/xfrm_stat", "re");
@@ -263,4 +292,9 @@ const struct cy_kernel_ops kernel_ops = {
     .bypass_socket = kernel_bypass_socket,
     .encap_socket = kernel_encap_socket,
     .counters = kernel_counters,
+    .sa_dump = kernel_sa_dump,
+    .device_add = kernel_device_add,
+    .device_del = kernel_device_del,
+    .device_addr = kernel_device_addr,
+    .device_route = kernel_device_route,
 };

@@ -84,6 +84,7 @@ struct larval {
 	struct xfrm_usersa_info info; /* as the kernel has it: addresses, protocol, mode, reqid, seq */
 	struct cy_mark mark;
 	uint32_t if_id;
+	int32_t cpu; /* -1 none */
 };
 
 struct kernel {

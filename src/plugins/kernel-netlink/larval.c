@@ -8,7 +8,7 @@
 #define MAX_LARVALS 4096
 
 void larval_made(struct kernel *k, const struct xfrm_user_acquire *a, const struct xfrm_user_tmpl *t,
-    const struct cy_mark *mark, uint32_t if_id)
+    const struct cy_mark *mark, uint32_t if_id, int32_t cpu)
 {
 	struct larval *l = calloc(1, sizeof(*l));
 
@@ -22,6 +22,7 @@ void larval_made(struct kernel *k, const struct xfrm_user_acquire *a, const stru
 	l->info.seq = a->seq;
 	l->mark = *mark;
 	l->if_id = if_id;
+	l->cpu = cpu;
 	pthread_mutex_lock(&k->lock);
 	/* beyond that many they end by themselves */
 	if (k->n_larvals < MAX_LARVALS) {
@@ -73,7 +74,7 @@ static bool match_sa(const struct larval *l, const void *with)
 	struct cy_addr dst = from_xfrm(&l->info.id.daddr, l->info.family);
 
 	return l->info.reqid == sa->reqid && l->info.id.proto == sa->proto && l->if_id == sa->if_id &&
-	    cy_addr_ip_eq(&src, &sa->src) && cy_addr_ip_eq(&dst, &sa->dst);
+	    l->cpu == sa->cpu && cy_addr_ip_eq(&src, &sa->src) && cy_addr_ip_eq(&dst, &sa->dst);
 }
 
 void larval_replaced(struct kernel *k, const struct cy_kernel_sa *sa)
@@ -113,6 +114,12 @@ static void remove_one(struct kernel *k, const struct larval *l)
 		nl_put(&m, XFRMA_MARK, &mark, sizeof(mark));
 	if (l->if_id)
 		nl_put_u32(&m, XFRMA_IF_ID, l->if_id);
+	if (l->cpu >= 0) {
+		static const uint8_t out = KN_SA_DIR_OUT;
+
+		nl_put(&m, KN_XFRMA_SA_DIR, &out, sizeof(out));
+		nl_put_u32(&m, KN_XFRMA_SA_PCPU, (uint32_t)l->cpu);
+	}
 	if (nl_query(k->xfrm, &m, take_spi, &spi) < 0 || !spi)
 		return;
 	id = nl_begin(&m, XFRM_MSG_DELSA, 0, sizeof(*id));
@@ -130,6 +137,21 @@ void larval_remove(struct kernel *k, uint32_t reqid)
 	struct larval *l;
 
 	while ((l = take(k, match_reqid, &reqid))) {
+		remove_one(k, l);
+		free(l);
+	}
+}
+
+static bool match_cpu(const struct larval *l, const void *with)
+{
+	return l->cpu >= 0 && match_reqid(l, with);
+}
+
+void larval_remove_cpus(struct kernel *k, uint32_t reqid)
+{
+	struct larval *l;
+
+	while ((l = take(k, match_cpu, &reqid))) {
 		remove_one(k, l);
 		free(l);
 	}

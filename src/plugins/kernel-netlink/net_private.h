@@ -16,6 +16,7 @@ struct route_user {
 	struct cy_addr want_src; /* unless it is given: family 0 if not */
 	struct cy_addr peer;     /* the nexthop is the one that leads there */
 	bool throws;             /* the policy lets packets pass: leave our table */
+	uint32_t oif;            /* it leads to this device, 0: where the way goes */
 };
 
 /* One prefix in our table, or one that needs no route at present. */
@@ -52,6 +53,7 @@ struct net {
 	struct table routes;
 	bool rules;
 	struct vip *vips;
+	struct device *devices;
 	/* addresses of this host, but link-local ones: read when they are needed after they changed */
 	struct local_addr *addrs;
 	size_t n_addrs, cap_addrs;
@@ -68,6 +70,7 @@ int way_to(struct net *n, const struct cy_addr *dst, struct way *out); /* 0 or a
 
 /* An address of this host within the selector, a virtual one before others; family 0: none. Under lock. */
 struct cy_addr addr_within(struct net *n, const struct cy_ts *ts);
-void addrs_flush(struct net *n); /* virtual ones, and what a crash left of them; under lock */
+void devices_flush(struct net *n); /* ours, and what a crash left of them; under lock */
+void addrs_flush(struct net *n);   /* virtual ones, and what a crash left of them; under lock */
 
 #endif

@@ -127,7 +127,8 @@ enum cy_err probe_features(struct kernel *k, uint32_t *out)
 	    .reqid = UINT32_MAX,
 	    .replay_window = 32,
 	    .cpu = -1};
-	uint32_t features = CY_KERNEL_ESP_RAW | CY_KERNEL_POLICY | CY_KERNEL_ACQUIRE | CY_KERNEL_EXPIRE;
+	uint32_t features =
+	    CY_KERNEL_ESP_RAW | CY_KERNEL_POLICY | CY_KERNEL_ACQUIRE | CY_KERNEL_EXPIRE | CY_KERNEL_DEVICES;
 	int got;
 
 	k->host->random(k->self, &sa.spi, sizeof(sa.spi));

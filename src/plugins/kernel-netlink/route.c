@@ -148,6 +148,10 @@ static bool decide(struct net *n, const struct route *r, struct route *out)
 	if (out->src.family != family)
 		out->src = (struct cy_addr){0};
 	out->src.port = 0;
+	if (u->oif) {
+		out->oif = u->oif;
+		return true;
+	}
 	got = way_without_us(n, r, &way);
 	if (got == 0 && (way.type == RTN_LOCAL || !out->src.family || cy_addr_ip_eq(&way.src, &out->src)))
 		return false;
@@ -221,13 +225,13 @@ static struct route *find(struct net *n, const struct route_key *key, uint64_t h
 	return NULL;
 }
 
-static struct route_key key_of(const struct cy_kernel_policy *p, const struct prefix *prefix)
+static struct route_key key_of(const struct cy_ts *dst, const struct prefix *prefix)
 {
 	struct route_key key;
 
 	memset(&key, 0, sizeof(key));
 	key.prefix = *prefix;
-	key.ip6 = p->dst.family_ip6;
+	key.ip6 = dst->family_ip6;
 	return key;
 }
 
@@ -259,19 +263,18 @@ static struct route_user *take_user(struct route *r, uint64_t policy)
 	return u;
 }
 
-static void add_prefix(struct net *n, const struct cy_kernel_policy *p, const struct prefix *prefix)
+static void add_prefix(struct net *n, const struct route_key *key, const struct route_user *user)
 {
-	struct route_key key = key_of(p, prefix);
-	uint64_t hash = table_hash(&n->routes, &key, sizeof(key)), policy = policy_hash(n, p);
-	struct route *r = find(n, &key, hash);
-	struct route_user *u = r ? take_user(r, policy) : NULL;
+	uint64_t hash = table_hash(&n->routes, key, sizeof(*key));
+	struct route *r = find(n, key, hash);
+	struct route_user *u = r ? take_user(r, user->policy) : NULL;
 
 	if (!u)
 		u = calloc(1, sizeof(*u));
 	if (u && !r) {
 		r = calloc(1, sizeof(*r));
 		if (r) {
-			r->key = key;
+			r->key = *key;
 			table_add(&n->routes, &r->node, hash);
 		}
 	}
@@ -279,11 +282,7 @@ static void add_prefix(struct net *n, const struct cy_kernel_policy *p, const st
 		free(u);
 		return;
 	}
-	u->policy = policy;
-	u->local = p->src;
-	u->want_src = p->route_src ? *p->route_src : (struct cy_addr){0};
-	u->peer = p->tmpl_dst;
-	u->throws = p->action == CY_POLICY_PASS;
+	*u = *user;
 	u->next = r->users;
 	r->users = u;
 	update(n, r);
@@ -291,6 +290,11 @@ static void add_prefix(struct net *n, const struct cy_kernel_policy *p, const st
 
 void net_policy_added(struct net *n, const struct cy_kernel_policy *p)
 {
+	struct route_user u = {.policy = policy_hash(n, p),
+	    .local = p->src,
+	    .want_src = p->route_src ? *p->route_src : (struct cy_addr){0},
+	    .peer = p->tmpl_dst,
+	    .throws = p->action == CY_POLICY_PASS};
 	struct prefix prefix[PREFIXES_MAX];
 	size_t count;
 
@@ -298,20 +302,21 @@ void net_policy_added(struct net *n, const struct cy_kernel_policy *p)
 		return;
 	count = prefixes_of(&p->dst, prefix);
 	for (size_t i = 0; i < count; i++) {
+		struct route_key key = key_of(&p->dst, &prefix[i]);
+
 		pthread_mutex_lock(&n->lock);
-		add_prefix(n, p, &prefix[i]);
+		add_prefix(n, &key, &u);
 		pthread_mutex_unlock(&n->lock);
 	}
 }
 
-static void del_prefix(struct net *n, const struct cy_kernel_policy *p, const struct prefix *prefix)
+static void del_prefix(struct net *n, const struct route_key *key, uint64_t policy)
 {
-	struct route_key key = key_of(p, prefix);
-	struct route *r = find(n, &key, table_hash(&n->routes, &key, sizeof(key)));
+	struct route *r = find(n, key, table_hash(&n->routes, key, sizeof(*key)));
 
 	if (!r)
 		return;
-	free(take_user(r, policy_hash(n, p)));
+	free(take_user(r, policy));
 	update(n, r);
 	if (!r->users) {
 		table_del(&n->routes, &r->node);
@@ -328,9 +333,38 @@ void net_policy_removed(struct net *n, const struct cy_kernel_policy *p)
 		return;
 	count = prefixes_of(&p->dst, prefix);
 	for (size_t i = 0; i < count; i++) {
+		struct route_key key = key_of(&p->dst, &prefix[i]);
+
 		pthread_mutex_lock(&n->lock);
-		del_prefix(n, p, &prefix[i]);
+		del_prefix(n, &key, policy_hash(n, p));
 		pthread_mutex_unlock(&n->lock);
+	}
+}
+
+void net_route_to(
+    struct net *n, uint32_t ifindex, const struct cy_ts *dst, const struct cy_ts *local, bool on)
+{
+	struct {
+		struct cy_ts dst;
+		uint32_t ifindex;
+	} id;
+	struct prefix prefix[PREFIXES_MAX];
+	struct route_user u = {.oif = ifindex};
+	size_t count = prefixes_of(dst, prefix);
+
+	memset(&id, 0, sizeof(id));
+	id.dst = *dst;
+	id.ifindex = ifindex;
+	u.policy = table_hash(&n->routes, &id, sizeof(id));
+	if (local) /* else no address is within */
+		u.local = *local;
+	for (size_t i = 0; i < count; i++) {
+		struct route_key key = key_of(dst, &prefix[i]);
+
+		if (on)
+			add_prefix(n, &key, &u);
+		else
+			del_prefix(n, &key, u.policy);
 	}
 }
 
@@ -445,6 +479,7 @@ void net_flush(struct net *n)
 	}
 	delete_leftovers(n, AF_INET);
 	delete_leftovers(n, AF_INET6);
+	devices_flush(n);
 	addrs_flush(n);
 	delete_rules(n);
 	pthread_mutex_unlock(&n->lock);

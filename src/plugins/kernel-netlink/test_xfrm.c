@@ -2,10 +2,13 @@
 /* Requests to the kernel as the kernel would read them; selectors against the ranges they stand for. */
 
 #include "algs.h"
+#include "net.h"
 #include "xfrm_policy.h"
 #include "xfrm_sa.h"
 
 #include <arpa/inet.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 #include <linux/udp.h>
 #include <stdlib.h>
 
@@ -796,6 +799,55 @@ START_TEST(tables)
 }
 END_TEST
 
+/* The attributes of a link and of its kind. */
+static void decode_device(const struct cy_kernel_device *d, const char *kind, const struct nlattr **data)
+{
+	static struct nl_msg m;
+	const struct nlattr *a[IFLA_GROUP + 1], *at, *info[IFLA_INFO_DATA + 1] = {NULL};
+
+	device_encode(&m, d);
+	ck_assert(!m.full);
+	ck_assert_int_eq(m.nlh.nlmsg_type, RTM_NEWLINK);
+	ck_assert(m.nlh.nlmsg_flags & NLM_F_EXCL); /* what is there already is not changed */
+	nl_attrs(&m.nlh, sizeof(struct ifinfomsg), a, IFLA_GROUP);
+	ck_assert_str_eq(mnl_attr_get_str(a[IFLA_IFNAME]), d->name);
+	ck_assert_uint_ne(nl_u32(a[IFLA_GROUP]), 0); /* tells it from an administrator's at once */
+	mnl_attr_for_each_nested(at, a[IFLA_LINKINFO]) info[mnl_attr_get_type(at)] = at;
+	ck_assert_str_eq(mnl_attr_get_str(info[IFLA_INFO_KIND]), kind);
+	memset(data, 0, 6 * sizeof(*data));
+	mnl_attr_for_each_nested(at, info[IFLA_INFO_DATA]) data[mnl_attr_get_type(at)] = at;
+}
+
+START_TEST(device_kinds)
+{
+	struct cy_kernel_device d = {.size = sizeof(d),
+	    .kind = CY_DEVICE_VTI,
+	    .name = "ipsec0",
+	    .local = addr("192.0.2.1"),
+	    .mark_in = 20,
+	    .mark_out = 21};
+	const struct nlattr *a[6];
+
+	/* by linux/if_tunnel.h: 2 ikey, 3 okey, 4 local, 5 remote */
+	decode_device(&d, "vti", a);
+	ck_assert_uint_eq(nl_u32(a[2]), htonl(20));
+	ck_assert_uint_eq(nl_u32(a[3]), htonl(21));
+	ck_assert(memcmp(mnl_attr_get_payload(a[4]), d.local.ip, 4) == 0);
+	ck_assert_ptr_null(a[5]);
+	d.remote = addr("192.0.2.9");
+	decode_device(&d, "vti", a);
+	ck_assert(memcmp(mnl_attr_get_payload(a[5]), d.remote.ip, 4) == 0);
+	d.local = addr("2001:db8::1");
+	d.remote = addr("2001:db8::9");
+	decode_device(&d, "vti6", a);
+	ck_assert_uint_eq(mnl_attr_get_payload_len(a[5]), 16);
+	d.kind = CY_DEVICE_XFRM;
+	d.if_id = 7;
+	decode_device(&d, "xfrm", a);
+	ck_assert_uint_eq(nl_u32(a[IFLA_XFRM_IF_ID]), 7);
+}
+END_TEST
+
 UNIT_TESTS(xfrm)
 {
 	tcase_add_test(tc, aead_ciphers);
@@ -816,4 +868,5 @@ UNIT_TESTS(xfrm)
 	tcase_add_test(tc, full_messages);
 	tcase_add_test(tc, bad_answers);
 	tcase_add_test(tc, tables);
+	tcase_add_test(tc, device_kinds);
 }

@@ -248,6 +248,9 @@ enum cy_err policy_add(struct kernel *k, const struct cy_kernel_policy *p)
 			(void)del_piece(k, p, &sel[i]);
 		return err;
 	}
+	/* no SA of another CPU will come */
+	if (p->dir == CY_DIR_OUT && p->has_tmpl && !p->cpu_acquire)
+		larval_remove_cpus(k, p->reqid);
 	net_policy_added(k->net, p);
 	return CY_OK;
 }

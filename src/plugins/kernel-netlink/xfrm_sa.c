@@ -448,6 +448,64 @@ enum cy_err sa_query(struct kernel *k, const struct cy_kernel_sa_id *id, struct 
 	return CY_OK;
 }
 
+/* ---- all that there is */
+
+struct dumping {
+	struct kernel *k;
+	void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats);
+	void *user;
+};
+
+/* The event of an acquire may have been lost: what it was about is in the larval SA. */
+static void tell_larval(struct kernel *k, const struct xfrm_usersa_info *x)
+{
+	struct cy_ts src, dst;
+
+	if (k->ev.acquire && x->reqid && selector_to_ts(&x->sel, &src, &dst) == CY_OK)
+		k->ev.acquire(k->ev.user, x->reqid, 0, &src, &dst, -1);
+}
+
+static void dump_one(void *user, const struct nlmsghdr *nlh)
+{
+	struct dumping *d = user;
+	struct xfrm_usersa_info x;
+	struct cy_kernel_sa_id id;
+	struct sa_entry *e;
+	struct cy_addr dst;
+	struct query q = {0};
+
+	if (nlh->nlmsg_type != XFRM_MSG_NEWSA || !nl_header(nlh, &x, sizeof(x)))
+		return;
+	if (x.id.spi == 0) {
+		tell_larval(d->k, &x);
+		return;
+	}
+	dst = from_xfrm(&x.id.daddr, x.family);
+	pthread_mutex_lock(&d->k->lock);
+	e = sa_entry_find(d->k, &dst, ntohl(x.id.spi), x.id.proto, NULL);
+	if (e)
+		id = e->id;
+	pthread_mutex_unlock(&d->k->lock);
+	if (!e)
+		return;
+	q.in = id.dir == CY_DIR_IN;
+	take_stats(&q, nlh);
+	d->cb(d->user, &id, &q.stats);
+}
+
+enum cy_err sa_dump(struct kernel *k,
+    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
+    void *user)
+{
+	struct dumping d = {k, cb, user};
+	struct nl_msg m;
+	int got;
+
+	nl_begin(&m, XFRM_MSG_GETSA, NLM_F_DUMP, 0);
+	got = nl_query(k->xfrm, &m, dump_one, &d);
+	return got < 0 ? kernel_failed(k, "cannot list the SAs", got) : CY_OK;
+}
+
 /* ---- removing everything */
 
 #define LEFTOVERS 256

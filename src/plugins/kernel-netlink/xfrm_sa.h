@@ -25,6 +25,10 @@ enum cy_err sa_encode_moved(struct nl_msg *m, const struct nlmsghdr *old, bool o
     const struct cy_addr *new_src, const struct cy_addr *new_dst, bool encap) CY_MUST_USE;
 
 /* Removes all that we installed, and SAs with our tag. */
+/* Calls back for each SA of ours; acquires that wait are told once more. */
+enum cy_err sa_dump(struct kernel *k,
+    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
+    void *user);
 void sa_flush(struct kernel *k);
 
 /* Ours with these names; NULL: not ours. mark NULL: whatever mark it has. */

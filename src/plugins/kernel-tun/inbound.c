@@ -43,6 +43,7 @@ void queue_inbound(struct queue *q, struct cy_dgram *d)
 		counter_add(&q->counters, CNT_IN_POLICY, 1);
 		return;
 	}
+	queue_count(q, sa, false, inner.n);
 	while (write(q->tun_fd, inner.p, inner.n) < 0) {
 		if (errno == EINTR)
 			continue;

@@ -480,4 +480,6 @@ const struct cy_kernel_ops kernel_ops = {
     .bypass_socket = kernel_bypass_socket,
     .esp_in = kernel_esp_in,
     .counters = kernel_counters,
+    .sa_place = kernel_sa_place,
+    .lanes = kernel_lanes,
 };

@@ -13,4 +13,8 @@
 
 extern const struct cy_kernel_ops kernel_ops;
 
+/* place.c */
+enum cy_err kernel_sa_place(void *kp, const struct cy_kernel_sa_id *id, struct cy_kernel_place *out);
+size_t kernel_lanes(void *kp, struct cy_kernel_lane *out, size_t cap);
+
 #endif

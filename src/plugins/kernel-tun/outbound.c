@@ -153,6 +153,7 @@ static void wrap(struct queue *q, uint8_t *inner, size_t n, size_t tail)
 	tos = outer_tos(sa, packet_tos(inner));
 	if (esp_encode(&q->esp, sa, inner, len, tail + (n - len), &esp) != CY_OK)
 		return;
+	queue_count(q, sa, true, len);
 	path = sa_path(sa);
 	q->batch[q->n_batch++] = (struct cy_dgram){
 	    .src = path->src,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ enum cy_err queue_new(struct kernel *k, unsigned index, int tun_fd, struct queue
 	q->k = k;
 	q->index = index;
 	q->tun_fd = -1;
+	atomic_init(&q->cpu, -1);
 	q->buffer_len = (size_t)k->cfg.mtu + SPARE_MTU;
 	q->stride = (ESP_HEADROOM + q->buffer_len + ESP_TAILROOM + 63) & ~(size_t)63;
 	esp_init(&q->esp, k, index, &q->counters);
@@ -105,6 +107,9 @@ static size_t drain_ring(struct queue *q)
 		ring_done(&q->ring, s);
 		n++;
 	}
+	if (n)
+		atomic_store_explicit(&q->taken, atomic_load_explicit(&q->taken, memory_order_relaxed) + n,
+		    memory_order_relaxed);
 	return n;
 }
 
@@ -138,6 +143,7 @@ static void *run(void *user)
 
 		rcu_online(&k->rcu, q->index);
 		q->generation = atomic_load_explicit(&k->spd->generation, memory_order_acquire);
+		atomic_store_explicit(&q->cpu, sched_getcpu(), memory_order_relaxed);
 		q->esp.now = k->host->now_ns(k->self);
 		q->esp.wall = k->host->wall(k->self);
 		done = drain_ring(q);

@@ -19,6 +19,11 @@ struct queue {
 	pthread_t thread;
 	bool started;
 	atomic_bool stop, asleep;
+	atomic_size_t taken; /* from the ring, ever */
+	atomic_int cpu;      /* on which it ran last, -1 never */
+	struct {
+		atomic_uint_least64_t packets, bytes;
+	} traffic[2]; /* in, out; written by the thread alone */
 
 	struct esp esp;
 	struct counters counters;
@@ -48,6 +53,17 @@ size_t queue_outbound(struct queue *q);                         /* reads a batch
 void queue_send_plain(struct queue *q, struct cy_dgram *plain); /* one packet from the ring */
 void queue_inbound(struct queue *q, struct cy_dgram *d);        /* one datagram from the ring */
 void queue_hand_over(struct kernel *k, struct held *held); /* packets that waited for an SA; frees them */
+
+/* A packet of n inner bytes went through; the ESP thread. */
+static inline void queue_count(struct queue *q, struct sa *sa, bool out, size_t n)
+{
+	uint64_t packets = atomic_load_explicit(&q->traffic[out].packets, memory_order_relaxed);
+	uint64_t bytes = atomic_load_explicit(&q->traffic[out].bytes, memory_order_relaxed);
+
+	atomic_store_explicit(&q->traffic[out].packets, packets + 1, memory_order_relaxed);
+	atomic_store_explicit(&q->traffic[out].bytes, bytes + n, memory_order_relaxed);
+	atomic_store_explicit(&sa->lane, (int)q->index + 1, memory_order_relaxed);
+}
 
 /* icmp.c: writes an answer to `inner`, which did not fit, to buf (at least ICMP_MAX bytes); its length, 0: none. */
 #define ICMP_MAX 1280

@@ -69,6 +69,7 @@ struct sa {
 	/* counts */
 	atomic_uint_least64_t bytes, packets, replay_drops, integrity_drops;
 	atomic_int_least64_t last_used;
+	atomic_int lane; /* 1 + the ESP thread that carried a packet last, 0 none yet */
 
 	atomic_uint_least64_t seq; /* outbound: the last one given out */
 

@@ -131,7 +131,7 @@ static bool add_uri(char **uris, size_t *n, const GENERAL_NAME *g)
 	if (g->type != GEN_URI || !is_text(g->d.uniformResourceIdentifier) || *n == MAX_URIS)
 		return true;
 	t = string_slice(g->d.uniformResourceIdentifier);
-	uris[*n] = strndup((const char *)t.p, t.n);
+	uris[*n] = ossl_text_dup(t.p, t.n);
 	return uris[*n] && ++*n;
 }
 

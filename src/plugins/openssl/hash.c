@@ -8,6 +8,29 @@
 
 #include "ossl.h"
 
+static void *spare_take(struct ossl_spare *s)
+{
+	void *ctx;
+
+	pthread_mutex_lock(&s->lock);
+	ctx = s->n ? s->ctx[--s->n] : NULL;
+	pthread_mutex_unlock(&s->lock);
+	return ctx;
+}
+
+/* false: there are enough */
+static bool spare_put(struct ossl_spare *s, void *ctx)
+{
+	bool ok;
+
+	pthread_mutex_lock(&s->lock);
+	ok = s->n < OSSL_SPARE;
+	if (ok)
+		s->ctx[s->n++] = ctx;
+	pthread_mutex_unlock(&s->lock);
+	return ok;
+}
+
 static bool update_all(EVP_MD_CTX *md, const struct cy_slice *in, size_t n_in)
 {
 	for (size_t i = 0; i < n_in; i++)
@@ -20,14 +43,17 @@ static enum cy_err hash_digest(
     const struct cy_hash_alg *alg, const struct cy_slice *in, size_t n_in, uint8_t *out)
 {
 	const struct ossl_hash *h = container_of(alg, const struct ossl_hash, alg);
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	EVP_MD_CTX *md = spare_take(h->spare);
 	bool ok;
 
+	if (!md)
+		md = EVP_MD_CTX_new();
 	if (!md)
 		return CY_E_NOMEM;
 	ok = EVP_DigestInit_ex2(md, h->md, NULL) == 1 && update_all(md, in, n_in) &&
 	    EVP_DigestFinal_ex(md, out, NULL) == 1;
-	EVP_MD_CTX_free(md);
+	if (!ok || !spare_put(h->spare, md))
+		EVP_MD_CTX_free(md);
 	if (!ok)
 		ERR_clear_error();
 	return ok ? CY_OK : CY_E_UNSUPPORTED;
@@ -50,6 +76,8 @@ void ossl_hashes_init(struct ossl *o)
 	for (size_t i = 0; i < ARRAY_LEN(hashes); i++) {
 		struct ossl_hash *h = &o->hashes[i];
 
+		h->spare = &o->hash_spares[i];
+		pthread_mutex_init(&h->spare->lock, NULL);
 		h->md = EVP_MD_fetch(NULL, hashes[i].name, NULL);
 		if (!h->md) {
 			ERR_clear_error();
@@ -63,8 +91,13 @@ void ossl_hashes_init(struct ossl *o)
 
 void ossl_hashes_fini(struct ossl *o)
 {
-	for (size_t i = 0; i < OSSL_MAX_HASHES; i++)
+	for (size_t i = 0; i < OSSL_MAX_HASHES; i++) {
+		struct ossl_spare *s = &o->hash_spares[i];
+
+		while (s->n)
+			EVP_MD_CTX_free(s->ctx[--s->n]);
 		EVP_MD_free(o->hashes[i].md);
+	}
 }
 
 /* --- HMAC (RFC 2104) --- */
@@ -81,28 +114,48 @@ struct hmac_ctx {
 	uint8_t inner[128], outer[128]; /* the key with ipad and opad */
 };
 
-static void hmac_free(void *ctx)
+static void hmac_end(struct hmac_ctx *c)
 {
-	struct hmac_ctx *c = ctx;
-
-	if (!c)
-		return;
 	EVP_MD_CTX_free(c->md);
 	OPENSSL_cleanse(c, sizeof(*c));
 	free(c);
 }
 
-static enum cy_err hmac_new(const struct cy_mac_alg *alg, void **out_ctx)
+/*
+ * The padded keys are wiped. The digest has read the outer one last; hashing something else leaves nothing of it behind either.
+ */
+static void hmac_free(void *ctx)
 {
-	struct hmac_ctx *c = calloc(1, sizeof(*c));
+	static const uint8_t zero[128];
+	struct hmac_ctx *c = ctx;
 
 	if (!c)
+		return;
+	OPENSSL_cleanse(c->inner, sizeof(c->inner));
+	OPENSSL_cleanse(c->outer, sizeof(c->outer));
+	c->keyed = false;
+	if (EVP_DigestInit_ex2(c->md, NULL, NULL) != 1 || EVP_DigestUpdate(c->md, zero, c->block_len) != 1 ||
+	    !spare_put(c->mac->spare, c))
+		hmac_end(c);
+}
+
+static enum cy_err hmac_new(const struct cy_mac_alg *alg, void **out_ctx)
+{
+	const struct ossl_mac *mac = container_of(alg, const struct ossl_mac, alg);
+	struct hmac_ctx *c = spare_take(mac->spare);
+
+	if (c) {
+		*out_ctx = c;
+		return CY_OK;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c)
 		return CY_E_NOMEM;
-	c->mac = container_of(alg, const struct ossl_mac, alg);
+	c->mac = mac;
 	c->block_len = (uint16_t)EVP_MD_get_block_size(c->mac->md);
 	c->md = EVP_MD_CTX_new();
 	if (!c->md || c->block_len > sizeof(c->inner) || EVP_DigestInit_ex2(c->md, c->mac->md, NULL) != 1) {
-		hmac_free(c);
+		hmac_end(c);
 		return CY_E_NOMEM;
 	}
 	*out_ctx = c;
@@ -297,6 +350,8 @@ void ossl_macs_init(struct ossl *o)
 	for (size_t i = 0; i < ARRAY_LEN(hashes); i++) {
 		struct ossl_mac *m = &o->macs[at];
 
+		m->spare = &o->mac_spares[at];
+		pthread_mutex_init(&m->spare->lock, NULL);
 		m->md = EVP_MD_fetch(NULL, hashes[i].name, NULL);
 		if (!m->md)
 			continue;
@@ -322,6 +377,10 @@ void ossl_macs_init(struct ossl *o)
 void ossl_macs_fini(struct ossl *o)
 {
 	for (size_t i = 0; i < OSSL_MAX_MACS; i++) {
+		struct ossl_spare *s = &o->mac_spares[i];
+
+		while (s->n)
+			hmac_end(s->ctx[--s->n]);
 		EVP_MD_free(o->macs[i].md);
 		EVP_CIPHER_free(o->macs[i].aes_cbc);
 	}

@@ -132,6 +132,18 @@ static void put_name(BIO *out, const X509_NAME *name)
 	}
 }
 
+char *ossl_text_dup(const void *p, size_t n)
+{
+	char *copy = malloc(n + 1);
+
+	if (copy) {
+		if (n)
+			memcpy(copy, p, n);
+		copy[n] = '\0';
+	}
+	return copy;
+}
+
 char *ossl_name_text(const X509_NAME *name)
 {
 	BIO *out = BIO_new(BIO_s_mem());
@@ -143,7 +155,7 @@ char *ossl_name_text(const X509_NAME *name)
 	put_name(out, name);
 	n = BIO_get_mem_data(out, &p);
 	if (n >= 0)
-		text = strndup(n ? p : "", (size_t)n);
+		text = ossl_text_dup(p, (size_t)n);
 	BIO_free(out);
 	return text;
 }

@@ -7,6 +7,8 @@
 #ifndef OSSL_H
 #define OSSL_H
 
+#include <pthread.h>
+
 #include <openssl/bn.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
@@ -31,15 +33,25 @@ struct ossl_cipher {
 	EVP_CIPHER *evp[4]; /* one for each of alg.key_bits */
 };
 
+/* Contexts that wait to be used again: making one costs more than hashing a short message. Held without a key. */
+#define OSSL_SPARE 64
+struct ossl_spare {
+	pthread_mutex_t lock; /* for a few instructions */
+	void *ctx[OSSL_SPARE];
+	unsigned n;
+};
+
 struct ossl_hash {
 	struct cy_hash_alg alg;
 	EVP_MD *md;
+	struct ossl_spare *spare; /* EVP_MD_CTX */
 };
 
 struct ossl_mac {
 	struct cy_mac_alg alg;
-	EVP_MD *md;          /* HMAC */
-	EVP_CIPHER *aes_cbc; /* XCBC, CMAC */
+	EVP_MD *md;               /* HMAC */
+	EVP_CIPHER *aes_cbc;      /* XCBC, CMAC */
+	struct ossl_spare *spare; /* HMAC: struct hmac_ctx */
 };
 
 struct ossl;
@@ -69,6 +81,7 @@ struct ossl {
 	struct ossl_hash hashes[OSSL_MAX_HASHES];
 	struct ossl_mac macs[OSSL_MAX_MACS];
 	struct ossl_ke kes[OSSL_MAX_KES];
+	struct ossl_spare hash_spares[OSSL_MAX_HASHES], mac_spares[OSSL_MAX_MACS];
 };
 
 /* Fill the tables from what OpenSSL has and give them to the host; what it lacks is left out. */

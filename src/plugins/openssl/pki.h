@@ -70,7 +70,8 @@ enum cy_err ossl_bundle_load(struct cy_slice data, cy_passphrase_fn pass, void *
 /* name.c */
 enum cy_err ossl_name_parse(const char *text, uint8_t **out, size_t *out_len);
 enum cy_err ossl_name_print(struct cy_slice der, char *out, size_t cap);
-char *ossl_name_text(const X509_NAME *name); /* malloc'd; NULL when out of memory */
+char *ossl_name_text(const X509_NAME *name);  /* malloc'd; NULL when out of memory */
+char *ossl_text_dup(const void *p, size_t n); /* the same; n bytes without a NUL at their end */
 
 /* Leave nothing in the thread's error queue, set *out_why when it is wanted, and return err. */
 enum cy_err ossl_fail(enum cy_err err, const char **out_why, const char *why);

@@ -89,19 +89,20 @@ static void read_control(struct sock *s, struct msghdr *m, struct cy_dgram *out)
 	}
 }
 
-static struct sock *find_fd(struct sockets *s, int fd)
+static struct sock *find_fd(struct lane *l, int fd)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (s->sock[i].fd == fd)
-			return &s->sock[i];
+	for (size_t i = 0; i < l->n; i++)
+		if (l->sock[i].fd == fd)
+			return &l->sock[i];
 	return NULL;
 }
 
 size_t sockets_recv(void *sp, uint32_t lane, int fd, struct cy_dgram *out, size_t max)
 {
 	struct sockets *s = sp;
-	struct sock *k = lane == 0 ? find_fd(s, fd) : NULL;
-	struct rx *rx = s->rx;
+	struct lane *l = lane < s->n_lanes ? &s->lane[lane] : NULL;
+	struct sock *k = l ? find_fd(l, fd) : NULL;
+	struct rx *rx = l ? l->rx : NULL;
 	uint64_t bytes = 0;
 	int n;
 

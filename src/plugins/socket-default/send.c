@@ -15,12 +15,12 @@ struct tx {
 };
 
 /* The socket that is bound to the datagram's source port; without such, the one the natt flag asks for. */
-static struct sock *pick(struct sockets *s, const struct cy_dgram *d)
+static struct sock *pick(struct lane *l, const struct cy_dgram *d)
 {
 	struct sock *found = NULL;
 
-	for (size_t i = 0; i < s->n; i++) {
-		struct sock *k = &s->sock[i];
+	for (size_t i = 0; i < l->n; i++) {
+		struct sock *k = &l->sock[i];
 
 		if (k->family != d->dst.family || k->natt != !!d->natt)
 			continue;
@@ -126,13 +126,14 @@ static size_t send_batch(struct sock *k, const struct cy_dgram *d, size_t n)
 size_t sockets_send(void *sp, uint32_t lane, const struct cy_dgram *d, size_t n)
 {
 	struct sockets *s = sp;
+	struct lane *l = &s->lane[lane % s->n_lanes];
 	size_t sent = 0, run;
 
 	for (size_t at = 0; at < n; at += run) {
-		struct sock *k = pick(s, &d[at]);
+		struct sock *k = pick(l, &d[at]);
 
 		for (run = 1; at + run < n && run < SOCKETS_BATCH; run++)
-			if (pick(s, &d[at + run]) != k)
+			if (pick(l, &d[at + run]) != k)
 				break;
 		if (k)
 			sent += send_batch(k, d + at, run);

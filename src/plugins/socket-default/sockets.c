@@ -132,8 +132,8 @@ static enum cy_err err_from_errno(int e)
 	}
 }
 
-static enum cy_err sock_open(const struct plugin *p, const struct cy_socket_config *cfg, uint16_t family,
-    uint16_t port, bool natt, struct sock *out)
+static enum cy_err sock_open(const struct sockets *all, const struct cy_socket_config *cfg, uint16_t family,
+    uint16_t port, bool natt, bool shared, struct sock *out)
 {
 	struct sock s = {.family = family, .natt = natt};
 	int e;
@@ -141,8 +141,9 @@ static enum cy_err sock_open(const struct plugin *p, const struct cy_socket_conf
 	s.fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP);
 	if (s.fd < 0)
 		return err_from_errno(errno);
-	if (set_needed_options(s.fd, family) && bind_any(&s, port) == 0) {
-		set_wanted_options(p, cfg, &s);
+	if (set_needed_options(s.fd, family) && (!shared || set_int(s.fd, SOL_SOCKET, SO_REUSEPORT, 1)) &&
+	    bind_any(&s, port) == 0) {
+		set_wanted_options(all->plugin, cfg, &s);
 		*out = s;
 		return CY_OK;
 	}
@@ -152,10 +153,29 @@ static enum cy_err sock_open(const struct plugin *p, const struct cy_socket_conf
 	return err_from_errno(e);
 }
 
-static void close_from(struct sockets *s, size_t first)
+static void close_from(struct lane *l, size_t first)
 {
-	while (s->n > first)
-		close(s->sock[--s->n].fd);
+	while (l->n > first)
+		close(l->sock[--l->n].fd);
+}
+
+/*
+ * The first socket of a port. With SO_REUSEPORT another daemon's sockets on that port would let us in, and we would have a part of its
+ * datagrams: a bind without it is the test that there is none.
+ */
+static enum cy_err first_open(const struct sockets *all, const struct cy_socket_config *cfg, uint16_t family,
+    uint16_t port, bool natt, struct sock *out)
+{
+	struct sock probe;
+	enum cy_err err = sock_open(all, cfg, family, port, natt, false, &probe);
+
+	if (err != CY_OK || !all->group) {
+		if (err == CY_OK)
+			*out = probe;
+		return err;
+	}
+	close(probe.fd);
+	return sock_open(all, cfg, family, probe.port, natt, true, out);
 }
 
 /* The same port in both families. A family that this host does not have is left out. */
@@ -163,7 +183,8 @@ static enum cy_err open_port(
     struct sockets *s, const struct cy_socket_config *cfg, uint16_t port, bool natt, int tries)
 {
 	const struct cy_host *host = s->plugin->host;
-	size_t first = s->n;
+	struct lane *l = &s->lane[0];
+	size_t first = l->n;
 	uint16_t wanted = port;
 	enum cy_err err = CY_E_UNSUPPORTED;
 
@@ -172,9 +193,9 @@ static enum cy_err open_port(
 
 		if (!(i ? cfg->ipv6 : cfg->ipv4))
 			continue;
-		err = sock_open(s->plugin, cfg, family, wanted, natt, &s->sock[s->n]);
+		err = first_open(s, cfg, family, wanted, natt, &l->sock[l->n]);
 		if (err == CY_OK) {
-			wanted = s->sock[s->n++].port;
+			wanted = l->sock[l->n++].port;
 			continue;
 		}
 		if (err == CY_E_UNSUPPORTED) {
@@ -184,37 +205,92 @@ static enum cy_err open_port(
 		}
 		if (err == CY_E_EXISTS && port == 0 && tries > 0) {
 			/* free in the other family only: draw again */
-			close_from(s, first);
+			close_from(l, first);
 			return open_port(s, cfg, port, natt, tries - 1);
 		}
 		host->log(s->plugin->self, CY_LOG_ERROR, "cannot open IPv%d UDP port %u: %s%s", i ? 6 : 4,
 		    wanted, strerror(errno), err == CY_E_EXISTS ? " (is another IKE daemon running?)" : "");
 		return err;
 	}
-	return s->n > first ? CY_OK : err;
+	return l->n > first ? CY_OK : err;
 }
 
-enum cy_err sockets_open(void *plugin, const struct cy_socket_config *cfg, void **out_s, uint32_t *out_lanes)
+/* The other lanes get what the first one has. A socket's number in its group is the order of bind: here its lane. */
+static enum cy_err open_more(struct sockets *s, const struct cy_socket_config *cfg)
 {
-	struct sockets *s = calloc(1, sizeof(*s));
-	enum cy_err err;
+	for (uint32_t lane = 1; lane < s->n_lanes; lane++) {
+		struct lane *l = &s->lane[lane];
+
+		for (size_t i = 0; i < s->lane[0].n; i++) {
+			const struct sock *model = &s->lane[0].sock[i];
+			enum cy_err err =
+			    sock_open(s, cfg, model->family, model->port, model->natt, true, &l->sock[l->n]);
+
+			if (err) {
+				s->plugin->host->log(s->plugin->self, CY_LOG_ERROR,
+				    "cannot open socket %u of UDP port %u: %s", lane + 1, model->port,
+				    strerror(errno));
+				return err;
+			}
+			l->sock[l->n++].lane = lane;
+		}
+	}
+	return CY_OK;
+}
+
+static enum cy_err open_lanes(struct plugin *plugin, const struct cy_socket_config *cfg, uint32_t n_lanes,
+    bool group, struct sockets **out_s)
+{
+	struct sockets *s = calloc(1, sizeof(*s) + n_lanes * sizeof(s->lane[0]));
+	enum cy_err err = CY_OK;
 
 	if (!s)
 		return CY_E_NOMEM;
 	s->plugin = plugin;
-	err = rx_new(&s->rx);
+	s->n_lanes = n_lanes;
+	s->group = group;
+	for (uint32_t i = 0; i < n_lanes && err == CY_OK; i++)
+		err = rx_new(&s->lane[i].rx);
 	if (err == CY_OK)
 		err = open_port(s, cfg, cfg->port, false, EPHEMERAL_TRIES);
 	if (err == CY_OK)
 		err = open_port(s, cfg, cfg->port_natt, true, EPHEMERAL_TRIES);
+	if (err == CY_OK)
+		err = open_more(s, cfg);
 	if (err != CY_OK) {
 		sockets_close(s);
 		return err;
 	}
-	if (cfg->on_socket)
-		for (size_t i = 0; i < s->n; i++)
-			cfg->on_socket(
-			    cfg->user, s->sock[i].fd, s->sock[i].family, s->sock[i].port, s->sock[i].natt);
+	*out_s = s;
+	return CY_OK;
+}
+
+enum cy_err sockets_open_group(
+    struct plugin *plugin, const struct cy_socket_config *cfg, uint32_t n_lanes, struct sockets **out_s)
+{
+	return open_lanes(plugin, cfg, n_lanes, true, out_s);
+}
+
+void sockets_announce(struct sockets *s, const struct cy_socket_config *cfg)
+{
+	if (!cfg->on_socket)
+		return;
+	for (uint32_t lane = 0; lane < s->n_lanes; lane++)
+		for (size_t i = 0; i < s->lane[lane].n; i++) {
+			const struct sock *k = &s->lane[lane].sock[i];
+
+			cfg->on_socket(cfg->user, k->fd, k->family, k->port, k->natt);
+		}
+}
+
+enum cy_err sockets_open(void *plugin, const struct cy_socket_config *cfg, void **out_s, uint32_t *out_lanes)
+{
+	struct sockets *s;
+	enum cy_err err = open_lanes(plugin, cfg, 1, false, &s);
+
+	if (err)
+		return err;
+	sockets_announce(s, cfg);
 	*out_s = s;
 	*out_lanes = 1;
 	return CY_OK;
@@ -226,8 +302,10 @@ void sockets_close(void *sp)
 
 	if (!s)
 		return;
-	close_from(s, 0);
-	rx_free(s->rx);
+	for (uint32_t i = 0; i < s->n_lanes; i++) {
+		close_from(&s->lane[i], 0);
+		rx_free(s->lane[i].rx);
+	}
 	free(s);
 }
 
@@ -236,10 +314,37 @@ size_t sockets_fds(void *sp, uint32_t lane, int *out_fds, size_t cap)
 	struct sockets *s = sp;
 	size_t n = 0;
 
-	if (lane == 0)
-		for (; n < s->n && n < cap; n++)
-			out_fds[n] = s->sock[n].fd;
+	if (lane < s->n_lanes)
+		for (; n < s->lane[lane].n && n < cap; n++)
+			out_fds[n] = s->lane[lane].sock[n].fd;
 	return n;
+}
+
+static void stats_of(struct sock *k, struct cy_socket_stats *out)
+{
+	uint32_t mem[SK_MEMINFO_VARS] = {0};
+	socklen_t len = sizeof(mem);
+	uint32_t drops = atomic_load_explicit(&k->overflow, memory_order_relaxed);
+
+	*out = (struct cy_socket_stats){
+	    .fd = k->fd,
+	    .family = k->family,
+	    .port = k->port,
+	    .lane = k->lane,
+	    .rx_datagrams = atomic_load_explicit(&k->rx_datagrams, memory_order_relaxed),
+	    .rx_bytes = atomic_load_explicit(&k->rx_bytes, memory_order_relaxed),
+	    .tx_datagrams = atomic_load_explicit(&k->tx_datagrams, memory_order_relaxed),
+	    .tx_bytes = atomic_load_explicit(&k->tx_bytes, memory_order_relaxed),
+	    .tx_errors = atomic_load_explicit(&k->tx_errors, memory_order_relaxed),
+	    .rcvbuf = k->rcvbuf,
+	    .kernel_drops = drops,
+	};
+	/* SO_MEMINFO knows of drops since the last datagram, too; kernels before 4.12 lack it */
+	if (getsockopt(k->fd, SOL_SOCKET, SO_MEMINFO, mem, &len) == 0) {
+		out->rx_queue_bytes = mem[SK_MEMINFO_RMEM_ALLOC];
+		if (len > SK_MEMINFO_DROPS * sizeof(mem[0]) && mem[SK_MEMINFO_DROPS] > drops)
+			out->kernel_drops = mem[SK_MEMINFO_DROPS];
+	}
 }
 
 size_t sockets_stats(void *sp, struct cy_socket_stats *out, size_t cap)
@@ -247,31 +352,9 @@ size_t sockets_stats(void *sp, struct cy_socket_stats *out, size_t cap)
 	struct sockets *s = sp;
 	size_t n = 0;
 
-	for (; n < s->n && n < cap; n++) {
-		struct sock *k = &s->sock[n];
-		uint32_t mem[SK_MEMINFO_VARS] = {0};
-		socklen_t len = sizeof(mem);
-		uint32_t drops = atomic_load_explicit(&k->overflow, memory_order_relaxed);
-
-		out[n] = (struct cy_socket_stats){
-		    .fd = k->fd,
-		    .family = k->family,
-		    .port = k->port,
-		    .rx_datagrams = atomic_load_explicit(&k->rx_datagrams, memory_order_relaxed),
-		    .rx_bytes = atomic_load_explicit(&k->rx_bytes, memory_order_relaxed),
-		    .tx_datagrams = atomic_load_explicit(&k->tx_datagrams, memory_order_relaxed),
-		    .tx_bytes = atomic_load_explicit(&k->tx_bytes, memory_order_relaxed),
-		    .tx_errors = atomic_load_explicit(&k->tx_errors, memory_order_relaxed),
-		    .rcvbuf = k->rcvbuf,
-		    .kernel_drops = drops,
-		};
-		/* SO_MEMINFO knows of drops since the last datagram, too; kernels before 4.12 lack it */
-		if (getsockopt(k->fd, SOL_SOCKET, SO_MEMINFO, mem, &len) == 0) {
-			out[n].rx_queue_bytes = mem[SK_MEMINFO_RMEM_ALLOC];
-			if (len > SK_MEMINFO_DROPS * sizeof(mem[0]) && mem[SK_MEMINFO_DROPS] > drops)
-				out[n].kernel_drops = mem[SK_MEMINFO_DROPS];
-		}
-	}
+	for (uint32_t lane = 0; lane < s->n_lanes; lane++)
+		for (size_t i = 0; i < s->lane[lane].n && n < cap; i++)
+			stats_of(&s->lane[lane].sock[i], &out[n++]);
 	if (n > 0)
 		out[0].tx_errors += atomic_load_explicit(&s->tx_unroutable, memory_order_relaxed);
 	return n;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sockets of socket-default: one lane, for each address family a socket on the IKE port and one on the NAT-T port.
- * struct sockets belongs to whoever opened it. One thread receives; any thread sends and reads counters.
+ * UDP sockets in lanes: in each lane, for each address family, a socket on the IKE port and one on the NAT-T port.
+ * socket-default has one lane; socket-reuseport, which is built from these files too, has one a worker, and the sockets of one
+ * port and family are a group (SO_REUSEPORT). struct sockets belongs to whoever opened it. One thread receives on a lane; any
+ * thread sends and reads counters.
  */
 #ifndef SOCKET_DEFAULT_SOCKETS_H
 #define SOCKET_DEFAULT_SOCKETS_H
@@ -9,7 +11,7 @@
 #include <cygnet/plugin.h>
 #include <stdatomic.h>
 
-#define SOCKETS_MAX   4  /* two families, two ports */
+#define SOCKETS_LANE  4  /* of a lane: two families, two ports */
 #define SOCKETS_BATCH 32 /* datagrams a system call */
 
 struct plugin {
@@ -20,6 +22,7 @@ struct plugin {
 struct sock {
 	int fd;
 	uint16_t family, port;
+	uint32_t lane;
 	bool natt;
 	uint32_t rcvbuf; /* what the kernel granted */
 	atomic_uint_least64_t rx_datagrams, rx_bytes, tx_datagrams, tx_bytes, tx_errors;
@@ -28,16 +31,26 @@ struct sock {
 
 struct rx;
 
+struct lane {
+	size_t n;
+	struct sock sock[SOCKETS_LANE];
+	struct rx *rx;
+};
+
 struct sockets {
 	struct plugin *plugin;
-	size_t n;
-	struct sock sock[SOCKETS_MAX];
+	uint32_t n_lanes;
+	bool group;                          /* the sockets of all lanes share their ports */
 	atomic_uint_least64_t tx_unroutable; /* no socket of that family */
-	struct rx *rx;
+	struct lane lane[];
 };
 
 /* sockets.c: setting up */
 enum cy_err sockets_open(void *plugin, const struct cy_socket_config *cfg, void **out_s, uint32_t *out_lanes);
+/* The same in many lanes; on_socket of cfg is left to the caller (sockets_announce), who may set up the groups first. */
+enum cy_err sockets_open_group(
+    struct plugin *plugin, const struct cy_socket_config *cfg, uint32_t n_lanes, struct sockets **out_s);
+void sockets_announce(struct sockets *s, const struct cy_socket_config *cfg);
 void sockets_close(void *s);
 size_t sockets_fds(void *s, uint32_t lane, int *out_fds, size_t cap);
 size_t sockets_stats(void *s, struct cy_socket_stats *out, size_t cap);

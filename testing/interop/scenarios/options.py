@@ -2,6 +2,7 @@
 """What only some connections ask for: a reload beside them, reauthentication, limits by traffic, ESN, keys without certificates."""
 import os
 import subprocess
+import time
 
 from interop.registry import scenario
 from lib.proc import require, wait_for
@@ -43,6 +44,38 @@ def reload(bed):
     require(bed.left.sa().spis == before and now.spi_in == child.spi_in, "changing and removing a connection touched another one")
     require(now.packets_in >= child.packets_in, "the counters started again")
     bed.traffic(transfer_size=0)
+
+
+@scenario(ours_first)
+def reload_under_load(bed):
+    """reloads one after the other beside traffic and rekeying: no packet is lost, and what is coming up comes up"""
+    conn = bed.conn()
+    up(bed, conn, lifetime=2)
+    bed.traffic(transfer_size=0, counted=False)
+    before, child = bed.left.sa().spis, bed.left.child().spi_in
+    argv = bed.site.alice.argv("ping", "-n", "-q", "-i", "0.02", "-c", "400", "-W", "2", bed.site.BOB)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as ping:
+        for i in range(12):
+            if i % 2:
+                bed.left.conns.pop()
+                bed.left.configure()
+            else:
+                bed.left.configure(conn.but(name="other", esp="aes256gcm16" if i % 4 else "chacha20poly1305"))
+            time.sleep(0.2)
+        out = ping.communicate(timeout=60)[0]
+    require(", 0% packet loss" in out, f"packets were lost: {out.strip()[-200:]}")
+    require(bed.left.sa().spis == before, "a reload replaced the IKE_SA")
+    require(bed.left.child().spi_in != child, "nothing was rekeyed meanwhile")
+    bed.left.down()
+    bed.wait_gone()
+    coming = bed.left.ns.argv(*bed.left.tool_argv("up", conn.name))
+    with subprocess.Popen(coming, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as tool:
+        for _ in range(3):
+            bed.left.configure()
+        out = tool.communicate(timeout=60)[0]
+    require(tool.returncode == 0, f"a reload stopped what was coming up: {out.strip()[-200:]}")
+    bed.wait_up()
+    bed.traffic(transfer_size=0, counted=False)
 
 
 @scenario(ours_first)

@@ -167,6 +167,61 @@ START_TEST(nearest_name)
 }
 END_TEST
 
+/* The whole table, of which name_nearest() looks at a band. */
+static size_t plain_distance(const char *a, const char *b)
+{
+	size_t d[40][40], na = strlen(a), nb = strlen(b);
+
+	for (size_t i = 0; i <= na; i++)
+		for (size_t j = 0; j <= nb; j++) {
+			if (i == 0 || j == 0) {
+				d[i][j] = i + j;
+				continue;
+			}
+			d[i][j] = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+			if (d[i - 1][j] + 1 < d[i][j])
+				d[i][j] = d[i - 1][j] + 1;
+			if (d[i][j - 1] + 1 < d[i][j])
+				d[i][j] = d[i][j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    d[i - 2][j - 2] + 1 < d[i][j])
+				d[i][j] = d[i - 2][j - 2] + 1;
+		}
+	return d[na][nb];
+}
+
+START_TEST(nearest_name_is_what_the_whole_table_says)
+{
+	uint32_t x = 1;
+	size_t found = 0;
+
+	for (int round = 0; round < 20000; round++) {
+		char words[2][33];
+		const char *one[] = {words[0], NULL};
+		size_t limit;
+
+		for (int w = 0; w < 2; w++) {
+			size_t n = (x = x * 1664525u + 1013904223u) >> 27;
+
+			for (size_t i = 0; i < n; i++) {
+				x = x * 1664525u + 1013904223u;
+				/* the second is like the first, mostly */
+				words[w][i] = (char)('a' + (x >> 20) % 3);
+				if (w && x >> 29 && i < strlen(words[0]))
+					words[w][i] = words[0][i];
+			}
+			words[w][n] = '\0';
+		}
+		limit = strlen(words[1]) / 3;
+		limit = limit < 5 ? limit : 5;
+		found += plain_distance(words[0], words[1]) <= limit;
+		ck_assert_int_eq(
+		    name_nearest(one, words[1]) != NULL, plain_distance(words[0], words[1]) <= limit);
+	}
+	ck_assert_uint_gt(found, 1000);
+}
+END_TEST
+
 struct item {
 	int v;
 	struct list node;
@@ -239,6 +294,7 @@ UNIT_TESTS(bytes)
 	tcase_add_test(tc, secrets);
 	tcase_add_test(tc, names);
 	tcase_add_test(tc, nearest_name);
+	tcase_add_test(tc, nearest_name_is_what_the_whole_table_says);
 	tcase_add_test(tc, lists);
 	tcase_add_test(tc, real_env);
 }

@@ -239,6 +239,50 @@ START_TEST(hmap_against_a_model)
 }
 END_TEST
 
+/* An addition moves a few buckets, whatever the size of the table; everything is found meanwhile. */
+START_TEST(hmap_grows_little_by_little)
+{
+	static const uint64_t key[2] = {5, 6};
+	enum { N = 100000 };
+	struct entry *e = calloc(N, sizeof(*e));
+	struct hmap m;
+	size_t moving = 0, b, seen = 0;
+	struct hnode *n, *tmp;
+
+	ck_assert_ptr_nonnull(e);
+	ck_assert_int_eq(hmap_init(&m, key), CY_OK);
+	for (size_t i = 0; i < N; i++) {
+		size_t moved = m.moved, n_old = m.n_old;
+
+		e[i].key = i;
+		hmap_add(&m, &e[i].node, hmap_hash(&m, &e[i].key, sizeof(e[i].key)));
+		moving += m.n_old != 0;
+		if (m.n_old && m.n_old == n_old)
+			ck_assert_uint_le(m.moved - moved, 8);
+		else if (n_old) /* the last ones */
+			ck_assert_uint_le(n_old - moved, 8);
+		ck_assert_uint_le(m.n, m.mask + 1); /* it has moved before it must grow again */
+		if (i % 97 == 0)
+			for (size_t k = i % 13; k <= i; k += 1 + i / 50)
+				ck_assert_ptr_eq(find(&m, k, hmap_hash(&m, &k, sizeof(k))), &e[k]);
+	}
+	ck_assert_uint_gt(moving, N / 8);
+	/* in the middle of a move everything is there once, and can be taken out */
+	for (size_t i = 0; i < 40000; i++)
+		hmap_del(&m, &e[i].node);
+	for (size_t i = 0; m.n_old == 0 && i < 40000; i++)
+		hmap_add(&m, &e[i].node, e[i].node.hash);
+	hmap_foreach (&m, b, n, tmp) {
+		seen++;
+		if (seen % 2)
+			hmap_del(&m, n);
+	}
+	ck_assert_uint_eq(seen, m.n + (seen + 1) / 2);
+	hmap_fini(&m);
+	free(e);
+}
+END_TEST
+
 UNIT_TESTS(memory)
 {
 	tcase_add_test(tc, arena_gives_zeroed_aligned_memory);
@@ -247,4 +291,5 @@ UNIT_TESTS(memory)
 	tcase_add_test(tc, slab_limits_and_nonsense);
 	tcase_add_test(tc, siphash);
 	tcase_add_loop_test(tc, hmap_against_a_model, 0, 2);
+	tcase_add_test(tc, hmap_grows_little_by_little);
 }

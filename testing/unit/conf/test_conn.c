@@ -51,7 +51,7 @@ START_TEST(defaults_differ)
 {
 	struct conn *s = ss(ENDS), *l = ls(ENDS);
 
-	ck_assert_int_eq(s->version, CONN_IKE_ANY);
+	ck_assert_int_eq(s->version, CONN_IKEV2);
 	ck_assert_int_eq(l->version, CONN_IKEV2);
 	ck_assert_uint_eq(s->ike_lifetime_s, 3 * 3600);
 	ck_assert_uint_eq(l->ike_lifetime_s, 8 * 3600);
@@ -171,7 +171,9 @@ START_TEST(authentication)
 	ck_assert_ptr_null(ls_conn(ENDS "authby=secret,rsasig", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "authby=rsa-sha2", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftauth=psk-sha256", &told));
-	ck_assert_ptr_null(ss_conn(ENDS "authby=xauthrsasig", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "authby=xautheap", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "leftauth2=psk", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "leftauth=xauth", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftauth=eap", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftauth=", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "authby=never", &told));
@@ -288,10 +290,6 @@ START_TEST(selectors)
 	ck_assert(c->local.ts_proto == 47 && c->local.ts_port_lo == 0 && c->local.ts_port_hi == 65535);
 	ck_assert(c->remote.ts_proto == 0);
 	conn_unref(c);
-	c = ls(ENDS "leftsubnets={10.1.0.0/16 10.2.0.0/16};rightsubnet=10.9.0.0/16,10.8.0.0/16");
-	ck_assert(c->local.n_ts == 2 && c->local.ts_per_child);
-	ck_assert(c->remote.n_ts == 2 && !c->remote.ts_per_child);
-	conn_unref(c);
 	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=tcp/9-1", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=%any/80", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "leftprotoport=tcp/70000", &told));
@@ -336,11 +334,20 @@ START_TEST(marks_and_numbers)
 	ck_assert(c->mark_in.value == 7 && c->mark_in.mask == UINT32_MAX);
 	ck_assert(c->mark_out.value == 20 && c->mark_out.mask == 0xff);
 	conn_unref(c);
-	ck_assert_ptr_null(ss_conn(ENDS "mark=%unique-dir", &told));
-	ck_assert_ptr_nonnull(strstr(told.text, "not built yet"));
-	ck_assert_ptr_null(ls_conn(ENDS "mark=-1/0xffffffff", &told));
-	ck_assert_ptr_nonnull(strstr(told.text, "not built yet"));
+	c = ss(ENDS "mark_in=%unique-dir;mark_out=%unique/0xff;if_id=%unique");
+	ck_assert(c->mark_in_own == OWN_ID_DIRECTION && c->mark_in.mask == UINT32_MAX);
+	ck_assert(c->mark_out_own == OWN_ID_CHILD && c->mark_out.mask == 0xff);
+	ck_assert(c->if_id_in_own == OWN_ID_CHILD && c->if_id_out_own == OWN_ID_CHILD);
+	conn_unref(c);
+	c = ls(ENDS "mark=-1/0xffff");
+	ck_assert(c->mark_in_own == OWN_ID_CHILD && c->mark_in.mask == 0xffff);
+	conn_unref(c);
+	c = ss(ENDS "if_id=7;if_id_out=0x10");
+	ck_assert(c->if_id_in == 7 && c->if_id_out == 16 && c->if_id_in_own == OWN_ID_NO);
+	conn_unref(c);
+	ck_assert_ptr_null(ss_conn(ENDS "if_id=many", &told));
 	ck_assert_ptr_null(ss_conn(ENDS "mark=-1", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "mark=%unique/0", &told));
 	ck_assert_ptr_null(ls_conn(ENDS "mark=%unique", &told));
 	c = ss(ENDS "ikelifetime=90m;lifetime=2h;margintime=1m;rekeyfuzz=0%;lifebytes=10M;ikedscp=101110;"
 	            "replay_window=0");
@@ -359,6 +366,101 @@ START_TEST(marks_and_numbers)
 }
 END_TEST
 
+START_TEST(users)
+{
+	struct conn *c = ss(ENDS "keyexchange=ikev1;authby=xauthpsk;xauth=server;rightsourceip=10.3.0.0/24");
+
+	ck_assert_int_eq(c->local.auth[0].method, AUTH_PSK);
+	ck_assert(c->local.xauth_server && c->remote.xauth_client);
+	ck_assert(!c->local.xauth_client && !c->remote.xauth_server);
+	ck_assert_str_eq(c->xauth_backend, "generic");
+	ck_assert(c->local.modecfg_server && c->remote.modecfg_client && c->modecfg_pull);
+	ck_assert_int_eq(c->unique, UNIQUE_REPLACE);
+	conn_unref(c);
+	c = ss(ENDS "keyexchange=ikev1;authby=xauthrsasig;xauth_identity=alice;modeconfig=push");
+	ck_assert_int_eq(c->local.auth[0].method, AUTH_PUBKEY);
+	ck_assert(c->local.xauth_client && c->remote.xauth_server && !c->modecfg_pull);
+	ck_assert_str_eq(c->local.xauth_user, "alice");
+	ck_assert_ptr_null(c->xauth_backend);
+	conn_unref(c);
+	c = ss(ENDS "keyexchange=ikev1;leftauth=pubkey;rightauth=xauth-pam;xauth_identity=%any");
+	ck_assert_int_eq(c->remote.auth[0].method, AUTH_XAUTH);
+	ck_assert(c->local.xauth_server);
+	ck_assert_str_eq(c->xauth_backend, "pam");
+	ck_assert_ptr_null(c->remote.xauth_user);
+	conn_unref(c);
+	/* the right side is this host: what is said of it goes with it */
+	c = ss("left=192.0.2.1;right=%defaultroute;keyexchange=ikev1;authby=psk;rightauth2=xauth-noauth");
+	ck_assert(c->local.xauth_client && c->remote.xauth_server);
+	conn_unref(c);
+	c = ls(ENDS "keyexchange=ikev1;rekey=no;authby=secret;leftxauthserver=yes;rightaddresspool=10.3.0.1-"
+	            "10.3.0.9");
+	ck_assert(c->local.xauth_server && c->remote.xauth_client && c->local.modecfg_server);
+	ck_assert_str_eq(c->xauth_backend, "generic");
+	ck_assert(!c->modecfg_pull && !c->xauth_soft);
+	ck_assert_int_eq(c->unique, UNIQUE_NO); /* all of a group have its identity */
+	ck_assert_uint_eq(told.count, 0);
+	conn_unref(c);
+	c = ls(ENDS
+	    "keyexchange=ikev1;rekey=no;authby=secret;rightxauthclient=yes;xauthby=file;leftxauthserver=no");
+	ck_assert(c->local.xauth_server);
+	ck_assert_str_eq(c->xauth_backend, "generic");
+	conn_unref(c);
+	c = ls(ENDS
+	    "keyexchange=ikev1;authby=secret;leftxauthclient=yes;leftusername=bob;leftmodecfgclient=yes");
+	ck_assert(c->local.xauth_client && c->local.modecfg_client && c->remote.modecfg_server);
+	ck_assert_str_eq(c->local.xauth_user, "bob");
+	conn_unref(c);
+	c = ls(ENDS "authby=secret;leftxauthserver=yes;rekey=no");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	ck_assert_uint_eq(told.count, 1);
+	conn_unref(c);
+	ck_assert_ptr_null(ls_conn(ENDS "authby=secret;keyexchange=ikev2;leftxauthserver=yes", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ikev1;leftxauthserver=yes;rightxauthserver=yes", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ikev1;leftxauthserver=yes;xauthby=radius", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ikev1;leftxauthserver=perhaps", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "keyexchange=ikev1;authby=xauthpsk;xauth=both", &told));
+	ck_assert_ptr_null(ss_conn(ENDS "keyexchange=ikev1;rightauth2=xauth-eap", &told));
+}
+END_TEST
+
+START_TEST(devices)
+{
+	struct conn *c =
+	    ls(ENDS "mark-in=20;mark-out=21;vti-interface=ipsec0;vti-shared=yes;leftvti=10.3.0.1/24");
+
+	ck_assert_int_eq(c->device.kind, CY_DEVICE_VTI);
+	ck_assert_str_eq(c->device.name, "ipsec0");
+	ck_assert(c->device.shared && c->device.routing && c->device.managed);
+	ck_assert(c->local.device_addr.ip[0] == 10 && c->local.device_prefix == 24);
+	conn_unref(c);
+	c = ls(ENDS "ipsec-interface=yes;leftinterface-ip=fd03::1");
+	ck_assert(c->device.kind == CY_DEVICE_XFRM && c->if_id_in == 1 && c->if_id_out == 1);
+	ck_assert_str_eq(c->device.name, "ipsec1");
+	ck_assert_uint_eq(c->local.device_prefix, 128);
+	conn_unref(c);
+	c = ls(ENDS "ipsec-interface=no;vti-routing=no;leftvti=10.3.0.1");
+	ck_assert(c->device.kind == 0 && c->local.device_addr.family == 0);
+	conn_unref(c);
+	ck_assert_ptr_null(ls_conn(ENDS "vti-interface=ipsec0", &told));
+	ck_assert_ptr_nonnull(strstr(told.text, "write mark="));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=-1;vti-interface=ipsec0", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=5;vti-interface=ipsec0;type=transport", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=5;vti-interface=a-name-that-is-too-long", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "mark=5;vti-interface=ipsec0;ipsec-interface=1", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "ipsec-interface=4294967296", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "ipsec-interface=1;leftvti=10.3.0.1/33", &told));
+	c = ls(ENDS "clones=3");
+	ck_assert(c->per_cpu == PCPU_YES && c->clones == 3);
+	conn_unref(c);
+	c = ss(ENDS "per_cpu_sas=encap");
+	ck_assert(c->per_cpu == PCPU_ENCAP && c->clones == 0);
+	conn_unref(c);
+	ck_assert_ptr_null(ss_conn(ENDS "per-cpu-sas=maybe", &told));
+	ck_assert_ptr_null(ls_conn(ENDS "clones=-2", &told));
+}
+END_TEST
+
 START_TEST(versions)
 {
 	struct conn *c = ss(ENDS "keyexchange=ike");
@@ -368,11 +470,18 @@ START_TEST(versions)
 	c = ls(ENDS "keyexchange=ike;ikev2=insist");
 	ck_assert_int_eq(c->version, CONN_IKEV2);
 	conn_unref(c);
-	ck_assert_ptr_null(ss_conn(ENDS "keyexchange=ikev1", &told));
-	ck_assert_ptr_nonnull(strstr(told.text, "IKEv1 is not built yet"));
-	ck_assert_ptr_null(ls_conn(ENDS "ikev2=never", &told));
-	ck_assert_ptr_null(ls_conn(ENDS "keyexchange=ike;ikev2=no", &told));
-	ck_assert_ptr_null(ls_conn(ENDS "ikev2=no;keyexchange=ike", &told));
+	c = ss(ENDS "keyexchange=ikev1");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	conn_unref(c);
+	c = ls(ENDS "ikev2=never");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	conn_unref(c);
+	c = ls(ENDS "keyexchange=ike;ikev2=no");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	conn_unref(c);
+	c = ls(ENDS "ikev2=no;keyexchange=ike");
+	ck_assert_int_eq(c->version, CONN_IKEV1);
+	conn_unref(c);
 }
 END_TEST
 
@@ -380,24 +489,32 @@ END_TEST
 START_TEST(digest_covers)
 {
 	static const char *const strongswan[] = {"ikelifetime=2h", "lifetime=2h", "margintime=1m",
-	    "rekeyfuzz=50%", "keyingtries=7", "keyexchange=ikev2", "leftid=@x", "rightid=@x",
-	    "left=192.0.2.9", "right=192.0.2.9", "leftsubnet=10.0.0.0/8", "rightsubnet=10.0.0.0/8",
-	    "leftprotoport=tcp/80", "rightprotoport=tcp", "rightsourceip=10.0.0.0/24", "leftsourceip=%config",
-	    "leftsourceip=%config6", "leftsourceip=10.1.1.1", "rightdns=10.0.0.1", "leftdns=%config",
-	    "leftcert=a.pem", "rightcert=a.pem", "leftsigkey=a.key", "leftca=\"C=CH\"", "rightca=\"C=CH\"",
-	    "authby=psk", "leftauth=ecdsa", "rightauth=ike:pubkey-sha256", "leftsendcert=never",
-	    "leftupdown=/bin/x", "lefthostaccess=yes", "leftfirewall=yes", "leftikeport=4500",
-	    "rightikeport=4500", "leftallowany=yes", "rightallowany=yes", "type=transport", "auto=route",
-	    "auto=start", "ike=aes128-sha256-x25519", "ike=aes128-sha256-x25519!", "esp=aes128gcm16",
-	    "ah=sha256", "mobike=no", "rekey=no", "reauth=no", "forceencaps=yes", "installpolicy=no",
-	    "sha256_96=yes", "fragmentation=force", "closeaction=restart", "dpdaction=hold", "ikedscp=000001",
+	    "rekeyfuzz=50%", "keyingtries=7", "leftid=@x", "rightid=@x", "left=192.0.2.9", "right=192.0.2.9",
+	    "leftsubnet=10.0.0.0/8", "rightsubnet=10.0.0.0/8", "leftprotoport=tcp/80", "rightprotoport=tcp",
+	    "rightsourceip=10.0.0.0/24", "leftsourceip=%config", "leftsourceip=%config6",
+	    "leftsourceip=10.1.1.1", "rightdns=10.0.0.1", "leftdns=%config", "leftcert=a.pem",
+	    "rightcert=a.pem", "leftsigkey=a.key", "leftca=\"C=CH\"", "rightca=\"C=CH\"", "authby=psk",
+	    "leftauth=ecdsa", "rightauth=ike:pubkey-sha256", "leftsendcert=never", "leftupdown=/bin/x",
+	    "lefthostaccess=yes", "leftfirewall=yes", "leftikeport=4500", "rightikeport=4500",
+	    "leftallowany=yes", "rightallowany=yes", "type=transport", "auto=route", "auto=start",
+	    "ike=aes128-sha256-x25519", "ike=aes128-sha256-x25519!", "esp=aes128gcm16", "ah=sha256",
+	    "mobike=no", "rekey=no", "reauth=no", "forceencaps=yes", "installpolicy=no", "sha256_96=yes",
+	    "fragmentation=force", "closeaction=restart", "dpdaction=hold", "ikedscp=000001",
 	    "lifebytes=1000", "lifepackets=1000", "marginbytes=10", "marginpackets=10", "mark=7", "mark_in=7",
-	    "mark_out=7", "reqid=9", "replay_window=64", "dpdtimeout=9s"};
+	    "mark_out=7", "mark=%unique", "mark=%unique-dir", "if_id=7", "if_id_in=7", "if_id_out=7",
+	    "if_id=%unique", "per-cpu-sas=yes", "per-cpu-sas=encap", "reqid=9", "replay_window=64",
+	    "dpdtimeout=9s", "keyexchange=ikev1", "aggressive=yes", "rightauth2=xauth-pam", "leftauth2=xauth",
+	    "modeconfig=push", "xauth_identity=x"};
 	static const char *const libreswan[] = {"pfs=no", "esn=no", "esn=yes", "encapsulation=yes",
 	    "encap-dscp=no", "decap-dscp=yes", "nopmtudisc=yes", "priority=77", "dpddelay=10",
 	    "leftsourceip=10.1.1.1", "leftmodecfgclient=yes", "rightaddresspool=10.0.0.0/24", "auto=keep",
-	    "leftsubnets={10.0.0.0/8,11.0.0.0/8}", "retransmit-interval=500ms", "retransmit-timeout=10s",
-	    "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never", "leftrsasigkey=0sAQ"};
+	    "retransmit-interval=500ms", "retransmit-timeout=10s", "mark=9", "mark=9;vti-interface=a",
+	    "mark=9;vti-interface=b", "mark=9;vti-interface=a;vti-routing=no",
+	    "mark=9;vti-interface=a;leftvti=10.0.0.1/24", "ipsec-interface=1", "ipsec-interface=2",
+	    "clones=2", "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never", "leftrsasigkey=0sAQ",
+	    "leftxauthserver=yes", "leftxauthclient=yes", "xauthfail=soft", "xauthby=pam", "leftusername=x",
+	    "modecfgpull=yes", "cisco-unity=yes", "modecfgbanner=x", "modecfgdomains=x",
+	    "leftmodecfgserver=yes"};
 	char keys[512];
 
 	for (int round = 0; round < 2; round++) {
@@ -424,6 +541,75 @@ START_TEST(digest_covers)
 			    memcmp(seen[i], seen[n], sizeof(seen[i])) != 0, "%s changes nothing", list[i]);
 		}
 	}
+}
+END_TEST
+
+static void pairs_of(const char *keys, const char *const *want, size_t n)
+{
+	char text[1024];
+	struct conf *c;
+
+	snprintf(text, sizeof(text),
+	    "config setup\n\tdialect=libreswan\nconn a-b\n\tauto=add\n\tleft=192.0.2.1\n\tright=192.0.2.2\n"
+	    "conn a\n\tauto=add\n\tleft=192.0.2.1\n\tright=192.0.2.2\n\t%s\n"
+	    "conn b\n\tauto=add\n\tleft=192.0.2.1\n\tright=192.0.2.2\n",
+	    keys);
+	c = load_text(text, &told);
+	ck_assert_uint_eq(told.count, 0);
+	ck_assert_uint_eq(c->n_conns, n + 2);
+	ck_assert_ptr_nonnull(conf_find(c, "a-b"));
+	ck_assert_ptr_nonnull(conf_find(c, "b"));
+	for (size_t i = 1; i < c->n_conns; i++)
+		ck_assert_int_lt(strcmp(c->conns[i - 1]->name, c->conns[i]->name), 0);
+	for (size_t i = 0; i < n; i++) {
+		char name[32], local[TS_STR_MAX], remote[TS_STR_MAX], is[300];
+		const struct conn *conn;
+
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(want[i], " "), want[i]);
+		conn = conf_find(c, name);
+		ck_assert_msg(conn != NULL, "%s", name);
+		ck_assert(
+		    conn_is_called(conn, "a") && conn_is_called(conn, name) && !conn_is_called(conn, "b"));
+		snprintf(is, sizeof(is), "%s %s %s", name, ts_str(&conn->local.ts[0], local),
+		    ts_str(&conn->remote.ts[0], remote));
+		ck_assert_str_eq(is, want[i]);
+		ck_assert(conn->local.n_ts == 1);
+		for (size_t j = 0; j < i; j++)
+			ck_assert_int_ne(memcmp(conn->digest, c->conns[j]->digest, sizeof(conn->digest)), 0);
+	}
+	conf_unref(c);
+}
+
+/* libreswan: every pair is a connection of its own, and the name means all of them. */
+START_TEST(pairs_of_subnets)
+{
+	static const char *const both[] = {"a/1x1 10.1.0.0/16 10.8.0.0/16", "a/1x2 10.1.0.0/16 10.9.0.0/16",
+	    "a/2x1 10.2.0.0/16 10.8.0.0/16", "a/2x2 10.2.0.0/16 10.9.0.0/16"};
+	static const char *const left[] = {"a/1x0 10.1.0.0/16 10.8.0.0/16", "a/2x0 10.2.0.0/16 10.8.0.0/16"};
+	static const char *const families[] = {
+	    "a/1x1 10.1.0.0/16 10.8.0.0/16", "a/2x2 fd00:1::/32 fd00:2::/32"};
+	struct conn *c;
+
+	pairs_of("leftsubnets={10.1.0.0/16 10.2.0.0/16}\n\trightsubnets={10.8.0.0/16,10.9.0.0/16}", both, 4);
+	pairs_of("leftsubnets={10.1.0.0/16 10.2.0.0/16}\n\trightsubnet=10.8.0.0/16,10.9.0.0/16", left, 2);
+	pairs_of(
+	    "leftsubnets={10.1.0.0/16 fd00:1::/32}\n\trightsubnets={10.8.0.0/16 fd00:2::/32}", families, 2);
+	c = ls(ENDS "leftsubnets={10.1.0.0/16};rightsubnets={10.9.0.0/16}"); /* one pair: as leftsubnet= */
+	ck_assert(c->local.n_ts == 1 && !c->local.ts_per_child && !c->alias);
+	conn_unref(c);
+}
+END_TEST
+
+START_TEST(policies_without_a_tunnel)
+{
+	struct conn *c =
+	    ss("left=192.0.2.1;right=%any;leftsubnet=10.1.0.0/16;rightsubnet=10.2.0.0/16;type=passthrough");
+
+	ck_assert_int_eq(c->type, TYPE_PASS);
+	conn_unref(c);
+	c = ss("left=192.0.2.1;right=%any;leftsubnet=10.1.0.0/16;rightsubnet=10.2.0.0/16;type=drop");
+	ck_assert_int_eq(c->type, TYPE_DROP);
+	conn_unref(c);
 }
 END_TEST
 
@@ -502,8 +688,12 @@ UNIT_TESTS(conn)
 	tcase_add_test(tc, selectors);
 	tcase_add_test(tc, proposals);
 	tcase_add_test(tc, marks_and_numbers);
+	tcase_add_test(tc, users);
+	tcase_add_test(tc, devices);
 	tcase_add_test(tc, versions);
 	tcase_add_test(tc, digest_covers);
+	tcase_add_test(tc, pairs_of_subnets);
+	tcase_add_test(tc, policies_without_a_tunnel);
 	tcase_add_test(tc, reload_touches_what_changed);
 	tcase_add_test(tc, setup_is_read);
 }

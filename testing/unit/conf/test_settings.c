@@ -77,16 +77,6 @@ START_TEST(settings_are_read)
 }
 END_TEST
 
-START_TEST(no_effect_yet)
-{
-	struct settings *s = load("spi_min = 300\n");
-
-	ck_assert_ptr_nonnull(strstr(told.text, "1 warning spi_min has no effect yet"));
-	ck_assert_uint_eq(settings_errors(s), 0);
-	settings_unref(s);
-}
-END_TEST
-
 START_TEST(syntax)
 {
 	struct settings *s =
@@ -224,7 +214,6 @@ UNIT_TESTS(settings)
 	tcase_add_test(tc, defaults);
 	tcase_add_test(tc, schema_accepts_its_defaults);
 	tcase_add_test(tc, settings_are_read);
-	tcase_add_test(tc, no_effect_yet);
 	tcase_add_test(tc, syntax);
 	tcase_add_test(tc, faults);
 	tcase_add_test(tc, wrong_values_do_not_count);

@@ -14,6 +14,8 @@
 
 #include "unit.h"
 
+#include "libcore/crypto/registry.h"
+
 /* --- a data plane and a network ------------------------------------------------------------------------------------ */
 
 static enum cy_err k_open(void *plugin, const struct cy_kernel_events *ev, uint32_t *features, void **out)
@@ -290,6 +292,11 @@ void ctl_start(struct ctl *t, const char *conf, const struct control_config *cfg
 	cc.hooks = (struct control_hooks){.reload = reload_hook, .stop = stop_hook, .user = t};
 	ck_assert_int_eq(control_new(t->d, &cc, &t->c), CY_OK);
 	ck_assert_int_eq(control_start(t->c), CY_OK);
+}
+
+void ctl_need_crypto(const struct ctl *t)
+{
+	ck_assert_msg(crypto_ke(t->d->crypto, CY_KE_X25519) != NULL, "this test needs the plugin openssl");
 }
 
 void ctl_stop(struct ctl *t)

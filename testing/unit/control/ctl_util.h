@@ -38,6 +38,8 @@ void ctl_write(const struct ctl *t, const char *name, const char *text);
 /* conf: ipsec.conf; cfg: limits (listen_fd and hooks are set here), NULL the defaults. */
 void ctl_start(struct ctl *t, const char *conf, const struct control_config *cfg);
 void ctl_stop(struct ctl *t);
+/* Fails the test when no plugin can do a key exchange: openssl is not built, and nothing could come up. */
+void ctl_need_crypto(const struct ctl *t);
 /* What one sends the other gets, from now on; before either is stopped it ends with NULL. */
 void ctl_join(struct ctl *t, struct ctl *peer);
 

@@ -94,10 +94,7 @@ START_TEST(a_listing_has_every_sa_once)
 	json_t *v;
 
 	begin(SETUP CONN("office", ""));
-	if (!crypto_ke(t.d->crypto, CY_KE_X25519)) {
-		end(); /* openssl is not built: nothing can be initiated */
-		return;
-	}
+	ctl_need_crypto(&t);
 	t.d->tune.reuse_ike_sa = false; /* one for each, all to the same peer */
 	for (int i = 0; i < N; i++)
 		sa_initiate(t.d, find("office"), NULL, 0, NULL, NULL);
@@ -140,10 +137,7 @@ START_TEST(up_tells_how_it_goes_and_may_be_left)
 	json_t *v;
 
 	begin(SETUP CONN("office", ""));
-	if (!crypto_ke(t.d->crypto, CY_KE_X25519)) {
-		end();
-		return;
-	}
+	ctl_need_crypto(&t);
 	ctl_send(&cl, "{\"id\":1,\"cmd\":\"up\",\"name\":\"office\"}\n");
 	v = ctl_next(&cl);
 	ck_assert_str_eq(json_string_value(json_object_get(v, "event")), "progress");
@@ -219,10 +213,7 @@ END_TEST
 START_TEST(a_reload_keeps_what_is_up)
 {
 	begin(SETUP CONN("office", ""));
-	if (!crypto_ke(t.d->crypto, CY_KE_X25519)) {
-		end();
-		return;
-	}
+	ctl_need_crypto(&t);
 	sa_initiate(t.d, find("office"), NULL, 0, NULL, NULL);
 	for (int i = 0; i < 2000 && SA_READ(t.d->sas, ike_sas) < 1; i++)
 		(void)nanosleep(&(struct timespec){0, 5000000}, NULL);

@@ -39,9 +39,9 @@ static void random_bytes(struct env *e, void *out, size_t n)
 
 static enum cy_err k_open(void *plugin, const struct cy_kernel_events *ev, uint32_t *features, void **out)
 {
-	(void)ev;
+	((struct duel_side *)plugin)->ev = ev;
 	*features = CY_KERNEL_ESP_RAW | CY_KERNEL_ESP_UDP | CY_KERNEL_TRANSPORT | CY_KERNEL_ESN |
-	    CY_KERNEL_IPV6 | CY_KERNEL_POLICY;
+	    CY_KERNEL_IPV6 | CY_KERNEL_POLICY | CY_KERNEL_ACQUIRE;
 	*out = plugin;
 	return CY_OK;
 }
@@ -51,43 +51,106 @@ static void k_close(void *k)
 	(void)k;
 }
 
+static struct duel_sa *k_find(struct duel_side *s, const struct cy_kernel_sa_id *id)
+{
+	for (size_t i = 0; i < s->n_sas; i++)
+		if (s->sas[i].id.spi == id->spi && s->sas[i].id.dir == id->dir)
+			return &s->sas[i];
+	return NULL;
+}
+
 static enum cy_err k_sa_add(void *k, const struct cy_kernel_sa *sa)
 {
-	(void)k;
-	(void)sa;
+	struct duel_side *s = k;
+
+	if (s->refuse_sa)
+		return s->refuse_sa;
+	if (s->n_sas == DUEL_SAS)
+		return CY_E_LIMIT;
+	s->sas[s->n_sas++] = (struct duel_sa){
+	    .id = {.spi = sa->spi, .src = sa->src, .dst = sa->dst, .proto = sa->proto, .dir = sa->dir},
+	    .life = sa->life};
 	return CY_OK;
 }
 
 static enum cy_err k_sa_move(void *k, const struct cy_kernel_sa_id *id, const struct cy_addr *src,
     const struct cy_addr *dst, bool encap)
 {
-	(void)k;
-	(void)id;
-	(void)src;
-	(void)dst;
+	struct duel_sa *sa = k_find(k, id);
+
 	(void)encap;
+	if (!sa)
+		return CY_E_NOTFOUND;
+	sa->id.src = *src;
+	sa->id.dst = *dst;
 	return CY_OK;
 }
 
 static enum cy_err k_sa_del(void *k, const struct cy_kernel_sa_id *id)
 {
-	(void)k;
-	(void)id;
+	struct duel_side *s = k;
+	struct duel_sa *sa = k_find(s, id);
+
+	if (!sa)
+		return CY_E_NOTFOUND;
+	*sa = s->sas[--s->n_sas];
 	return CY_OK;
 }
 
 static enum cy_err k_sa_query(void *k, const struct cy_kernel_sa_id *id, struct cy_kernel_sa_stats *out)
 {
-	(void)k;
-	(void)id;
-	memset(out, 0, sizeof(*out));
+	struct duel_sa *sa = k_find(k, id);
+
+	if (!sa)
+		return CY_E_NOTFOUND;
+	*out = sa->stats;
 	return CY_OK;
 }
 
-static enum cy_err k_policy(void *k, const struct cy_kernel_policy *p)
+static enum cy_err k_sa_dump(void *k,
+    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
+    void *user)
 {
-	(void)k;
-	(void)p;
+	struct duel_side *s = k;
+
+	for (size_t i = 0; i < s->n_sas; i++)
+		cb(user, &s->sas[i].id, &s->sas[i].stats);
+	return CY_OK;
+}
+
+static struct cy_kernel_policy *k_find_policy(struct duel_side *s, const struct cy_kernel_policy *p)
+{
+	for (size_t i = 0; i < s->n_policies; i++)
+		if (s->policies[i].dir == p->dir &&
+		    memcmp(&s->policies[i].src, &p->src, sizeof(p->src)) == 0 &&
+		    memcmp(&s->policies[i].dst, &p->dst, sizeof(p->dst)) == 0)
+			return &s->policies[i];
+	return NULL;
+}
+
+static enum cy_err k_policy_add(void *k, const struct cy_kernel_policy *p)
+{
+	struct duel_side *s = k;
+	struct cy_kernel_policy *at = k_find_policy(s, p);
+
+	if (s->refuse_policy)
+		return s->refuse_policy;
+	if (!at && s->n_policies == DUEL_SAS)
+		return CY_E_LIMIT;
+	*(at ? at : &s->policies[s->n_policies++]) = *p;
+	return CY_OK;
+}
+
+static enum cy_err k_policy_del(void *k, const struct cy_kernel_policy *p)
+{
+	struct duel_side *s = k;
+	struct cy_kernel_policy *at = k_find_policy(s, p);
+
+	if (!at)
+		return CY_E_NOTFOUND;
+	*at = s->policies[--s->n_policies];
+	if (s->n_policies < s->least_policies)
+		s->least_policies = s->n_policies;
 	return CY_OK;
 }
 
@@ -103,6 +166,8 @@ static enum cy_err k_addr_set(void *k, const struct cy_addr *addr, uint8_t prefi
 static enum cy_err k_source_for(void *k, const struct cy_addr *dst, struct cy_addr *out)
 {
 	(void)dst;
+	if (((struct duel_side *)k)->no_way)
+		return CY_E_NOTFOUND;
 	*out = ((struct duel_side *)k)->addr;
 	return CY_OK;
 }
@@ -126,16 +191,17 @@ static const struct cy_kernel_ops kernel = {.size = sizeof(kernel),
     .sa_move = k_sa_move,
     .sa_del = k_sa_del,
     .sa_query = k_sa_query,
-    .policy_add = k_policy,
-    .policy_del = k_policy,
+    .policy_add = k_policy_add,
+    .policy_del = k_policy_del,
     .addr_set = k_addr_set,
     .source_for = k_source_for,
     .is_local = k_is_local,
-    .flush = k_flush};
+    .flush = k_flush,
+    .sa_dump = k_sa_dump};
 
 static enum cy_err s_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *lanes)
 {
-	(void)cfg;
+	((struct duel_side *)plugin)->sockets = *cfg;
 	*out = plugin;
 	*lanes = 1;
 	return CY_OK;
@@ -204,13 +270,23 @@ static enum cy_err configure(void *user, struct daemon *daemon, struct config **
 	struct config *c = calloc(1, sizeof(*c));
 	bool a = s == &s->duel->a;
 	struct ident ids[2];
-	char text[700];
+	const struct duel_config *dc = s->duel->config;
+	const char *left = a && dc->left_a ? dc->left_a : a ? "10.0.0.1" : "10.0.0.2";
+	const char *right = a ? dc->right_a : dc->right_b, *more = a ? dc->conn_a : dc->conn_b;
+	char text[2000];
 	int n = snprintf(text, sizeof(text),
-	    "config setup\nconn net\n  keyexchange=ikev2\n  authby=secret\n  left=10.0.0.%d\n  "
-	    "right=10.0.0.%d\n"
-	    "  leftsubnet=10.%d.0.0/16\n  rightsubnet=10.%d.0.0/16\n  ike=aes128gcm16-prfsha256-x25519!\n"
-	    "  esp=aes128gcm16-x25519!\n  auto=add\n",
-	    a ? 1 : 2, a ? 2 : 1, a ? 1 : 2, a ? 2 : 1);
+	    "config setup\n%s\nconn net\n  authby=secret\n  left=%s\n  right=%s\n"
+	    "  leftid=10.0.0.%d\n  rightid=10.0.0.%d\n"
+	    "  leftsubnet=10.%d.0.0/16\n  rightsubnet=10.%d.0.0/16\n  auto=add\n%s%s\n%s",
+	    dc->setup ? dc->setup : "", left,
+	    right   ? right
+	        : a ? "10.0.0.2"
+	            : "10.0.0.1",
+	    a ? 1 : 2, a ? 2 : 1, a ? 1 : 2, a ? 2 : 1,
+	    dc->keys
+	        ? dc->keys
+	        : "  keyexchange=ikev2\n  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128gcm16-x25519!\n",
+	    more ? more : "", a && dc->conns_a ? dc->conns_a : "");
 
 	if (!c)
 		return CY_E_NOMEM;
@@ -266,14 +342,22 @@ static void boot(struct duel *d, struct duel_side *s, const char *name, const ch
 
 struct duel *duel_new(void)
 {
+	static const struct duel_config plain = {0};
+
+	return duel_new_with(&plain);
+}
+
+struct duel *duel_new_with(const struct duel_config *c)
+{
 	struct duel *d = calloc(1, sizeof(*d));
 	int fd;
 
 	if (!d)
 		abort();
+	d->config = c;
 	snprintf(d->settings, sizeof(d->settings), "/tmp/cygnet-duel-XXXXXX");
 	fd = mkstemp(d->settings);
-	if (fd < 0 || dprintf(fd, "load = \"openssl\"\n") < 0)
+	if (fd < 0 || dprintf(fd, "load = \"openssl\"\n%s\n", c->settings ? c->settings : "") < 0)
 		abort();
 	close(fd);
 	d->now = 1000 * NS_PER_S;

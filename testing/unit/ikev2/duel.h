@@ -10,6 +10,7 @@
 #include "daemon/sa/manager.h"
 
 #define DUEL_KEPT 32
+#define DUEL_SAS  64
 
 struct duel;
 
@@ -18,21 +19,38 @@ struct duel_dgram {
 	size_t n;
 };
 
+/* An SA, or a policy, that the data plane has. */
+struct duel_sa {
+	struct cy_kernel_sa_id id;
+	struct cy_kernel_sa_stats stats;
+	struct cy_lifetime life;
+};
+
 struct duel_side {
 	struct env env; /* first */
 	struct duel *duel;
 	struct daemon *d;
-	struct cy_addr addr;
+	struct cy_addr addr; /* where it is; a test may move it */
 	uint64_t random;
 	uint64_t n_sent;                   /* ever */
 	struct duel_dgram kept[DUEL_KEPT]; /* the last ones, by n_sent % DUEL_KEPT */
+	/* the data plane */
+	const struct cy_kernel_events *ev;
+	struct duel_sa sas[DUEL_SAS];
+	size_t n_sas;
+	struct cy_kernel_policy policies[DUEL_SAS];
+	size_t n_policies, least_policies;    /* least: ever, since the test set it */
+	bool no_way;                          /* source_for() finds none */
+	enum cy_err refuse_sa, refuse_policy; /* what adding one is answered with */
+	struct cy_socket_config sockets;      /* as it was asked for */
 };
 
 struct duel {
 	uint64_t now;
 	struct duel_side a, b;
 	char settings[64];
-	uint32_t pass; /* so many datagrams may still arrive by themselves */
+	const struct duel_config *config; /* as long as it is made and reloaded */
+	uint32_t pass;                    /* so many datagrams may still arrive by themselves */
 	struct {
 		struct duel_side *to;
 		uint8_t *p;
@@ -42,7 +60,18 @@ struct duel {
 	uint64_t iv;
 };
 
+/* What a test wants otherwise than it is. Text may be NULL. */
+struct duel_config {
+	const char *left_a, *right_a, *right_b; /* in place of their addresses */
+	const char *setup;                      /* lines of config setup */
+	const char *conn_a, *conn_b;            /* lines of their connections; a later line counts */
+	const char *conns_a;                    /* whole sections besides */
+	const char *keys;     /* lines of both ends' connection in place of version and proposals */
+	const char *settings; /* lines of cygnet.conf */
+};
+
 struct duel *duel_new(void);
+struct duel *duel_new_with(const struct duel_config *c);
 void duel_free(struct duel *d);
 void duel_reset(struct duel *d); /* no IKE_SA is left on either side */
 /* Work until nothing is left to do at this time. */

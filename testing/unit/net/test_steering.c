@@ -81,6 +81,7 @@ static void bed_init(struct bed *b, uint32_t workers)
 	b->env = (struct env){.now_ns = now_ns, .wall = wall, .random = rnd, .simulated = true};
 	b->d.env = &b->env;
 	b->d.tune.max_packet = 10000;
+	b->d.tune.receive_queue = 16 << 20;
 	ck_assert_int_eq(processor_new(&pc, &b->d.processor), CY_OK);
 	ck_assert_int_eq(net_new(&b->d, &sops, b, deliver, b, &b->net), CY_OK);
 }
@@ -133,6 +134,18 @@ START_TEST(an_spi_names_its_worker)
 				EXPECT(spi != 0);
 				EXPECT(net_spi_owner(b.net, spi) == w);
 			}
+		/* of ESP in any range, at its ends, too */
+		b.d.tune.spi_min = 4711;
+		for (uint32_t width = counts[c] - 1; width < 1000; width += 37) {
+			b.d.tune.spi_max = b.d.tune.spi_min + width;
+			for (uint32_t w = 0; w < counts[c]; w++)
+				for (int i = 0; i < 20; i++) {
+					uint32_t spi = net_esp_spi_new(b.net, &b.env, w);
+
+					EXPECT(spi >= b.d.tune.spi_min && spi <= b.d.tune.spi_max);
+					EXPECT(net_esp_spi_owner(b.net, spi) == w);
+				}
+		}
 		bed_fini(&b);
 	}
 }

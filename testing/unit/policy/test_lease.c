@@ -413,7 +413,10 @@ static void store_setup(void)
 	leases_free(leases);
 	ck_assert_int_eq(log_new(&sim.env, &logger), CY_OK);
 	log_set_direct(logger, quiet, NULL);
-	ck_assert_int_eq(processor_new(&(struct processor_config){1, &sim.env, logger}, &processor), CY_OK);
+	ck_assert_int_eq(
+	    processor_new(
+	        &(struct processor_config){.n_workers = 1, .env = &sim.env, .log = logger}, &processor),
+	    CY_OK);
 	ck_assert_int_eq(pool_new(&(struct pool_config){.env = &sim.env, .log = logger}, &pool), CY_OK);
 	ck_assert_int_eq(leases_new(&sim.env, logger, LEASE_TIME, &leases), CY_OK);
 	ck_assert_int_eq(
@@ -684,6 +687,41 @@ START_TEST(many_threads)
 }
 END_TEST
 
+static const char *own(const char *addr, const char *key, uint64_t session)
+{
+	const char *from = NULL;
+	struct cy_addr a;
+	enum cy_err err;
+
+	ck_assert_int_eq(addr_parse(addr, &a), CY_OK);
+	err = leases_acquire_static(leases, &a, key, session, &from);
+	return err == CY_OK ? from : err == CY_E_BUSY ? "busy" : "error";
+}
+
+START_TEST(addresses_of_their_own)
+{
+	ck_assert_str_eq(own("10.9.9.9", "alice", 1), "10.9.9.9");
+	ck_assert_str_eq(own("10.9.9.9", "alice", 1), "10.9.9.9");
+	ck_assert_str_eq(own("10.9.9.9", "bob", 2), "busy");
+	/* she comes back before anybody knows that her old session is dead: what that one gives back is not hers any more */
+	ck_assert_str_eq(own("10.9.9.9", "alice", 3), "10.9.9.9");
+	give("10.9.9.9", "10.9.9.9", 1);
+	ck_assert_str_eq(own("10.9.9.9", "bob", 2), "busy");
+	give("10.9.9.9", "10.9.9.9", 3);
+	ck_assert_str_eq(own("10.9.9.9", "bob", 2), "10.9.9.9");
+	/* of a pool: no address twice, whoever was first */
+	ck_assert_str_eq(take("10.3.0.0/29", "carol", 4, NULL), "10.3.0.1");
+	ck_assert_str_eq(own("10.3.0.1", "dave", 5), "busy");
+	ck_assert_str_eq(own("10.3.0.2", "dave", 5), "10.3.0.2");
+	ck_assert_str_eq(take("10.3.0.0/29", "eve", 6, NULL), "10.3.0.3");
+	give("10.3.0.0/29", "10.3.0.1", 4);
+	ck_assert_str_eq(own("10.3.0.1", "frank", 7), "10.3.0.0/29");
+	give("10.3.0.0/29", "10.3.0.1", 7);
+	ck_assert_str_eq(own("fd00::5", "gina", 8), "fd00::5");
+	ck_assert_str_eq(own("10.9.9.8", "henry", 0), "error");
+}
+END_TEST
+
 UNIT_TESTS(lease)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -695,6 +733,7 @@ UNIT_TESTS(lease)
 	tcase_add_test(tc, no_address_twice_across_pools);
 	tcase_add_test(tc, exhaustion);
 	tcase_add_test(tc, five_hundred_behind_one_nat);
+	tcase_add_test(tc, addresses_of_their_own);
 	tcase_add_test(tc, listings);
 	tcase_add_test(tc, size_does_not_matter);
 }

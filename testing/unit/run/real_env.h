@@ -19,7 +19,9 @@ static inline void real_init(struct real *r, uint32_t n)
 	env_real(&r->env);
 	ck_assert_int_eq(log_new(&r->env, &r->log), CY_OK);
 	ck_assert_int_eq(log_start(r->log), CY_OK);
-	ck_assert_int_eq(processor_new(&(struct processor_config){n, &r->env, r->log}, &r->p), CY_OK);
+	ck_assert_int_eq(
+	    processor_new(&(struct processor_config){.n_workers = n, .env = &r->env, .log = r->log}, &r->p),
+	    CY_OK);
 	ck_assert_int_eq(processor_start(r->p), CY_OK);
 }
 

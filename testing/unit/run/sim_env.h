@@ -32,7 +32,8 @@ static inline void sim_random(struct env *e, void *out, size_t n)
 }
 static inline void sim_env_init(struct sim_env *s)
 {
-	*s = (struct sim_env){{sim_now, sim_wall, sim_random, true}, 1000 * NS_PER_S, 1};
+	*s = (struct sim_env){{.now_ns = sim_now, .wall = sim_wall, .random = sim_random, .simulated = true},
+	    1000 * NS_PER_S, 1};
 }
 
 #endif

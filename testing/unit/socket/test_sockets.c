@@ -191,7 +191,7 @@ START_TEST(large_empty_and_impossible)
 	ck_assert_uint_eq(receive(s, got, 2), 2);
 	ck_assert_uint_eq(got[0].len, sizeof(big));
 	ck_assert_uint_eq(got[1].len, 0);
-	ck_assert_uint_eq(sockets_recv(s, 0, s->sock[0].fd, got, 4), 0);
+	ck_assert_uint_eq(sockets_recv(s, 0, s->lane[0].sock[0].fd, got, 4), 0);
 	d[0].dst.family = 0;
 	ck_assert_uint_eq(sockets_send(s, 0, d, 1), 0);
 	for (size_t i = 0, n = sockets_stats(s, stats, 8); i < n; i++)

@@ -82,7 +82,7 @@ START_TEST(generator_knows_every_payload)
 		arena_reset(&a);
 	}
 	for (int type = 0; type < 256; type++)
-		ck_assert_msg(!wire_payload((uint8_t)type)->fields || seen[type], "no %s",
+		ck_assert_msg(wire_payload((uint8_t)type)->major != 2 || seen[type], "no %s",
 		    wire_payload((uint8_t)type)->text);
 	arena_fini(&a);
 }

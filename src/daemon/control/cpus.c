@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cpus: which CPU and which receive queue carry what, and which SAs. Control thread. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/control/span.h"
+#include "daemon/sa/manager.h"
+#include "libcore/base/addr.h"
+
+#define SAS_MAX     20000 /* CHILD_SAs of one worker that are looked at */
+#define LANES_MAX   256
+#define SAS_DEFAULT 20
+
+/* One direction of a CHILD_SA. */
+struct placed {
+	struct cy_kernel_sa_id id;
+	uint64_t child, packets, bytes; /* the counts as before the interval, then in it */
+	int32_t lane, cpu;
+	bool encap, known;
+	char conn[48], peer[48];
+};
+
+struct cpus_acc {
+	struct placed *p;
+	size_t n, cap;
+	uint64_t left_out;
+};
+
+struct cpus {
+	uint32_t refs; /* control thread: the request's and the walk's */
+	struct control *c;
+	bool walked;
+	struct cpus_acc all;
+	struct cy_kernel_lane lanes[LANES_MAX];
+	size_t n_lanes;
+	uint64_t begun_ns;
+};
+
+static void cpus_unref(void *arg)
+{
+	struct cpus *c = arg;
+
+	if (--c->refs)
+		return;
+	free(c->all.p);
+	free(c);
+}
+
+/* --- which SAs there are: on the workers ----------------------------------------------------------------------------------- */
+
+static struct placed *acc_add(struct cpus_acc *a)
+{
+	if (a->n == a->cap) {
+		size_t cap = a->cap ? 2 * a->cap : 64;
+		struct placed *p = a->n < SAS_MAX ? realloc(a->p, cap * sizeof(*p)) : NULL;
+
+		if (!p) {
+			a->left_out++;
+			return NULL;
+		}
+		a->p = p;
+		a->cap = cap;
+	}
+	return &a->p[a->n++];
+}
+
+static void visit(void *acc, struct ike_sa *sa)
+{
+	struct list *n;
+	char text[ADDR_STR_MAX];
+
+	list_foreach (n, &sa->children) {
+		const struct child_sa *c = list_entry(n, struct child_sa, node);
+
+		for (int in = 0; in < 2; in++) {
+			struct placed *p = (in ? c->in_installed : c->out_installed) ? acc_add(acc) : NULL;
+
+			if (!p)
+				continue;
+			*p = (struct placed){.id = child_kernel_id(c, in),
+			    .child = c->id,
+			    .encap = c->encap,
+			    .lane = -1,
+			    .cpu = -1};
+			snprintf(p->conn, sizeof(p->conn), "%.47s", c->conn ? c->conn->name : "");
+			snprintf(p->peer, sizeof(p->peer), "%.47s", addr_str(&sa->remote, text));
+		}
+	}
+}
+
+static void acc_fini(void *acc)
+{
+	free(((struct cpus_acc *)acc)->p);
+}
+
+/* What the data plane says of each; it may wait for its lock, so not on a worker. */
+static void ask(struct cpus *c, bool again)
+{
+	void *k;
+	const struct cy_kernel_ops *ops = knl_ops(c->c->d->knl, &k);
+
+	if (!k || !CY_HAS(ops, sa_place) || !ops->sa_place)
+		return;
+	for (size_t i = 0; i < c->all.n; i++) {
+		struct placed *p = &c->all.p[i];
+		struct cy_kernel_place at = {.size = sizeof(at)};
+
+		if (ops->sa_place(k, &p->id, &at))
+			continue;
+		p->known = true;
+		p->lane = at.lane;
+		p->cpu = at.cpu;
+		p->packets = at.packets - (again ? p->packets : 0);
+		p->bytes = at.bytes - (again ? p->bytes : 0);
+	}
+}
+
+static size_t ask_lanes(struct control *c, struct cy_kernel_lane *out)
+{
+	void *k;
+	const struct cy_kernel_ops *ops = knl_ops(c->d->knl, &k);
+
+	return k && CY_HAS(ops, lanes) && ops->lanes ? ops->lanes(k, out, LANES_MAX) : 0;
+}
+
+static void walk_done(struct control *c, void *arg, void *const *acc, uint32_t n)
+{
+	struct cpus *cpus = arg;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct cpus_acc *a = acc[i];
+
+		for (size_t k = 0; k < a->n; k++) {
+			struct placed *p = acc_add(&cpus->all);
+
+			if (p)
+				*p = a->p[k];
+		}
+		cpus->all.left_out += a->left_out;
+	}
+	cpus->walked = true;
+	cpus->n_lanes = ask_lanes(c, cpus->lanes);
+	cpus->begun_ns = env_now(c->d->env);
+	ask(cpus, false);
+	cpus_unref(cpus);
+}
+
+/* --- text ---------------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t per_second(uint64_t n, uint64_t ns)
+{
+	return ns ? (uint64_t)((double)n * (double)NS_PER_S / (double)ns) : 0;
+}
+
+static void item(struct request *r, struct jw *w, const char *list)
+{
+	request_begin(r, w, "item");
+	jw_str(w, "list", list);
+	jw_obj(w, "data");
+}
+
+static void item_end(struct jw *w)
+{
+	jw_obj_end(w);
+	request_line_end(w);
+}
+
+static void count_sas(const struct cpus *c, int32_t cpu, uint64_t *in, uint64_t *out)
+{
+	*in = *out = 0;
+	for (size_t i = 0; i < c->all.n; i++)
+		if (c->all.p[i].cpu == cpu && c->all.p[i].known)
+			(*(c->all.p[i].id.dir == CY_DIR_IN ? in : out))++;
+}
+
+static double share(uint64_t part, uint64_t of)
+{
+	return of ? 100.0 * (double)part / (double)of : 0;
+}
+
+/* Packets of the SAs that were last seen on this CPU. */
+static uint64_t sa_packets(const struct cpus *c, int32_t cpu)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < c->all.n; i++)
+		if (c->all.p[i].known && (cpu < 0 || c->all.p[i].cpu == cpu))
+			n += c->all.p[i].packets;
+	return n;
+}
+
+static void write_cpus(
+    struct request *r, struct jw *w, const struct machine *m, const struct cpus *c, uint64_t ns)
+{
+	uint64_t processed = 0, in, out, packets = sa_packets(c, -1);
+
+	for (size_t i = 0; i < m->n_cpus; i++)
+		processed += m->cpus[i].processed;
+	for (size_t i = 0; i < m->n_cpus; i++) {
+		const struct machine_cpu *p = &m->cpus[i];
+
+		count_sas(c, (int32_t)p->cpu, &in, &out);
+		item(r, w, "cpus");
+		jw_u64(w, "cpu", p->cpu);
+		jw_u64(w, "sas_in", in);
+		jw_u64(w, "sas_out", out);
+		jw_num(w, "esp_share", share(sa_packets(c, (int32_t)p->cpu), packets));
+		jw_u64(w, "packets_per_second", per_second(p->processed, ns));
+		jw_num(w, "share", share(p->processed, processed));
+		jw_num(w, "softirq", share(p->softirq, p->total));
+		jw_num(w, "busy", share(p->total - p->idle, p->total));
+		jw_u64(w, "dropped", p->dropped);
+		jw_u64(w, "squeezed", p->squeezed);
+		jw_u64(w, "received_rps", p->received_rps);
+		item_end(w);
+	}
+}
+
+static void write_queues(struct request *r, struct jw *w, const struct machine *m, uint64_t ns)
+{
+	char text[256];
+
+	for (size_t i = 0; i < m->n_ifs; i++) {
+		const struct machine_if *f = &m->ifs[i];
+
+		machine_hash_text(f, text, sizeof(text));
+		item(r, w, "interfaces");
+		jw_str(w, "name", f->name);
+		jw_str(w, "driver", f->driver);
+		jw_bool(w, "up", f->up);
+		jw_u64(w, "rx_queues", f->n_rx);
+		jw_u64(w, "tx_queues", f->n_tx);
+		jw_u64(w, "packets_per_second", per_second(f->rx_packets, ns));
+		jw_u64(w, "bytes_per_second", per_second(f->rx_bytes, ns));
+		jw_u64(w, "dropped", f->rx_dropped);
+		jw_u64(w, "missed", f->rx_missed);
+		jw_str(w, "hash", text);
+		item_end(w);
+	}
+	for (size_t i = 0; i < m->n_queues; i++) {
+		const struct machine_queue *q = &m->queues[i];
+
+		item(r, w, "queues");
+		jw_str(w, "interface", q->ifname);
+		jw_fmt(w, "name", "%s-%u", q->rx ? "rx" : "tx", q->index);
+		jw_str(w, q->rx ? "rps" : "xps", q->steering);
+		if (q->rx)
+			jw_u64(w, "rps_flows", q->rps_flows);
+		if (q->irq >= 0) {
+			jw_i64(w, "irq", q->irq);
+			jw_str(w, "irq_affinity", q->irq_cpus);
+			jw_u64(w, "irqs_per_second", per_second(q->irqs, ns));
+			jw_i64(w, "irq_cpu", q->irq_cpu);
+		}
+		if (q->has_counters) {
+			jw_u64(w, "packets_per_second", per_second(q->packets, ns));
+			jw_u64(w, "bytes_per_second", per_second(q->bytes, ns));
+			jw_u64(w, "dropped", q->drops);
+		}
+		item_end(w);
+	}
+}
+
+static void write_lanes(struct request *r, struct jw *w, struct cpus *c, uint64_t ns)
+{
+	struct cy_kernel_lane now[LANES_MAX];
+	size_t n = ask_lanes(c->c, now);
+	uint64_t all = 0;
+
+	for (size_t i = 0; i < n && i < c->n_lanes; i++) {
+		now[i].packets_in -= c->lanes[i].packets_in;
+		now[i].packets_out -= c->lanes[i].packets_out;
+		now[i].bytes_in -= c->lanes[i].bytes_in;
+		now[i].bytes_out -= c->lanes[i].bytes_out;
+		now[i].drops -= c->lanes[i].drops;
+		all += now[i].packets_in + now[i].packets_out;
+	}
+	for (size_t i = 0; i < n; i++) {
+		uint64_t in = 0, out = 0;
+
+		for (size_t k = 0; k < c->all.n; k++)
+			if (c->all.p[k].lane == (int32_t)now[i].index)
+				(*(c->all.p[k].id.dir == CY_DIR_IN ? &in : &out))++;
+		item(r, w, "threads");
+		jw_u64(w, "thread", now[i].index);
+		jw_i64(w, "cpu", now[i].cpu);
+		jw_u64(w, "sas_in", in);
+		jw_u64(w, "sas_out", out);
+		jw_u64(w, "packets_in_per_second", per_second(now[i].packets_in, ns));
+		jw_u64(w, "bytes_in_per_second", per_second(now[i].bytes_in, ns));
+		jw_u64(w, "packets_out_per_second", per_second(now[i].packets_out, ns));
+		jw_u64(w, "bytes_out_per_second", per_second(now[i].bytes_out, ns));
+		jw_num(w, "share", share(now[i].packets_in + now[i].packets_out, all));
+		jw_u64(w, "queued", now[i].queued);
+		jw_u64(w, "queue_size", now[i].queue_size);
+		jw_u64(w, "dropped", now[i].drops);
+		item_end(w);
+	}
+}
+
+static int busier(const void *a, const void *b)
+{
+	const struct placed *x = a, *y = b;
+
+	return x->packets < y->packets ? 1 : x->packets > y->packets ? -1 : 0;
+}
+
+static void write_sas(struct request *r, struct jw *w, struct cpus *c, uint64_t ns)
+{
+	int64_t max = request_int(r, "sas", SAS_DEFAULT);
+
+	if (c->all.n)
+		qsort(c->all.p, c->all.n, sizeof(*c->all.p), busier);
+	for (size_t i = 0; i < c->all.n && (int64_t)i < max; i++) {
+		const struct placed *p = &c->all.p[i];
+
+		item(r, w, "sas");
+		jw_str(w, "connection", p->conn);
+		jw_str(w, "peer", p->peer);
+		jw_u64(w, "child_id", p->child);
+		jw_str(w, "direction", p->id.dir == CY_DIR_IN ? "in" : "out");
+		jw_fmt(w, "spi", "%08x", p->id.spi);
+		jw_bool(w, "encap", p->encap);
+		jw_i64(w, "cpu", p->cpu);
+		jw_i64(w, "thread", p->lane);
+		if (p->known) {
+			jw_u64(w, "packets_per_second", per_second(p->packets, ns));
+			jw_u64(w, "bytes_per_second", per_second(p->bytes, ns));
+		}
+		item_end(w);
+	}
+}
+
+static void on_error(void *user, const char *name, uint64_t value)
+{
+	jw_u64(user, name, value);
+}
+
+static void write_head(
+    struct request *r, struct jw *w, const struct span *s, const struct cpus *c, bool placed)
+{
+	struct sample *now = s->now;
+
+	request_begin(r, w, "data");
+	jw_obj(w, "data");
+	jw_u64(w, "interval_ms", now->ns / NS_PER_MS);
+	jw_str(w, "data_plane", now->kernel.name ? now->kernel.name : "");
+	jw_u64(w, "sa_count", c->all.n);
+	jw_u64(w, "sas_left_out", c->all.left_out);
+	jw_bool(w, "sas_seen", c->walked);
+	jw_bool(w, "sa_cpus_known", placed);
+	if (!placed)
+		jw_str(w, "sa_cpus_how",
+		    "the kernel does not tell which CPU carries an SA: packets arrive where the receive "
+		    "queue's interrupt "
+		    "or RPS leads (queues), and leave from the CPU that sent them");
+	jw_obj(w, "drops");
+	for (size_t i = 0; i < now->n_errors; i++)
+		if (now->errors[i].value)
+			on_error(w, now->errors[i].name, now->errors[i].value);
+	jw_obj_end(w);
+	if (s->machine) {
+		jw_u64(w, "udp_receive_buffer_errors", s->machine->udp_rcvbuf_errors);
+		jw_u64(w, "netdev_max_backlog", s->machine->netdev_max_backlog);
+	}
+	jw_arr(w, "sockets");
+	for (size_t i = 0; i < now->n_sockets; i++) {
+		jw_obj(w, NULL);
+		jw_u64(w, "port", now->sockets[i].port);
+		jw_u64(w, "lane", now->sockets[i].lane);
+		jw_u64(w, "packets_per_second", per_second(now->sockets[i].rx_datagrams, now->ns));
+		jw_u64(w, "bytes_per_second", per_second(now->sockets[i].rx_bytes, now->ns));
+		jw_u64(w, "rx_queue", now->sockets[i].rx_queue_bytes);
+		jw_u64(w, "dropped", now->sockets[i].kernel_drops);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+	jw_obj_end(w);
+	request_line_end(w);
+}
+
+static void write_all(struct request *r, struct span *s, void *arg)
+{
+	struct cpus *c = arg;
+	uint64_t now = env_now(c->c->d->env), ns = c->walked && now > c->begun_ns ? now - c->begun_ns : 0;
+	bool placed = false;
+	struct jw w = {0};
+
+	ask(c, true);
+	for (size_t i = 0; i < c->all.n; i++)
+		placed |= c->all.p[i].cpu >= 0;
+	write_head(r, &w, s, c, placed || !c->all.n);
+	if (s->machine) {
+		write_cpus(r, &w, s->machine, c, s->now->ns);
+		write_queues(r, &w, s->machine, s->now->ns);
+	}
+	write_lanes(r, &w, c, ns);
+	write_sas(r, &w, c, ns);
+	request_send(r, &w);
+}
+
+static bool ready(void *arg)
+{
+	return ((struct cpus *)arg)->walked;
+}
+
+void cmd_cpus(struct request *r)
+{
+	static const struct walk_query walk = {
+	    .acc_size = sizeof(struct cpus_acc), .visit = visit, .done = walk_done, .acc_fini = acc_fini};
+	static const struct span_query q = {
+	    .machine = true, .fn = write_all, .ready = ready, .arg_free = cpus_unref};
+	struct cpus *c;
+	uint64_t ns;
+
+	if (!request_seconds(r, 1, &ns))
+		return;
+	c = calloc(1, sizeof(*c));
+	if (c) {
+		c->refs = 2;
+		c->c = r->control;
+	}
+	if (!c || walk_sas(r->control, &walk, c)) {
+		free(c);
+		request_fail(r, "limit", "out of memory");
+		return;
+	}
+	request_span(r, ns ? ns : NS_PER_MS, &q, c);
+}

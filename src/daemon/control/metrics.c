@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * metrics: what `ipsec metrics` prints in the OpenMetrics format, a family an item. The data plane's counters are read first.
+ * Control thread.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "config.h"
+#include "daemon/control/span.h"
+#include "daemon/sa/totals.h"
+
+struct metrics {
+	struct request *r;
+	struct jw w;
+	/* totals, while one field of them is listed */
+	enum totals_kind kind;
+	size_t field;
+};
+
+static void family(struct metrics *m, const char *name, const char *type, const char *help)
+{
+	request_begin(m->r, &m->w, "item");
+	jw_str(&m->w, "list", "metrics");
+	jw_obj(&m->w, "data");
+	jw_str(&m->w, "name", name);
+	jw_str(&m->w, "type", type);
+	jw_str(&m->w, "help", help);
+	jw_arr(&m->w, "samples");
+}
+
+static void family_end(struct metrics *m)
+{
+	jw_arr_end(&m->w);
+	jw_obj_end(&m->w);
+	request_line_end(&m->w);
+}
+
+static void sample_begin(struct metrics *m, const char *label, const char *value)
+{
+	jw_obj(&m->w, NULL);
+	jw_obj(&m->w, "labels");
+	if (label)
+		jw_str(&m->w, label, value);
+}
+
+static void sample_value(struct metrics *m, double v)
+{
+	jw_obj_end(&m->w);
+	jw_num(&m->w, "value", v);
+	jw_obj_end(&m->w);
+}
+
+static void one(struct metrics *m, const char *label, const char *value, uint64_t v)
+{
+	sample_begin(m, label, value);
+	sample_value(m, (double)v);
+}
+
+static void single(struct metrics *m, const char *name, const char *type, const char *help, double v)
+{
+	family(m, name, type, help);
+	sample_begin(m, NULL, NULL);
+	sample_value(m, v);
+	family_end(m);
+}
+
+/* --- connections and users -------------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name, *help;
+	size_t at;
+} fields[] = {
+    {"ike_sas_established", "IKE_SAs that came up.", offsetof(struct totals_counts, ike_up)},
+    {"ike_sas_failed", "IKE_SAs that did not come up.", offsetof(struct totals_counts, ike_failed)},
+    {"ike_sas_rekeyed", "Rekeyings of IKE_SAs.", offsetof(struct totals_counts, ike_rekeys)},
+    {"child_sas_established", "CHILD_SAs that came up.", offsetof(struct totals_counts, child_up)},
+    {"child_sas_rekeyed", "Rekeyings of CHILD_SAs.", offsetof(struct totals_counts, child_rekeys)},
+    {"received_bytes", "Bytes received in tunnels.", offsetof(struct totals_counts, bytes_in)},
+    {"received_packets", "Packets received in tunnels.", offsetof(struct totals_counts, packets_in)},
+    {"sent_bytes", "Bytes sent in tunnels.", offsetof(struct totals_counts, bytes_out)},
+    {"sent_packets", "Packets sent in tunnels.", offsetof(struct totals_counts, packets_out)},
+};
+
+static void on_total(void *user, enum totals_kind kind, const char *name, const struct totals_counts *c)
+{
+	struct metrics *m = user;
+	uint64_t v;
+
+	if (kind != m->kind)
+		return;
+	memcpy(&v, (const uint8_t *)c + fields[m->field].at, sizeof(v));
+	one(m, kind == TOTALS_CONN ? "connection" : "user", name, v);
+}
+
+static void write_totals(struct metrics *m)
+{
+	struct totals *t = m->r->control->d->sas->totals;
+	char name[64];
+
+	for (int k = 0; k < TOTALS_KIND_N; k++)
+		for (size_t f = 0; f < ARRAY_LEN(fields); f++) {
+			m->kind = (enum totals_kind)k;
+			m->field = f;
+			snprintf(name, sizeof(name), "cygnet_%s_%s", k == TOTALS_CONN ? "connection" : "user",
+			    fields[f].name);
+			family(m, name, "counter", fields[f].help);
+			totals_list(t, on_total, m);
+			family_end(m);
+		}
+}
+
+/* --- the daemon ----------------------------------------------------------------------------------------------------------------- */
+
+static void write_workers(struct metrics *m, const struct sample *s)
+{
+	char text[16];
+
+	family(m, "cygnet_worker_cpu_seconds", "counter", "CPU time of workers.");
+	for (uint32_t i = 0; i < s->n_workers; i++) {
+		snprintf(text, sizeof(text), "%u", i);
+		sample_begin(m, "worker", text);
+		sample_value(m, (double)s->workers[i].cpu_ns / (double)NS_PER_S);
+	}
+	family_end(m);
+	family(m, "cygnet_worker_slow_steps", "counter", "Steps of workers over 10 ms.");
+	for (uint32_t i = 0; i < s->n_workers; i++) {
+		snprintf(text, sizeof(text), "%u", i);
+		one(m, "worker", text, s->workers[i].slow_steps);
+	}
+	family_end(m);
+	family(m, "cygnet_job_cpu_seconds", "counter", "CPU time of jobs by kind.");
+	for (int k = 0; k < JOB_KIND_N; k++) {
+		uint64_t ns = 0;
+
+		for (int p = 0; p < PRIO_N; p++)
+			ns += s->usage.kind[k][p].ns;
+		sample_begin(m, "kind", job_kind_names[k]);
+		sample_value(m, (double)ns / (double)NS_PER_S);
+	}
+	family_end(m);
+	family(m, "cygnet_jobs", "counter", "Jobs run, by priority.");
+	for (int p = 0; p < PRIO_N; p++)
+		one(m, "priority", prio_names[p], s->wait[p].n);
+	family_end(m);
+	family(
+	    m, "cygnet_job_wait_seconds", "counter", "Time that jobs waited before they ran, by priority.");
+	for (int p = 0; p < PRIO_N; p++) {
+		sample_begin(m, "priority", prio_names[p]);
+		sample_value(m, (double)s->wait[p].sum / (double)NS_PER_S);
+	}
+	family_end(m);
+}
+
+static void write_drops(struct metrics *m, const struct sample *s)
+{
+	const struct {
+		const char *reason;
+		uint64_t n;
+	} drops[] = {
+	    {"short", s->net.drop_short},
+	    {"version", s->net.drop_version},
+	    {"malformed", s->net.drop_malformed},
+	    {"no_memory", s->net.drop_nomem},
+	    {"queue", s->net.drop_queue},
+	    {"esp", s->net.drop_esp},
+	    {"bad_icv", s->sas.drop_bad_icv},
+	    {"syntax", s->sas.drop_syntax},
+	    {"unexpected", s->sas.drop_unexpected},
+	    {"half_open_limit", s->sas.drop_half_open_limit},
+	    {"inbox", s->sas.drop_inbox},
+	    {"stray", s->sas.drop_stray},
+	    {"replay", s->sas.drop_replay},
+	    {"unprotected", s->sas.drop_unprotected},
+	    {"fragment", s->sas.drop_fragment},
+	};
+	char text[16];
+
+	family(m, "cygnet_dropped_messages", "counter", "Messages of IKE that were dropped, by reason.");
+	for (size_t i = 0; i < ARRAY_LEN(drops); i++)
+		one(m, "reason", drops[i].reason, drops[i].n);
+	family_end(m);
+	family(m, "cygnet_socket_dropped_datagrams", "counter",
+	    "Datagrams the kernel dropped: the receive queue was full.");
+	for (size_t i = 0; i < s->n_sockets; i++) {
+		sample_begin(m, "family", s->sockets[i].family == AF_INET6 ? "ipv6" : "ipv4");
+		snprintf(text, sizeof(text), "%u", s->sockets[i].port);
+		jw_str(&m->w, "port", text);
+		snprintf(text, sizeof(text), "%u", s->sockets[i].lane);
+		jw_str(&m->w, "lane", text);
+		sample_value(m, (double)s->sockets[i].kernel_drops);
+	}
+	family_end(m);
+	family(
+	    m, "cygnet_data_plane_errors", "counter", "Packets that the data plane dropped, by its counter.");
+	for (size_t i = 0; i < s->n_errors; i++)
+		one(m, "counter", s->errors[i].name, s->errors[i].value);
+	family_end(m);
+}
+
+static void write_rest(struct metrics *m, const struct sample *s)
+{
+	family(m, "cygnet_pool_runs", "counter", "Work done on the pool, by owner.");
+	for (size_t i = 0; i < s->n_pool; i++)
+		one(m, "owner", s->pool[i].owner, s->pool[i].runs);
+	family_end(m);
+	family(m, "cygnet_pool_seconds", "counter", "Time that it took.");
+	for (size_t i = 0; i < s->n_pool; i++) {
+		sample_begin(m, "owner", s->pool[i].owner);
+		sample_value(m, (double)s->pool[i].ns / (double)NS_PER_S);
+	}
+	family_end(m);
+	family(m, "cygnet_listener_missed_events", "counter", "Events that a plugin was too slow for.");
+	for (size_t i = 0; i < s->n_plugins; i++)
+		one(m, "plugin", s->plugins[i].name, s->plugins[i].listener.missed);
+	family_end(m);
+	single(m, "cygnet_data_plane_requests", "counter", "Requests to the data plane.",
+	    (double)s->kernel.requests);
+	single(m, "cygnet_data_plane_failures", "counter", "Those that failed.", (double)s->kernel.failures);
+	single(m, "cygnet_log_lost_lines", "counter", "Lines of the log that a sink was too slow for.",
+	    (double)s->log_dropped);
+	single(
+	    m, "cygnet_retransmissions", "counter", "Requests sent again.", (double)s->sas.retransmits_out);
+	single(m, "cygnet_timeouts", "counter", "Exchanges given up: the peer did not answer.",
+	    (double)s->sas.timeouts);
+	single(m, "cygnet_received_messages", "counter", "Messages of IKE received.", (double)s->net.rx_ike);
+	single(m, "cygnet_sent_messages", "counter", "Messages of IKE sent.", (double)s->net.tx_ike);
+}
+
+static void write_metrics(struct request *r)
+{
+	struct metrics m = {.r = r};
+	struct daemon *d = r->control->d;
+	struct sample *s = sample_take(d);
+
+	if (!s) {
+		request_fail(r, "limit", "out of memory");
+		return;
+	}
+	family(&m, "cygnet", "info", "Version of the daemon.");
+	sample_begin(&m, "version", PACKAGE_VERSION);
+	jw_str(&m.w, "data_plane", s->kernel.name ? s->kernel.name : "");
+	sample_value(&m, 1);
+	family_end(&m);
+	single(
+	    &m, "cygnet_start_time_seconds", "gauge", "When it started, Unix time.", (double)d->started_wall);
+	single(&m, "cygnet_ike_sas", "gauge", "IKE_SAs.", (double)s->sas.ike_sas);
+	single(&m, "cygnet_ike_sas_up", "gauge", "IKE_SAs that are established.", (double)s->sas.up);
+	single(
+	    &m, "cygnet_ike_sas_half_open", "gauge", "IKE_SAs that peers began.", (double)s->sas.half_open);
+	single(&m, "cygnet_child_sas", "gauge", "CHILD_SAs.", (double)s->sas.child_sas);
+	write_workers(&m, s);
+	write_drops(&m, s);
+	write_rest(&m, s);
+	write_totals(&m);
+	sample_free(s);
+	if (r->state && r->state_free)
+		r->state_free(r->state);
+	r->state = NULL;
+	request_send_all(r, &m.w);
+}
+
+void cmd_metrics(struct request *r)
+{
+	if (read_sas(r, write_metrics))
+		request_fail(r, "limit", "out of memory");
+}

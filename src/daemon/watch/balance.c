@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules about the machine: receive queues and CPUs that are unevenly loaded, and packets dropped before anybody sees them. */
+#include <stdio.h>
+
+#include "daemon/watch/doctor_impl.h"
+
+#define SOFTIRQ_FULL 0.7 /* of a CPU */
+#define UNEVEN       2.0 /* busiest against the mean */
+#define STOLEN       0.1
+
+static double softirq_share(const struct machine_cpu *c)
+{
+	return c->total ? (double)c->softirq / (double)c->total : 0;
+}
+
+static const struct machine_if *busiest_if(const struct machine *m)
+{
+	const struct machine_if *best = NULL;
+
+	for (size_t i = 0; i < m->n_ifs; i++)
+		if (*m->ifs[i].driver && (!best || m->ifs[i].rx_packets > best->rx_packets))
+			best = &m->ifs[i];
+	return best;
+}
+
+static bool has_rps(const struct machine *m, const char *ifname)
+{
+	for (size_t i = 0; i < m->n_queues; i++)
+		if (m->queues[i].rx && strcmp(m->queues[i].ifname, ifname) == 0 && *m->queues[i].steering)
+			return true;
+	return false;
+}
+
+/* What spreads the load, by what this interface can do. */
+static void advise_spread(struct doctor *d, struct finding *f)
+{
+	const struct machine_if *i = busiest_if(d->in->machine);
+	char text[256];
+
+	if (!i) {
+		doctor_advise(f, "Spread it with RPS (/sys/class/net/IF/queues/rx-0/rps_cpus).");
+		return;
+	}
+	machine_hash_text(i, text, sizeof(text));
+	if (i->n_rx < 2)
+		doctor_advise(f,
+		    "%s has one receive queue: give it one for each CPU, or %s "
+		    "(/sys/class/net/%s/queues/rx-0/rps_cpus).",
+		    i->name, has_rps(d->in->machine, i->name) ? "spread RPS over more CPUs" : "set RPS",
+		    i->name);
+	else if (strcmp(i->driver, "virtio_net") == 0 || !(i->hash_udp & MACHINE_HASH_PORTS))
+		doctor_advise(f,
+		    "%s: %s. Encapsulate in UDP (forceencaps=yes) where peers differ by port or address, use "
+		    "per-CPU SAs "
+		    "for one big tunnel, or RPS.",
+		    i->name, text);
+	else if (!(i->hash_esp & MACHINE_HASH_PORTS))
+		doctor_advise(f,
+		    "%s: %s. Let it hash the SPI (ethtool -N %s rx-flow-hash esp4 sdfn) where the driver "
+		    "can, else "
+		    "encapsulate in UDP (forceencaps=yes).",
+		    i->name, text, i->name);
+	else
+		doctor_advise(f,
+		    "%s: %s. A few heavy SAs share a queue: per-CPU SAs for them, or another RSS key.",
+		    i->name, text);
+}
+
+static void rule_softirq(struct doctor *d)
+{
+	const struct machine *m = d->in->machine;
+	double most = 0, all = 0;
+	uint32_t cpu = 0;
+
+	for (size_t i = 0; i < m->n_cpus; i++) {
+		double share = softirq_share(&m->cpus[i]);
+
+		all += share;
+		if (share > most) {
+			most = share;
+			cpu = m->cpus[i].cpu;
+		}
+	}
+	if (most < SOFTIRQ_FULL)
+		return;
+	if (m->n_cpus > 1 && most > UNEVEN * all / (double)m->n_cpus)
+		advise_spread(d,
+		    doctor_add(d, "cpu-uneven", FINDING_LIMITS, 100 * most, "% of one CPU",
+		        "CPU %u alone receives packets: %.0f %% of its time goes into softirqs, %.0f %% on "
+		        "the average of "
+		        "all %zu CPUs.",
+		        cpu, 100 * most, 100 * all / (double)m->n_cpus, m->n_cpus));
+	else
+		doctor_advise(
+		    doctor_add(d, "softirq", FINDING_LIMITS, 100 * all / (double)m->n_cpus, "% of all CPUs",
+		        "All CPUs are busy with receiving: %.0f %% of their time goes into softirqs.",
+		        100 * all / (double)m->n_cpus),
+		    "More CPUs, cheaper algorithms (ipsec listalgs --speed), or hardware offload.");
+}
+
+static void rule_backlog(struct doctor *d)
+{
+	const struct machine *m = d->in->machine;
+	uint64_t dropped = 0, squeezed = 0, processed = 0;
+	uint32_t cpu = 0;
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < m->n_cpus; i++) {
+		dropped += m->cpus[i].dropped;
+		squeezed += m->cpus[i].squeezed;
+		processed += m->cpus[i].processed;
+		if (m->cpus[i].dropped > most) {
+			most = m->cpus[i].dropped;
+			cpu = m->cpus[i].cpu;
+		}
+	}
+	if (dropped)
+		doctor_advise(
+		    doctor_add(d, "backlog", FINDING_LIMITS, (double)dropped, "packets dropped",
+		        "%llu packets were dropped because a CPU's backlog was full, most at CPU %u.",
+		        (unsigned long long)dropped, cpu),
+		    "Raise sysctl net.core.netdev_max_backlog (now %llu), and spread the load over more "
+		    "CPUs.",
+		    (unsigned long long)m->netdev_max_backlog);
+	if (squeezed > 100 && squeezed > processed / 1000)
+		doctor_advise(doctor_add(d, "squeezed", FINDING_WARNS, (double)squeezed, "times",
+		                  "The kernel stopped receiving %llu times with packets left, because its "
+		                  "budget was used "
+		                  "up.",
+		                  (unsigned long long)squeezed),
+		    "Raise sysctl net.core.netdev_budget and netdev_budget_usecs.");
+}
+
+static void rule_steal(struct doctor *d)
+{
+	const struct machine *m = d->in->machine;
+	uint64_t steal = 0, total = 0;
+
+	for (size_t i = 0; i < m->n_cpus; i++) {
+		steal += m->cpus[i].steal;
+		total += m->cpus[i].total;
+	}
+	if (!total || (double)steal < STOLEN * (double)total)
+		return;
+	doctor_advise(doctor_add(d, "stolen", FINDING_WARNS, 100.0 * (double)steal / (double)total,
+	                  "% of all CPUs", "The host of this machine took %.0f %% of its CPU time away.",
+	                  100.0 * (double)steal / (double)total),
+	    "Other guests are busy: reserve CPUs for this one.");
+}
+
+static void rule_ifs(struct doctor *d)
+{
+	const struct machine *m = d->in->machine;
+
+	for (size_t i = 0; i < m->n_ifs; i++) {
+		const struct machine_if *f = &m->ifs[i];
+		uint64_t n = f->rx_dropped + f->rx_missed;
+
+		/* what no protocol wanted is counted as dropped, too: LLDP and the like */
+		if (doctor_rate(d, n) < 10 || n < f->rx_packets / 1000)
+			continue;
+		doctor_advise(
+		    doctor_add(d, "device-drops", f->rx_missed ? FINDING_LIMITS : FINDING_WARNS, (double)n,
+		        "packets dropped", "%s dropped %llu packets (%llu missed by the device) of %llu.",
+		        f->name, (unsigned long long)n, (unsigned long long)f->rx_missed,
+		        (unsigned long long)f->rx_packets),
+		    "Larger rings (ethtool -G %s rx N), more queues, or the CPUs of its queues are busy: "
+		    "ipsec cpus.",
+		    f->name);
+	}
+}
+
+void doctor_rule_machine(struct doctor *d)
+{
+	if (!d->in->machine)
+		return;
+	rule_softirq(d);
+	rule_backlog(d);
+	rule_steal(d);
+	rule_ifs(d);
+}
