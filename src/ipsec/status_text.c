@@ -343,11 +343,14 @@ static void print_ike(json_t *sa)
 	putchar('\n');
 	if (*get_str(sa, "algorithms"))
 		printf("%12s: IKE proposal: %s\n", name, get_str(sa, "algorithms"));
+	/* A peer that forces UDP encapsulation looks like one behind a NAT. */
 	if (get_bool(sa, "nat_local") || get_bool(sa, "nat_remote"))
 		printf("%12s: NAT in front of %s\n", name,
 		    !get_bool(sa, "nat_remote")     ? "us"
 		        : get_bool(sa, "nat_local") ? "both"
-		                                    : "the peer");
+		                                    : "the peer, or UDP encapsulation that it forces");
+	if (get_bool(sa, "encap_forced"))
+		printf("%12s: UDP encapsulation forced by our configuration\n", name);
 	if (has(sa, "task"))
 		printf("%12s: active task: %s, sent %lld times\n", name, get_str(sa, "task"),
 		    (long long)get_int(sa, "tries") + 1);

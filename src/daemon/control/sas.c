@@ -149,6 +149,7 @@ static void write_ike(struct jw *w, const struct ike_sa *sa, uint64_t now)
 	write_until(w, "expires_in", sa->expire_due_ns, now);
 	jw_bool(w, "nat_local", sa->nat_here);
 	jw_bool(w, "nat_remote", sa->nat_there);
+	jw_bool(w, "encap_forced", sa->encap_forced);
 	jw_bool(w, "fragmentation", sa->peer_frag);
 	if (sa->peer_vendor)
 		jw_str(w, "vendor", sa->peer_vendor);

@@ -9,7 +9,8 @@
 #include "daemon/sa/percpu.h"
 #include "libcore/base/addr.h"
 
-#define RETRY_NS (10 * NS_PER_S) /* after TEMPORARY_FAILURE (2.25) */
+#define RETRY_NS     (10 * NS_PER_S) /* after TEMPORARY_FAILURE (2.25) */
+#define EXTRA_OUT_NS (200 * NS_PER_MS)
 
 /* Between request and response; task->state. */
 struct creating {
@@ -432,6 +433,12 @@ static void refuse(struct ike_sa *sa, uint16_t notify, struct cy_slice data, con
 	v2_respond_notify(sa, notify, data);
 }
 
+/* What is installed before we answer: to send on it is another thing when there is another SA to send on. */
+static unsigned parts_now(const struct child_sa *c, bool rekeying)
+{
+	return rekeying || child_is_extra(c) ? CHILD_PART_IN : CHILD_PART_ALL;
+}
+
 static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 {
 	struct knl_req *r = arg;
@@ -447,7 +454,7 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		refuse(sa, N_TEMPORARY_FAILURE, cy_slice(NULL, 0), "the data plane refused it");
 		return;
 	}
-	child_mark(c, old ? CHILD_PART_IN : CHILD_PART_ALL);
+	child_mark(c, parts_now(c, old != NULL));
 	child_adopt(sa, c);
 	v2_out_header(sa, EXCHANGE_CREATE_CHILD_SA, true);
 	ok = v2_child_answer(sa, &st->out, c, an->proposal_number) &&
@@ -461,6 +468,9 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		return;
 	}
 	child_up(c);
+	/* Others carry its CPU's packets until the peer, which has our answer, has its inbound SA too. */
+	if (child_is_extra(c) && !old)
+		worker_timer_set(sa->shard->w, &c->t_out, worker_now(sa->shard->w) + EXTRA_OUT_NS);
 	if (old) {
 		/* Send on the old one until the peer deletes it: only then is it sure to have the new one (2.8). */
 		worker_timer_set(sa->shard->w, &c->t_out, worker_now(sa->shard->w) + 5 * NS_PER_S);
@@ -492,7 +502,7 @@ static void install_ours(struct ike_sa *sa, void *arg, enum cy_err err)
 	if (!err)
 		err = child_derive(c, sa, secret, an->ni, cy_slice(an->nr, sizeof(an->nr)), false);
 	ike_ke_free(k);
-	if (!err && !(r = child_install_req(c, an->old_id ? CHILD_PART_IN : CHILD_PART_ALL)))
+	if (!err && !(r = child_install_req(c, parts_now(c, an->old_id != 0))))
 		err = CY_E_NOMEM;
 	if (err) {
 		sa->pending_child = NULL;
