@@ -345,7 +345,7 @@ static bool try_again(struct ike_sa *sa, struct v1_exchange *x)
 	if (sa_find(sa->shard, ike_sa_our_spi(sa)) == sa)
 		hmap_del(&sa->shard->by_spi, &sa->by_spi);
 	sa->init_free(sa->init);
-	sa->spi_i = net_spi_new(sa->shard->d->net, sa->shard->d->env, sa->shard->index);
+	sa->spi_i = net_cookie_new(sa->shard->d->net, sa->shard->d->env, sa->shard->index);
 	sa->spi_r = 0;
 	ike_sa_index(sa);
 	v = v1_new(sa);
