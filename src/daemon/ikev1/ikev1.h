@@ -104,7 +104,8 @@ struct v1 {
 	enum v1_natt natt;
 	bool peer_natt, peer_dpd, peer_xauth, peer_unity, peer_fragments, got_certreq;
 	bool reauthenticated; /* its CHILD_SAs are those of the one before it */
-	bool xauth_done, xauth_answered, challenged;
+	bool xauth_done, challenged;
+	uint8_t xauth_rounds;             /* client: answered so far */
 	struct cy_ts split[V1_SPLIT_MAX]; /* Unity: the networks behind the server */
 	size_t n_split;
 	bool hinted; /* the peer said, in clear, what it does not like */
