@@ -284,6 +284,11 @@ void v1_quick_refused(struct ike_sa *sa, struct v1_exchange *x, const char *why)
 /* --- info.c --- */
 void v1_info_start(struct ike_sa *sa, struct task *t);
 void v1_info_message(struct ike_sa *sa, struct v1_exchange *x);
+/* --- natoa.c --- */
+bool v1_add_natoa(struct ike_sa *sa, struct message *m, const struct child_sa *c);
+/* Transport mode, and two hosts that the peer names: they become what we see, when there is a NAT. True: they did. */
+bool v1_natoa_hosts(struct ike_sa *sa, const struct payload *first, struct cy_ts *l, struct cy_ts *r);
+
 void v1_info_clear(struct ike_sa *sa); /* nobody has authenticated it: a hint at best */
 void v1_hint(struct ike_sa *sa, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* One notify, protected when there are keys. */
