@@ -34,6 +34,7 @@ struct auth_op {
 	size_t n_certs;
 	uint8_t
 	    v1_key; /* enum cy_key_type: octets are the HASH of IKEv1, signed with such a key as RFC 2409 5.1 wants; 0 no */
+	uint16_t v1_bits;      /* and of this size; 0 any */
 	struct cy_buf raw_key; /* SubjectPublicKeyInfo the peer sent (RFC 7670), empty none */
 	char why[256];         /* of a failure: one sentence */
 };

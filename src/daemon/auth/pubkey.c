@@ -70,7 +70,7 @@ enum cy_err auth_pick_own(struct auth_op *op)
 static enum cy_err v1_scheme(
     struct auth_op *op, const struct cy_key_info *k, enum cy_sig_scheme *scheme, enum cy_hash *hash)
 {
-	if (k->type != op->v1_key) {
+	if (k->type != op->v1_key || (op->v1_bits && k->bits != op->v1_bits)) {
 		snprintf(op->why, sizeof(op->why), "the key is not of the type that phase 1 agreed on");
 		return CY_E_AUTH;
 	}

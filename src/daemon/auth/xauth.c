@@ -891,3 +891,14 @@ enum cy_err xauth_own(const struct config *c, const struct conn *conn, const str
 	id = (struct ident){.type = ID_KEY_ID, .n = (uint16_t)strlen(user), .p = (uint8_t *)user};
 	return creds_find_password(c->creds, CRED_XAUTH, &id, out_password) ? CY_OK : CY_E_NOTFOUND;
 }
+
+enum cy_err xauth_own_answer(
+    const struct config *c, const char *user, const char *which, struct cy_slice *out)
+{
+	char name[XAUTH_USER_MAX + 32];
+	struct ident id;
+
+	snprintf(name, sizeof(name), "%s/%s", user, which);
+	id = (struct ident){.type = ID_KEY_ID, .n = (uint16_t)strlen(name), .p = (uint8_t *)name};
+	return creds_find_password(c->creds, CRED_XAUTH, &id, out) ? CY_OK : CY_E_NOTFOUND;
+}

@@ -80,5 +80,8 @@ bool xauth_has_backend(struct xauth *x, const char *name);
  */
 enum cy_err xauth_own(const struct config *c, const struct conn *conn, const struct ident *my_id,
     char user[XAUTH_USER_MAX], struct cy_slice *out_password) CY_MUST_USE;
+/* What else we answer: the XAUTH entry of "USER/WHICH". */
+enum cy_err xauth_own_answer(
+    const struct config *c, const char *user, const char *which, struct cy_slice *out) CY_MUST_USE;
 
 #endif

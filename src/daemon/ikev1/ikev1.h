@@ -104,7 +104,8 @@ struct v1 {
 	enum v1_natt natt;
 	bool peer_natt, peer_dpd, peer_xauth, peer_unity, peer_fragments, got_certreq;
 	bool reauthenticated; /* its CHILD_SAs are those of the one before it */
-	bool xauth_done, xauth_answered, challenged;
+	bool xauth_done, challenged;
+	uint8_t xauth_rounds;             /* client: answered so far */
 	struct cy_ts split[V1_SPLIT_MAX]; /* Unity: the networks behind the server */
 	size_t n_split;
 	bool hinted; /* the peer said, in clear, what it does not like */
@@ -221,7 +222,10 @@ bool v1_choose_suite(struct ike_sa *sa, const struct payload *psa, const struct 
     const struct v1_transform **out_t, char *why, size_t cap);
 bool v1_take_suite(struct ike_sa *sa, const struct payload *psa, char *why, size_t cap);
 bool v1_pick_psk(struct ike_sa *sa, struct cy_slice *out, char *why, size_t cap);
-uint16_t v1_auth_attr(const struct conn *c, bool initiator);
+/* Main mode: another connection that the peer may have meant, whose key is another one; NULL none. */
+const struct conn *v1_other_psk(struct ike_sa *sa);
+uint16_t v1_auth_attr(struct ike_sa *sa, struct conn *c, bool initiator);
+uint16_t v1_signature_attr(struct ike_sa *sa, struct conn *c); /* with signatures on both sides: by our key */
 struct cy_slice v1_id_body(struct arena *a, const struct ident *id);
 bool v1_remember(struct cy_buf *to, struct cy_slice from);
 bool v1_expected_id(struct ike_sa *sa);
@@ -279,6 +283,11 @@ void v1_quick_start(struct ike_sa *sa, struct task *t);
 void v1_quick_message(struct ike_sa *sa, struct v1_exchange *x);
 void v1_quick_timeout(struct ike_sa *sa, struct v1_exchange *x);
 void v1_quick_refused(struct ike_sa *sa, struct v1_exchange *x, const char *why); /* the peer said so */
+
+/* --- natoa.c --- */
+bool v1_add_natoa(struct ike_sa *sa, struct message *m, const struct child_sa *c);
+/* Transport mode, and two hosts that the peer names: they become what we see, when there is a NAT. True: they did. */
+bool v1_natoa_hosts(struct ike_sa *sa, const struct payload *first, struct cy_ts *l, struct cy_ts *r);
 
 /* --- info.c --- */
 void v1_info_start(struct ike_sa *sa, struct task *t);

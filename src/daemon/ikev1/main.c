@@ -111,7 +111,7 @@ void v1_main_start(struct ike_sa *sa, struct task *t)
 	x->task = t;
 	sa->step->ctx = x;
 	sa->state = IKE_CONNECTING;
-	v->auth = v1_auth_attr(sa->conn, true);
+	v->auth = v1_auth_attr(sa, sa->conn, true);
 	if (!v->auth) {
 		v1_fatal(sa, "connection %s authenticates in a way that IKEv1 does not have", sa->conn->name);
 		return;

@@ -21,7 +21,7 @@ bool v1_remember(struct cy_buf *to, struct cy_slice from)
 }
 
 /* What the connection wants when `initiator` says whether we begin; 0: IKEv1 cannot do it. */
-uint16_t v1_auth_attr(const struct conn *c, bool initiator)
+uint16_t v1_auth_attr(struct ike_sa *sa, struct conn *c, bool initiator)
 {
 	const struct conn_end *i = initiator ? &c->local : &c->remote,
 	                      *r = initiator ? &c->remote : &c->local;
@@ -45,7 +45,7 @@ uint16_t v1_auth_attr(const struct conn *c, bool initiator)
 		return 0;
 	if (i->xauth_client || r->xauth_client)
 		return i->xauth_client ? V1_AUTH_XAUTH_INIT_RSA : V1_AUTH_XAUTH_RESP_RSA;
-	return i->auth[0].key_types == 1u << CY_KEY_ECDSA ? V1_AUTH_ECDSA_256 : V1_AUTH_RSA;
+	return v1_signature_attr(sa, c);
 }
 
 /* Type, protocol and port (of any), data: RFC 2407, 4.6.2 */
@@ -88,11 +88,14 @@ bool v1_may_stay(struct ike_sa *sa)
 	return false;
 }
 
-/* In main mode it is chosen before any identity is known: by those of the connection, or the addresses (RFC 2409, 5.4). */
-bool v1_pick_psk(struct ike_sa *sa, struct cy_slice *out, char *why, size_t cap)
+/*
+ * In main mode it is chosen before any identity is known: by those of the connection, or the addresses (RFC 2409, 5.4); in aggressive mode by
+ * the peer's identity.
+ */
+static bool psk_of(struct ike_sa *sa, const struct conn *c, struct cy_slice *out, char *why, size_t cap)
 {
-	const struct ident *want[2] = {&sa->conn->local.auth[0].id,
-	    sa->peer_id.type != ID_ANY ? &sa->peer_id : &sa->conn->remote.auth[0].id};
+	const struct ident *want[2] = {
+	    &c->local.auth[0].id, sa->peer_id.type != ID_ANY ? &sa->peer_id : &c->remote.auth[0].id};
 	const struct cy_addr *at[2] = {&sa->local, &sa->remote};
 	struct ident ids[2] = {{0, 0, NULL}, {0, 0, NULL}};
 	char a[IDENT_STR_MAX], b[IDENT_STR_MAX];
@@ -109,6 +112,26 @@ bool v1_pick_psk(struct ike_sa *sa, struct cy_slice *out, char *why, size_t cap)
 	ident_fini(&ids[0]);
 	ident_fini(&ids[1]);
 	return ok;
+}
+
+bool v1_pick_psk(struct ike_sa *sa, struct cy_slice *out, char *why, size_t cap)
+{
+	return psk_of(sa, sa->conn, out, why, cap);
+}
+
+const struct conn *v1_other_psk(struct ike_sa *sa)
+{
+	struct v1 *v = v1_of(sa);
+	struct cy_slice ours, other;
+	char why[256];
+
+	if (v->aggressive || !psk_of(sa, sa->conn, &ours, why, sizeof(why)))
+		return NULL;
+	for (size_t i = 0; i < v->n_cands; i++)
+		if (v->cands[i] != sa->conn && psk_of(sa, v->cands[i], &other, why, sizeof(why)) &&
+		    (other.n != ours.n || !mem_eq_ct(other.p, ours.p, ours.n)))
+			return v->cands[i];
+	return NULL;
 }
 
 /* --- the suite ----------------------------------------------------------------------------------------------------------- */
@@ -140,23 +163,22 @@ static const struct v1_transform *find_transform(
 }
 
 /* What the responder says when nothing fits: whether it is the way of authentication or the algorithms. */
-static void explain(struct ike_sa *sa, const struct payload *psa, const struct conn *c,
-    const struct suite *ours, size_t n, char *why, size_t cap)
+static void explain(struct ike_sa *sa, const struct payload *psa, struct conn *c, const struct suite *ours,
+    size_t n, char *why, size_t cap)
 {
 	char theirs[400], mine[128] = "nothing";
 	struct v1_offer o = {.auth = 0};
 
 	if (psa->u.sa1.p[0].n)
 		(void)!v1_read_ike(&psa->u.sa1.p[0].t[0], &o);
-	if (n && o.auth && o.auth != v1_auth_attr(c, false)) {
+	if (n && o.auth && o.auth != v1_auth_attr(sa, c, false)) {
 		snprintf(why, cap, "the peer wants to authenticate with %s, connection %.64s with %s",
 		    name_or_number(v1_auth_names, o.auth), c->name,
-		    name_or_number(v1_auth_names, v1_auth_attr(c, false)));
+		    name_or_number(v1_auth_names, v1_auth_attr(sa, c, false)));
 		return;
 	}
 	if (n)
 		v1_suite_str(&ours[0], mine, sizeof(mine));
-	(void)sa;
 	snprintf(why, cap, "no common IKE proposal with connection %.40s: ours %.60s, theirs %.160s", c->name,
 	    mine, v1_offers_str(&psa->u.sa1, false, theirs, sizeof(theirs)));
 }
@@ -176,7 +198,7 @@ bool v1_choose_suite(struct ike_sa *sa, const struct payload *psa, const struct 
 		snprintf(why, cap, "no connection allows IKEv1 between %s and %s", addr_str(&sa->local, a),
 		    addr_str(&sa->remote, b));
 	for (size_t i = 0; i < n; i++) {
-		uint16_t auth = v1_auth_attr(cands[i], false);
+		uint16_t auth = v1_auth_attr(sa, cands[i], false);
 		size_t n_ours = v1_ike_suites(sa, cands[i], ours, V1_SUITES_MAX);
 		const struct v1_transform *t = NULL;
 		const struct v1_proposal *p = NULL;

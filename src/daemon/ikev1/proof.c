@@ -16,6 +16,26 @@ bool v1_auth_psk(uint16_t auth)
 	return auth == V1_AUTH_PSK || auth == V1_AUTH_XAUTH_INIT_PSK || auth == V1_AUTH_XAUTH_RESP_PSK;
 }
 
+/* Both ends sign in the same way, so our key decides: ECDSA has a method for each curve (RFC 4754, 6). */
+uint16_t v1_signature_attr(struct ike_sa *sa, struct conn *c)
+{
+	const struct cy_pki_ops *pki = crypto_pki(sa->shard->d->crypto);
+	struct auth_op *op = auth_op_new(sa->shard->d, sa->config, c, true);
+	bool ecdsa = c->local.auth[0].key_types == 1u << CY_KEY_ECDSA;
+	uint32_t bits = 256;
+
+	if (op && pki && auth_pick_own(op) == CY_OK && op->key) {
+		const struct cy_key_info *k = pki->privkey_info(op->key);
+
+		ecdsa = k->type == CY_KEY_ECDSA;
+		bits = k->bits;
+	}
+	auth_op_free(op);
+	if (!ecdsa)
+		return V1_AUTH_RSA;
+	return bits > 384 ? V1_AUTH_ECDSA_521 : bits > 256 ? V1_AUTH_ECDSA_384 : V1_AUTH_ECDSA_256;
+}
+
 /* Does this end sign? */
 static bool signs(const struct v1 *v, bool initiator)
 {
@@ -29,6 +49,14 @@ static bool signs(const struct v1 *v, bool initiator)
 static enum cy_key_type key_type(const struct v1 *v)
 {
 	return v->auth >= V1_AUTH_ECDSA_256 && v->auth <= V1_AUTH_ECDSA_521 ? CY_KEY_ECDSA : CY_KEY_RSA;
+}
+
+static uint16_t key_bits(const struct v1 *v)
+{
+	return v->auth == V1_AUTH_ECDSA_256 ? 256
+	    : v->auth == V1_AUTH_ECDSA_384  ? 384
+	    : v->auth == V1_AUTH_ECDSA_521  ? 521
+	                                    : 0;
 }
 
 /* --- ours ---------------------------------------------------------------------------------------------------------------- */
@@ -83,6 +111,7 @@ void v1_sign(struct ike_sa *sa, ike_cont cont)
 	op->local = sa->local;
 	op->remote = sa->remote;
 	op->v1_key = key_type(v);
+	op->v1_bits = key_bits(v);
 	if (!signs(v, sa->initiator)) {
 		op->data.p = malloc(n);
 		if (op->data.p)
@@ -222,6 +251,7 @@ void v1_verify(struct ike_sa *sa, ike_cont cont)
 		return;
 	}
 	op->v1_key = key_type(v);
+	op->v1_bits = key_bits(v);
 	if (!p) {
 		snprintf(
 		    op->why, sizeof(op->why), "the peer's message lacks its %s", sig ? "signature" : "HASH");

@@ -22,6 +22,7 @@ struct quick {
 	struct suite suites[V1_SUITES_MAX];
 	size_t n_suites;
 	struct cy_ts l, r;
+	struct cy_ts id_l, id_r; /* responder: what the peer calls them */
 	bool with_ids;
 	uint8_t ni[V1_NONCE_MAX], nr[V1_NONCE_MAX];
 	size_t n_ni, n_nr;
@@ -361,6 +362,7 @@ static void send_first(struct ike_sa *sa, void *arg, enum cy_err err)
 	ok = ok && v1_out(sa, x, V1_HASH_1) &&
 	    v1_add_esp_sa(sa, &sa->step->out, q->child, q->suites, q->n_suites) &&
 	    add_rest(sa, q, ni_of(q)) && add_id(sa, &q->l) && add_id(sa, &q->r) &&
+	    v1_add_natoa(sa, &sa->step->out, q->child) &&
 	    v1_send(sa, x, V1_HASH_1, none, none, true) == CY_OK;
 	if (!ok) {
 		quick_fail(sa, x, "its first message could not be made");
@@ -550,10 +552,14 @@ static bool take_ids(struct ike_sa *sa, struct quick *q, char *why, size_t cap)
 	                     *r = i ? wire_find_after(i, PAYLOAD_V1_ID) : NULL;
 	struct cy_ts l, m;
 	char a[TS_STR_MAX], b[TS_STR_MAX];
+	bool ok;
 
 	if (!i || !r) /* as we asked */
 		return true;
-	if (!id_ts(i, &l) || !id_ts(r, &m) || !ts_contains(&q->l, &l) || !ts_contains(&q->r, &m)) {
+	ok = id_ts(i, &l) && id_ts(r, &m);
+	if (ok && q->child->mode == CY_MODE_TRANSPORT)
+		(void)v1_natoa_hosts(sa, sa->step->in.first, &l, &m);
+	if (!ok || !ts_contains(&q->l, &l) || !ts_contains(&q->r, &m)) {
 		snprintf(why, cap, "the peer answered with traffic selectors outside of %.50s === %.50s",
 		    ts_str(&q->l, a), ts_str(&q->r, b));
 		return false;
@@ -705,6 +711,31 @@ static bool asked(struct ike_sa *sa, struct quick *q, struct cy_ts *l, struct cy
 	return o && id_ts(i, r) && id_ts(o, l);
 }
 
+/* Does the peer want transport mode in UDP, and nothing else? */
+static bool wants_udp_transport(const struct payload *psa)
+{
+	struct v1_offer o;
+
+	for (size_t i = 0; i < psa->u.sa1.n; i++)
+		for (size_t j = 0; j < psa->u.sa1.p[i].n; j++)
+			if (!v1_read_esp(&psa->u.sa1.p[i].t[j], &o) || o.encap != 4)
+				return false;
+	return true;
+}
+
+/* What the peer said, narrowed to what was chosen: hosts keep the addresses that it knows. */
+static struct cy_ts peers_words(const struct cy_ts *said, const struct cy_ts *chosen, bool hosts)
+{
+	struct cy_ts ts = *chosen;
+
+	if (hosts) {
+		memcpy(ts.lo, said->lo, sizeof(ts.lo));
+		memcpy(ts.hi, said->hi, sizeof(ts.hi));
+		ts.family_ip6 = said->family_ip6;
+	}
+	return ts;
+}
+
 /* Of ours the first that the peer offers. *out_mode: what it wants of the mode. */
 static const struct v1_transform *choose_suite(struct ike_sa *sa, struct quick *q, const struct payload *psa,
     const struct conn *c, const struct v1_proposal **out_p, uint8_t *out_encap)
@@ -754,7 +785,8 @@ static void second_sent(struct ike_sa *sa, void *arg, enum cy_err err)
 	    v1_add_choice(sa, &sa->step->out, p, &p->t[q->transform], cy_slice(spi, 4)) &&
 	    add_rest(sa, q, nr_of(q));
 	if (ok && q->with_ids)
-		ok = add_id(sa, &q->r) && add_id(sa, &q->l);
+		ok = add_id(sa, &q->id_r) && add_id(sa, &q->id_l);
+	ok = ok && v1_add_natoa(sa, &sa->step->out, q->child);
 	if (!ok || v1_send(sa, x, V1_HASH_2, ni_of(q), none, true)) {
 		quick_fail(sa, x, "its second message could not be made");
 		return;
@@ -808,8 +840,9 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 	const struct v1_proposal *p = NULL;
 	struct config *config;
 	struct conn *conn;
-	struct cy_ts l, r;
+	struct cy_ts l, r, said_l, said_r;
 	char why[320] = "", theirs[256];
+	bool hosts;
 	struct quick *q;
 	uint8_t encap = 0;
 	struct ike_ke *k;
@@ -830,6 +863,9 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 		refuse(sa, x, V1N_INVALID_ID_INFORMATION, "its identities are no addresses");
 		return;
 	}
+	said_l = l;
+	said_r = r;
+	hosts = wants_udp_transport(psa) && v1_natoa_hosts(sa, in, &l, &r);
 	config = daemon_config(sa->shard->d);
 	conn = find_conn(sa, config, &l, &r, q);
 	if (conn)
@@ -842,6 +878,8 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	conn = q->child->conn;
+	q->id_l = peers_words(&said_l, &q->l, hosts);
+	q->id_r = peers_words(&said_r, &q->r, hosts);
 	t = choose_suite(sa, q, psa, conn, &p, &encap);
 	if (!t) {
 		snprintf(why, sizeof(why), "no common ESP proposal with connection %.40s: theirs %.200s",

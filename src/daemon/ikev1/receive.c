@@ -131,6 +131,7 @@ static bool open_message(
 /* Without the right pre-shared key the third message of each side is noise (RFC 2409, 5.4). */
 static void note_wrong_key(struct ike_sa *sa, const struct v1_exchange *x)
 {
+	const struct conn *other;
 	char from[ADDR_STR_MAX];
 
 	if (x != v1_of(sa)->phase1 || x->finished || !v1_auth_psk(v1_of(sa)->auth))
@@ -138,9 +139,17 @@ static void note_wrong_key(struct ike_sa *sa, const struct v1_exchange *x)
 	if (!x->ours && !v1_of(sa)->hinted) /* it may help whoever sits at the other end */
 		v1_notify(sa, V1N_PAYLOAD_MALFORMED, PROTO_IKE, cy_slice(NULL, 0), cy_slice(NULL, 0));
 	v1_of(sa)->hinted = true;
-	ike_sa_fail(sa,
-	    "what %s encrypts cannot be read: its pre-shared key differs from the one in our ipsec.secrets",
-	    addr_str(&sa->step->pkt->src, from));
+	other = x->ours ? NULL : v1_other_psk(sa);
+	if (other)
+		ike_sa_fail(sa,
+		    "what %s encrypts cannot be read: the key is chosen before the peer says who it is, so "
+		    "it was that of %.40s, not of %.40s; name it by its address, or use aggressive mode",
+		    addr_str(&sa->step->pkt->src, from), sa->conn->name, other->name);
+	else
+		ike_sa_fail(sa,
+		    "what %s encrypts cannot be read: its pre-shared key differs from the one in our "
+		    "ipsec.secrets",
+		    addr_str(&sa->step->pkt->src, from));
 	ike_note(sa, LOG_IKE, CY_LOG_WARN, "%s", sa->why);
 }
 
@@ -345,7 +354,7 @@ static bool try_again(struct ike_sa *sa, struct v1_exchange *x)
 	if (sa_find(sa->shard, ike_sa_our_spi(sa)) == sa)
 		hmap_del(&sa->shard->by_spi, &sa->by_spi);
 	sa->init_free(sa->init);
-	sa->spi_i = net_spi_new(sa->shard->d->net, sa->shard->d->env, sa->shard->index);
+	sa->spi_i = net_cookie_new(sa->shard->d->net, sa->shard->d->env, sa->shard->index);
 	sa->spi_r = 0;
 	ike_sa_index(sa);
 	v = v1_new(sa);

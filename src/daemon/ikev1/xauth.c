@@ -10,6 +10,7 @@
 #include "libcore/base/addr.h"
 
 #define NAME_MAX_LEN XAUTH_USER_MAX
+#define ROUNDS_MAX   8 /* a server that asks on and on is not answered */
 
 static const uint8_t zero[2], one[2] = {0, 1};
 
@@ -123,9 +124,16 @@ void v1_xauth_reply(struct ike_sa *sa, const struct v1_config *c)
 	struct cy_slice user = value(c, V1A_XAUTH_USER_NAME), secret = secret_of(c);
 	char name[NAME_MAX_LEN];
 
-	if (v->challenged) {
+	if (v->challenged && !v1_attr_find(c, V1A_XAUTH_STATUS)) {
 		v->challenged = false;
 		ike_xauth_reply(sa, secret, on_login);
+		return;
+	}
+	if (v->challenged) {
+		ike_xauth_end(sa);
+		ike_sa_fail(
+		    sa, "XAUTH: user '%.64s' has no answer to what is asked", sa->user ? sa->user : "");
+		send_status(sa, false, "");
 		return;
 	}
 	if (!user.n || user.n >= sizeof(name) || memchr(user.p, 0, user.n) || secret.n > XAUTH_PASSWORD_MAX ||
@@ -170,12 +178,76 @@ static void log_message(struct ike_sa *sa, const struct v1_config *c)
 		    (const char *)m.p);
 }
 
+/* What may be asked for besides name and password, and where ipsec.secrets has it: "USER/WHICH : XAUTH ...". */
+static const struct {
+	uint16_t type;
+	const char *which, *words;
+} prompts[] = {
+    {V1A_XAUTH_PASSCODE, "passcode", "a passcode"},
+    {V1A_XAUTH_NEXT_PIN, "next-pin", "a new PIN"},
+    {V1A_XAUTH_ANSWER, "answer", "an answer"},
+};
+
+/* False: we do not have it, and ike_sa_fail() says so. */
+static bool further(
+    struct ike_sa *sa, const struct v1_config *c, uint16_t type, const char *user, struct cy_slice *out)
+{
+	struct cy_slice m = value(c, V1A_XAUTH_MESSAGE);
+	size_t i = 0;
+
+	while (prompts[i].type != type)
+		i++;
+	if (xauth_own_answer(sa->config, user, prompts[i].which, out) == CY_OK)
+		return true;
+	/* some ask so for the password itself */
+	if (type == V1A_XAUTH_PASSCODE && !v1_of(sa)->xauth_rounds)
+		return true;
+	ike_sa_fail(sa,
+	    "the peer asks user '%.48s' for %s (XAUTH)%s%.*s: ipsec.secrets has no '%.48s/%s : XAUTH'", user,
+	    prompts[i].words, m.n ? ", " : "", m.n > 64 ? 64 : (int)m.n, m.n ? (const char *)m.p : "", user,
+	    prompts[i].which);
+	return false;
+}
+
+static bool answer(struct ike_sa *sa, const struct v1_config *c, const char *user, struct cy_slice password,
+    struct v1_attr *out, size_t *out_n)
+{
+	for (size_t i = 0; i < c->n; i++) {
+		struct v1_attr a = {.type = c->attrs[i].type};
+
+		switch (a.type) {
+		case V1A_XAUTH_TYPE:
+			a.tv = true;
+			a.data = cy_slice(zero, 2);
+			break;
+		case V1A_XAUTH_USER_NAME:
+			a.data = cy_slice(user, strlen(user));
+			break;
+		case V1A_XAUTH_USER_PASSWORD:
+			a.data = password;
+			break;
+		case V1A_XAUTH_PASSCODE:
+		case V1A_XAUTH_NEXT_PIN:
+		case V1A_XAUTH_ANSWER:
+			a.data = password;
+			if (!further(sa, c, a.type, user, &a.data))
+				return false;
+			break;
+		case V1A_XAUTH_DOMAIN:
+			break;
+		default:
+			continue;
+		}
+		out[(*out_n)++] = a;
+	}
+	return true;
+}
+
 void v1_xauth_asked(struct ike_sa *sa, struct v1_exchange *x, const struct v1_config *c)
 {
 	struct v1_attr *attrs = arena_alloc(&sa->step->a, (c->n + 1) * sizeof(*attrs));
 	char *user = arena_alloc(&sa->step->a, NAME_MAX_LEN);
 	struct cy_slice pw = {NULL, 0};
-	bool known, asked_name = v1_attr_find(c, V1A_XAUTH_USER_NAME) != NULL;
 	size_t n = 0;
 
 	if (!attrs || !user) {
@@ -190,29 +262,21 @@ void v1_xauth_asked(struct ike_sa *sa, struct v1_exchange *x, const struct v1_co
 		return;
 	}
 	log_message(sa, c);
-	known = xauth_own(sa->config, sa->conn, &sa->my_id, user, &pw) == CY_OK;
-	if (!known ||
-	    (v1_of(sa)->xauth_answered && !asked_name && !v1_attr_find(c, V1A_XAUTH_USER_PASSWORD))) {
-		ike_sa_fail(sa,
-		    known ? "the peer asks user '%.64s' for more than a password (XAUTH)"
-		          : "no XAUTH secret for '%.64s' in ipsec.secrets",
-		    user);
+	if (xauth_own(sa->config, sa->conn, &sa->my_id, user, &pw)) {
+		ike_sa_fail(sa, "no XAUTH secret for '%.64s' in ipsec.secrets", user);
 		decline(sa, x, c);
 		return;
 	}
-	for (size_t i = 0; i < c->n; i++) {
-		uint16_t t = c->attrs[i].type;
-
-		if (t == V1A_XAUTH_TYPE)
-			attrs[n++] = (struct v1_attr){t, true, cy_slice(zero, 2)};
-		else if (t == V1A_XAUTH_USER_NAME)
-			attrs[n++] = (struct v1_attr){t, false, cy_slice(user, strlen(user))};
-		else if (t == V1A_XAUTH_USER_PASSWORD || t == V1A_XAUTH_PASSCODE)
-			attrs[n++] = (struct v1_attr){t, false, pw};
-		else if (t == V1A_XAUTH_DOMAIN)
-			attrs[n++] = (struct v1_attr){t, false, cy_slice(NULL, 0)};
+	if (v1_of(sa)->xauth_rounds == ROUNDS_MAX) {
+		ike_sa_fail(sa, "the peer asks user '%.64s' more than %d times (XAUTH)", user, ROUNDS_MAX);
+		decline(sa, x, c);
+		return;
 	}
-	v1_of(sa)->xauth_answered = true;
+	if (!answer(sa, c, user, pw, attrs, &n)) {
+		decline(sa, x, c);
+		return;
+	}
+	v1_of(sa)->xauth_rounds++;
 	if (!ike_set_user(sa, user) || !v1_transaction_send(sa, x, CFG_REPLY, c->id, attrs, n, false)) {
 		v1_fatal(sa, "out of memory");
 		return;

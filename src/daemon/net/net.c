@@ -63,6 +63,17 @@ uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker)
 	return r ? r : (uint64_t)n->n_workers << 56 | 1;
 }
 
+uint64_t net_cookie_new(struct net *n, struct env *env, uint32_t worker)
+{
+	uint64_t r = env_rand64(env), hi = r & 0xffffffff00000000ull;
+	uint32_t lo = (uint32_t)r;
+
+	/* The hash maps all values of the lower half one to one: each worker comes round, every n_workers times on average. */
+	while (net_hash_owner(n, hi | lo) != worker || !(hi | lo))
+		lo++;
+	return hi | lo;
+}
+
 uint32_t net_esp_spi_owner(const struct net *n, uint32_t spi)
 {
 	return spi % n->n_workers;
@@ -79,13 +90,11 @@ uint32_t net_esp_spi_new(struct net *n, struct env *env, uint32_t worker)
 static uint32_t owner_of(const struct net *n, const struct ike_header *h)
 {
 	/* RFC 7296, 3.1: the I flag is set in every message of the original initiator, so then SPIr is ours. socket-reuseport has
-	   the kernel do the same for IKEv2. */
+	   the kernel do the same. */
 	uint64_t ours = h->flags & IKE_FLAG_INITIATOR ? h->spi_r : h->spi_i;
 
-	/* IKEv1 does not say which of them is ours: whose it is not passes it on (sa_deliver) */
-	if (h->major == 1)
-		ours = h->spi_r;
-	if (ours == 0)
+	/* IKEv1 does not say which of them is ours, but both ends know the initiator's */
+	if (ours == 0 || h->major == 1)
 		return net_hash_owner(n, h->spi_i);
 	return net_spi_owner(n, ours);
 }

@@ -5,8 +5,10 @@
  * batches, keepalives are counted and dropped.
  *
  * Steering: the top byte of the SPI that cygnet chose is congruent to the index of the worker that owns it, modulo the
- * number of workers. A first IKE_SA_INIT request has no SPI of ours: a keyed hash of SPIi picks the worker. Where the socket plugin has a
- * lane a worker and the kernel steers by the same rule, a datagram arrives at its owner; one that does not is forwarded.
+ * number of workers. A first IKE_SA_INIT request has no SPI of ours: a keyed hash of SPIi picks the worker. That of the initiator's cookie
+ * picks it for each message of IKEv1, whose header does not say which cookie is ours; an initiator draws one that picks its worker.
+ * Where the socket plugin has a lane a worker and the kernel steers by the same rule, a datagram arrives at its owner; one that does
+ * not is forwarded.
  */
 #ifndef DAEMON_NET_NET_H
 #define DAEMON_NET_NET_H
@@ -67,6 +69,8 @@ void net_inject(struct net *n, struct worker *w, const struct cy_dgram *d);
 uint32_t net_spi_owner(const struct net *n, uint64_t spi);
 uint32_t net_hash_owner(const struct net *n, uint64_t spi_i); /* without an SPI of ours; IKEv1: always */
 uint64_t net_spi_new(struct net *n, struct env *env, uint32_t worker);
+/* A cookie for an IKEv1 initiator: net_hash_owner() is the worker. */
+uint64_t net_cookie_new(struct net *n, struct env *env, uint32_t worker);
 /* The same of ESP: there it is the remainder of the whole number, which works in any range (spi_min, spi_max). */
 uint32_t net_esp_spi_owner(const struct net *n, uint32_t spi);
 uint32_t net_esp_spi_new(struct net *n, struct env *env, uint32_t worker);

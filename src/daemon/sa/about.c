@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "daemon/sa/manager.h"
+#include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 #include "libcore/run/usage.h"
 
@@ -92,7 +93,7 @@ static void peer_label(void *arg, char *out, size_t cap)
 	char text[IDENT_STR_MAX > ADDR_STR_MAX ? IDENT_STR_MAX : ADDR_STR_MAX];
 
 	if (sa->established_ns)
-		snprintf(out, cap, "%s", ident_str(&sa->peer_id, text));
+		snprintf(out, cap, "%s", totals_user(sa, text));
 	else
 		snprintf(out, cap, "%s, not proven yet", addr_str(&sa->remote, text));
 }
@@ -100,6 +101,15 @@ static void peer_label(void *arg, char *out, size_t cap)
 static uint64_t nonzero(uint64_t key)
 {
 	return key ? key : 1;
+}
+
+/* Of the user who logged in, else of the peer's identity: clients with XAUTH often share one. */
+static uint64_t peer_hash(const struct ike_sa *sa)
+{
+	const char *user = unique_user(sa);
+
+	return user ? hmap_hash(&sa->shard->by_spi, user, strlen(user))
+	            : hmap_hash(&sa->shard->by_spi, sa->peer_id.p, sa->peer_id.n);
 }
 
 /* Hashes of names and identities are made once; an IKE_SA that is not up is its peer's address. */
@@ -113,8 +123,8 @@ static void subject(struct ike_sa *sa, uint8_t exchange, struct usage_subject *o
 	}
 	if (!sa->about_peer || sa->about_established != (sa->established_ns != 0)) {
 		sa->about_established = sa->established_ns != 0;
-		sa->about_peer = nonzero(sa->about_established ? hmap_hash(h, sa->peer_id.p, sa->peer_id.n)
-		                                               : addr_hash(h->key, &sa->remote, false));
+		sa->about_peer =
+		    nonzero(sa->about_established ? peer_hash(sa) : addr_hash(h->key, &sa->remote, false));
 	}
 	*out = (struct usage_subject){.class = class_of(exchange, sa->state),
 	    .ike_id = sa->id,

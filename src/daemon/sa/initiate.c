@@ -211,7 +211,8 @@ static struct ike_sa *new_initiator(struct sa_shard *s, struct conn *conn)
 	if (!sa)
 		return NULL;
 	ike_sa_set_conn(sa, conn);
-	sa->spi_i = net_spi_new(s->d->net, s->d->env, s->index);
+	sa->spi_i = version == 1 ? net_cookie_new(s->d->net, s->d->env, s->index)
+	                         : net_spi_new(s->d->net, s->d->env, s->index);
 	ike_sa_index(sa);
 	/* until the addresses are known: a name server or the kernel may never answer */
 	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + WHERE_NS);

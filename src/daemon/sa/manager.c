@@ -156,8 +156,9 @@ struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id)
 }
 
 /*
- * IKEv1 has no flag that says which cookie is ours: it may be either. False: it went to the worker that has the other one, or to the
- * one that has an IKE_SA with who begins another: CHILD_SAs are handed over to that, and cannot leave their worker.
+ * IKEv1 has no flag that says which cookie is ours: it may be either. It is here because of the initiator's, where its IKE_SA is unless it
+ * took the CHILD_SAs of another one over: these cannot leave their worker, so who begins with an address that has an IKE_SA is
+ * passed to that one's worker, which our cookie as responder names from then on. False: it went there.
  */
 static bool deliver_v1(struct sa_shard *s, struct net_packet *p, struct ike_sa **out)
 {
@@ -170,11 +171,10 @@ static bool deliver_v1(struct sa_shard *s, struct net_packet *p, struct ike_sa *
 		if (!sa || sa->spi_i != p->h.spi_i)
 			sa = sa_find(s, p->h.spi_i);
 		if (!sa)
-			home = &m->shards[net_spi_owner(s->d->net, p->h.spi_i)];
+			home = &m->shards[net_spi_owner(s->d->net, p->h.spi_r)];
 	} else if (p->h.exchange == EXCHANGE_V1_INFORMATIONAL) {
 		/* a refusal by a responder that has made no cookie */
 		sa = sa_find(s, p->h.spi_i);
-		home = &m->shards[net_spi_owner(s->d->net, p->h.spi_i)];
 	} else {
 		sa = sa_find_init(s, p->h.spi_i, &p->src);
 		if (!sa && !p->passed_on)

@@ -119,6 +119,8 @@ void unique_register(
     struct ike_sa *sa); /* after authentication: applies uniqueids and INITIAL_CONTACT to others */
 /* Before it is up; false: there is one to the same peer already, or one that connects (which it is). */
 bool unique_connecting(struct ike_sa *sa, struct sa_shard **out_shard, slab_handle *out_handle);
+/* The user behind the peer's identity, who logged in with us; NULL none. */
+const char *unique_user(const struct ike_sa *sa);
 void unique_forget(struct ike_sa *sa);
 void unique_handover(struct ike_sa *from, struct ike_sa *to); /* IKE_SA rekey */
 /* The IKE_SA (its number) of the same identities that this one continues, by address or INITIAL_CONTACT; 0 none. */

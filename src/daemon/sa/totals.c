@@ -128,7 +128,11 @@ void totals_list(struct totals *t,
 
 const char *totals_user(const struct ike_sa *sa, char out[IDENT_STR_MAX])
 {
-	return sa->established_ns ? ident_str(&sa->peer_id, out) : NULL;
+	const char *user = unique_user(sa);
+
+	if (!sa->established_ns)
+		return NULL;
+	return user ? user : ident_str(&sa->peer_id, out);
 }
 
 void totals_ike(const struct ike_sa *sa, const struct totals_counts *c)

@@ -29,7 +29,7 @@ void totals_list(struct totals *t,
 void totals_traffic(struct child_sa *c, bool in, const struct cy_kernel_sa_stats *st);
 /* What happened to this IKE_SA. */
 void totals_ike(const struct ike_sa *sa, const struct totals_counts *add);
-/* Who a user is: who logged in, else the peer's identity. */
+/* Who a user is: who logged in (XAUTH), else the peer's identity. NULL: not proven yet. In out, or of the IKE_SA. */
 const char *totals_user(const struct ike_sa *sa, char out[IDENT_STR_MAX]);
 
 #endif

@@ -47,15 +47,14 @@ static uint64_t conf_hash(const struct sa_manager *m, const struct conn *c)
 	return h;
 }
 
-/* The user behind the peer's identity, NULL none. */
-static const char *user_of(const struct ike_sa *sa)
+const char *unique_user(const struct ike_sa *sa)
 {
 	return sa->conn && sa->conn->local.xauth_server ? sa->user : NULL;
 }
 
 static uint64_t ids_hash(const struct sa_manager *m, const struct ike_sa *sa)
 {
-	const char *user = user_of(sa);
+	const char *user = unique_user(sa);
 
 	return ident_hash(m->map_key, &sa->my_id) * 31 ^ ident_hash(m->map_key, &sa->peer_id) ^
 	    (user ? siphash24(m->map_key, user, strlen(user)) : 0);
@@ -63,7 +62,7 @@ static uint64_t ids_hash(const struct sa_manager *m, const struct ike_sa *sa)
 
 static bool same_peer(const struct peer_entry *e, const struct ike_sa *sa)
 {
-	const char *user = user_of(sa);
+	const char *user = unique_user(sa);
 
 	return ident_eq(&e->my_id, &sa->my_id) && ident_eq(&e->peer_id, &sa->peer_id) &&
 	    (user ? e->user && strcmp(e->user, user) == 0 : !e->user);
@@ -165,10 +164,10 @@ void unique_register(struct ike_sa *sa)
 	if (!e)
 		return;
 	unique_forget(sa); /* as one that connects */
-	if (user_of(sa))
+	if (unique_user(sa))
 		e->user = strdup(sa->user);
 	if (ident_dup(&e->my_id, &sa->my_id) || ident_dup(&e->peer_id, &sa->peer_id) ||
-	    (user_of(sa) && !e->user)) {
+	    (unique_user(sa) && !e->user)) {
 		entry_free(e);
 		return;
 	}

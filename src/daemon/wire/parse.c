@@ -288,6 +288,23 @@ static size_t count_records(const struct wire_record *rec, struct reader list)
 	return n;
 }
 
+/* libreswan fills the attributes of Mode Config up to a multiple of four bytes, and counts these bytes in. */
+static void trim_padding(const struct wire_record *rec, struct reader *list)
+{
+	struct reader r = *list;
+	size_t span = 1;
+
+	while (reader_left(&r) >= 4 && span) {
+		span = record_span(rec, &r);
+		read_skip(&r, span);
+	}
+	for (const uint8_t *p = r.p; p < r.end; p++)
+		if (*p)
+			return;
+	if (reader_left(&r) < 4)
+		list->end = r.p;
+}
+
 /* One record out of *list, which moves behind it. index counts all, known and unknown. */
 static enum cy_err parse_record(struct parse *ps, const struct wire_record *rec, unsigned index, void *base,
     struct reader *list, bool *out_skip)
@@ -322,6 +339,8 @@ static enum cy_err parse_list(
 	char *items = field_at(base, f->at);
 	enum cy_err err;
 
+	if (ps->type == PAYLOAD_V1_CONFIG)
+		trim_padding(f->rec, &list);
 	if (!inlined) {
 		size_t have = count_records(f->rec, list);
 

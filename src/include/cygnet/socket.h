@@ -33,8 +33,8 @@ struct cy_socket_config {
 	/* Called for every socket after bind, before it receives (kernel: bypass policy, UDP_ENCAP). */
 	void (*on_socket)(void *user, int fd, int family, uint16_t port, bool natt);
 	void *user;
-	/* How a message without an SPI of ours finds its worker (cy_steer_hash). The owner of any other datagram is the top
-	   byte of our SPI (IKE or ESP), modulo the number of lanes. */
+	/* How a message without an SPI of ours, and each of IKEv1, finds its worker (cy_steer_hash). The owner of any other
+	   datagram is the top byte of our SPI (IKE or ESP), modulo the number of lanes. */
 	uint32_t steer_key[4];
 };
 

@@ -381,9 +381,15 @@ bool build_proposals(struct build *b, const struct raw_entry *e, enum proposal_p
 		return build_nomem(b);
 	/* libreswan's list replaces the defaults */
 	*out_strict = c->strict || b->dialect == LS;
-	if (c->legacy)
-		build_note(b, e, CY_LOG_NOTICE, "prefer AES and SHA-2 with x25519 or modp2048 and above",
-		    "%s=%.200s has algorithms that are no longer advised", e->name, e->value);
+	if (c->legacy) {
+		char hint[256] = "write ";
+		size_t at = strlen(hint);
+
+		(void)proposal_legacy_str(&c->list, hint + at, sizeof(hint) - at);
+		build_note(b, e, CY_LOG_WARN, hint,
+		    "%s=%.200s has what is weak today, for peers that have nothing better", e->name,
+		    e->value);
+	}
 	return true;
 }
 

@@ -53,6 +53,8 @@ extern const struct name encr_names[], prf_names[], integ_names[], ke_names[];
  */
 enum cy_err proposal_parse(const char *text, enum proposal_proto proto, bool libreswan,
     struct proposal_list *out, bool *out_strict, bool *out_legacy, char **out_why) CY_MUST_USE;
+/* Which of those are there, each with what to use instead: "aes256 in place of 3des, ..."; how many. */
+size_t proposal_legacy_str(const struct proposal_list *l, char *out, size_t cap);
 /* Our defaults, restricted to what c provides; no legacy. AEAD and non-AEAD in separate proposals (RFC 7296, 3.3). */
 enum cy_err proposal_defaults(
     const struct crypto *c, enum proposal_proto proto, struct proposal_list *out) CY_MUST_USE;

@@ -321,6 +321,44 @@ static bool is_legacy(const struct transform *t)
 	}
 }
 
+size_t proposal_legacy_str(const struct proposal_list *l, char *out, size_t cap)
+{
+	static const struct {
+		uint8_t type;
+		uint16_t id;
+		const char *what, *instead;
+	} words[] = {
+	    {TRANSFORM_ENCR, CY_ENCR_3DES, "3des", "aes256"},
+	    {TRANSFORM_PRF, CY_PRF_HMAC_MD5, "md5", "sha256"},
+	    {TRANSFORM_INTEG, CY_INTEG_HMAC_MD5_96, "md5", "sha256"},
+	    {TRANSFORM_PRF, CY_PRF_HMAC_SHA1, "sha1", "sha256"},
+	    {TRANSFORM_INTEG, CY_INTEG_HMAC_SHA1_96, "sha1", "sha256"},
+	    {TRANSFORM_KE, CY_KE_MODP_768, "modp768", "modp2048 or ecp256"},
+	    {TRANSFORM_KE, CY_KE_MODP_1024, "modp1024", "modp2048 or ecp256"},
+	    {TRANSFORM_KE, CY_KE_MODP_1536, "modp1536", "modp2048 or ecp256"},
+	};
+	const char *last = NULL;
+	size_t at = 0, found = 0;
+
+	if (cap)
+		out[0] = '\0';
+	for (size_t w = 0; w < sizeof(words) / sizeof(words[0]); w++) {
+		bool there = false;
+
+		for (size_t i = 0; i < l->n && !there; i++)
+			for (uint8_t j = 0; j < l->p[i].n && !there; j++)
+				there = l->p[i].t[j].type == words[w].type && l->p[i].t[j].id == words[w].id;
+		if (!there || (last && strcmp(last, words[w].what) == 0))
+			continue;
+		last = words[w].what;
+		if (at < cap)
+			at += (size_t)snprintf(out + at, cap - at, "%s%s in place of %s", found ? ", " : "",
+			    words[w].instead, words[w].what);
+		found++;
+	}
+	return found;
+}
+
 static uint16_t prf_of_integ(uint16_t integ)
 {
 	switch (integ) {

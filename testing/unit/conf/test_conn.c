@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What ends up in a struct conn, above all where the dialects mean different things by the same word. */
 
+#include "config.h"
+
 #include <stdio.h>
 
 #include "conf_util.h"
@@ -366,6 +368,7 @@ START_TEST(marks_and_numbers)
 }
 END_TEST
 
+#ifdef HAVE_IKEV1
 START_TEST(users)
 {
 	struct conn *c = ss(ENDS "keyexchange=ikev1;authby=xauthpsk;xauth=server;rightsourceip=10.3.0.0/24");
@@ -423,6 +426,26 @@ START_TEST(users)
 	ck_assert_ptr_null(ss_conn(ENDS "keyexchange=ikev1;rightauth2=xauth-eap", &told));
 }
 END_TEST
+#else
+/* Built without it: whoever asks for it, in whatever words, is told. */
+START_TEST(users)
+{
+	static const char *const ss[] = {
+	    ENDS "keyexchange=ikev1", ENDS "keyexchange=ikev1;authby=xauthpsk;xauth=server"};
+	static const char *const ls[] = {ENDS "keyexchange=ikev1", ENDS "ikev2=never",
+	    ENDS "keyexchange=ike;ikev2=no", ENDS "authby=secret;leftxauthserver=yes;rekey=no"};
+
+	for (size_t i = 0; i < sizeof(ss) / sizeof(*ss); i++) {
+		ck_assert_ptr_null(ss_conn(ss[i], &told));
+		ck_assert_msg(strstr(told.text, "built without IKEv1"), "%s", told.text);
+	}
+	for (size_t i = 0; i < sizeof(ls) / sizeof(*ls); i++) {
+		ck_assert_ptr_null(ls_conn(ls[i], &told));
+		ck_assert_msg(strstr(told.text, "built without IKEv1"), "%s", told.text);
+	}
+}
+END_TEST
+#endif
 
 START_TEST(devices)
 {
@@ -470,6 +493,7 @@ START_TEST(versions)
 	c = ls(ENDS "keyexchange=ike;ikev2=insist");
 	ck_assert_int_eq(c->version, CONN_IKEV2);
 	conn_unref(c);
+#ifdef HAVE_IKEV1
 	c = ss(ENDS "keyexchange=ikev1");
 	ck_assert_int_eq(c->version, CONN_IKEV1);
 	conn_unref(c);
@@ -482,8 +506,20 @@ START_TEST(versions)
 	c = ls(ENDS "ikev2=no;keyexchange=ike");
 	ck_assert_int_eq(c->version, CONN_IKEV1);
 	conn_unref(c);
+#endif
 }
 END_TEST
+
+#ifdef HAVE_IKEV1
+#	define OF_IKEV1_SS                                                                                  \
+		"keyexchange=ikev1", "rightauth2=xauth-pam", "leftauth2=xauth", "xauth_identity=x",
+#	define OF_IKEV1_LS                                                                                  \
+		"leftxauthserver=yes", "leftxauthclient=yes", "xauthfail=soft", "xauthby=pam",               \
+		    "leftusername=x",
+#else
+#	define OF_IKEV1_SS
+#	define OF_IKEV1_LS
+#endif
 
 /* Every key that means something must change the digest: a reload compares nothing else. */
 START_TEST(digest_covers)
@@ -503,8 +539,7 @@ START_TEST(digest_covers)
 	    "lifebytes=1000", "lifepackets=1000", "marginbytes=10", "marginpackets=10", "mark=7", "mark_in=7",
 	    "mark_out=7", "mark=%unique", "mark=%unique-dir", "if_id=7", "if_id_in=7", "if_id_out=7",
 	    "if_id=%unique", "per-cpu-sas=yes", "per-cpu-sas=encap", "reqid=9", "replay_window=64",
-	    "dpdtimeout=9s", "keyexchange=ikev1", "aggressive=yes", "rightauth2=xauth-pam", "leftauth2=xauth",
-	    "modeconfig=push", "xauth_identity=x"};
+	    "dpdtimeout=9s", OF_IKEV1_SS "aggressive=yes", "modeconfig=push"};
 	static const char *const libreswan[] = {"pfs=no", "esn=no", "esn=yes", "encapsulation=yes",
 	    "encap-dscp=no", "decap-dscp=yes", "nopmtudisc=yes", "priority=77", "dpddelay=10",
 	    "leftsourceip=10.1.1.1", "leftmodecfgclient=yes", "rightaddresspool=10.0.0.0/24", "auto=keep",
@@ -512,8 +547,7 @@ START_TEST(digest_covers)
 	    "mark=9;vti-interface=b", "mark=9;vti-interface=a;vti-routing=no",
 	    "mark=9;vti-interface=a;leftvti=10.0.0.1/24", "ipsec-interface=1", "ipsec-interface=2",
 	    "clones=2", "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never", "leftrsasigkey=0sAQ",
-	    "leftxauthserver=yes", "leftxauthclient=yes", "xauthfail=soft", "xauthby=pam", "leftusername=x",
-	    "modecfgpull=yes", "cisco-unity=yes", "modecfgbanner=x", "modecfgdomains=x",
+	    OF_IKEV1_LS "modecfgpull=yes", "cisco-unity=yes", "modecfgbanner=x", "modecfgdomains=x",
 	    "leftmodecfgserver=yes"};
 	char keys[512];
 

@@ -436,10 +436,42 @@ START_TEST(restriction_keeps_types)
 }
 END_TEST
 
+/* Each weak one is named once, with what to write instead; what is fine is not. */
+START_TEST(what_to_use_instead)
+{
+	static const struct {
+		const char *text, *instead;
+		size_t n;
+		enum proposal_proto proto;
+	} cases[] = {
+	    {"aes256-sha256-modp2048,aes128gcm16-prfsha384-ecp384", "", 0, PROTO_IKE},
+	    {"aes256-sha1-modp2048", "sha256 in place of sha1", 1, PROTO_IKE},
+	    {"3des-md5-modp1024,aes128-md5-modp1536",
+	        "aes256 in place of 3des, sha256 in place of md5, modp2048 or ecp256 in "
+	        "place of modp1024, modp2048 or ecp256 in place of modp1536",
+	        4, PROTO_IKE},
+	    {"3des-sha1", "aes256 in place of 3des, sha256 in place of sha1", 2, PROTO_ESP},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char got[300];
+
+		parse(cases[i].text, cases[i].proto, false);
+		ck_assert_uint_eq(proposal_legacy_str(&parsed, got, sizeof(got)), cases[i].n);
+		ck_assert_str_eq(got, cases[i].instead);
+		ck_assert_int_eq(legacy, cases[i].n != 0);
+		/* a small room cuts it */
+		ck_assert_uint_eq(proposal_legacy_str(&parsed, got, 10), cases[i].n);
+		ck_assert_uint_lt(strlen(got), 10);
+	}
+}
+END_TEST
+
 UNIT_TESTS(proposal)
 {
 	tcase_add_checked_fixture(tc, NULL, teardown);
 	tcase_add_test(tc, strongswan_words);
+	tcase_add_test(tc, what_to_use_instead);
 	tcase_add_test(tc, ike_gets_its_prf);
 	tcase_add_test(tc, alternatives_are_one_proposal);
 	tcase_add_test(tc, legacy_is_told);

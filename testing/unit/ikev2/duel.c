@@ -203,7 +203,7 @@ static enum cy_err s_open(void *plugin, const struct cy_socket_config *cfg, void
 {
 	((struct duel_side *)plugin)->sockets = *cfg;
 	*out = plugin;
-	*lanes = 1;
+	*lanes = ((struct duel_side *)plugin)->duel->steer ? cfg->n_lanes : 1;
 	return CY_OK;
 }
 
@@ -246,6 +246,7 @@ static size_t s_send(void *sock, uint32_t lane, const struct cy_dgram *dg, size_
 		if (d->n_wire < ARRAY_LEN(d->wire)) {
 			d->wire[d->n_wire].to = duel_other(s);
 			d->wire[d->n_wire].p = copy_of(dg[i].data, dg[i].len);
+			d->wire[d->n_wire].natt = dg[i].natt;
 			d->wire[d->n_wire++].n = dg[i].len;
 		}
 	}
@@ -258,10 +259,29 @@ static const struct cy_socket_ops sockets = {
 static void on_problem(void *user, const struct conf_problem *p)
 {
 	(void)user;
-	if (p->level <= CY_LOG_WARN) {
+	if (p->level <= CY_LOG_ERROR) {
 		fprintf(stderr, "%s:%u: %s\n", p->file, p->line, p->text);
 		abort();
 	}
+}
+
+static void on_cred(void *user, enum cy_level level, const char *text)
+{
+	(void)user;
+	if (level <= CY_LOG_ERROR)
+		fprintf(stderr, "%s\n", text);
+}
+
+static void load_keys(struct config *c)
+{
+	const struct conn *conn = c->conf->conns[0];
+	const struct conn_end *end[2] = {&conn->local, &conn->remote};
+	struct cy_pubkey *key;
+
+	for (int i = 0; i < 2; i++)
+		if (end[i]->auth[0].pubkey &&
+		    creds_load_pubkey(c->creds, end[i]->auth[0].pubkey, &key, on_cred, NULL))
+			abort();
 }
 
 static enum cy_err configure(void *user, struct daemon *daemon, struct config **out)
@@ -273,30 +293,36 @@ static enum cy_err configure(void *user, struct daemon *daemon, struct config **
 	const struct duel_config *dc = s->duel->config;
 	const char *left = a && dc->left_a ? dc->left_a : a ? "10.0.0.1" : "10.0.0.2";
 	const char *right = a ? dc->right_a : dc->right_b, *more = a ? dc->conn_a : dc->conn_b;
+	const char *secrets = a ? dc->secrets_a : dc->secrets_b;
 	char text[2000];
-	int n = snprintf(text, sizeof(text),
+	char subnets[100];
+	int n;
+
+	snprintf(subnets, sizeof(subnets), "  leftsubnet=10.%d.0.0/16\n  rightsubnet=10.%d.0.0/16\n",
+	    a ? 1 : 2, a ? 2 : 1);
+	n = snprintf(text, sizeof(text),
 	    "config setup\n%s\nconn net\n  authby=secret\n  left=%s\n  right=%s\n"
-	    "  leftid=10.0.0.%d\n  rightid=10.0.0.%d\n"
-	    "  leftsubnet=10.%d.0.0/16\n  rightsubnet=10.%d.0.0/16\n  auto=add\n%s%s\n%s",
+	    "  leftid=10.0.0.%d\n  rightid=10.0.0.%d\n%s  auto=add\n%s%s\n%s",
 	    dc->setup ? dc->setup : "", left,
 	    right   ? right
 	        : a ? "10.0.0.2"
 	            : "10.0.0.1",
-	    a ? 1 : 2, a ? 2 : 1, a ? 1 : 2, a ? 2 : 1,
+	    a ? 1 : 2, a ? 2 : 1, dc->no_subnets ? "" : subnets,
 	    dc->keys
 	        ? dc->keys
 	        : "  keyexchange=ikev2\n  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128gcm16-x25519!\n",
 	    more ? more : "", a && dc->conns_a ? dc->conns_a : "");
-
 	if (!c)
 		return CY_E_NOMEM;
 	c->refs = 1;
 	c->index_free = conn_index_free;
 	if (conf_load_text(text, (size_t)n, "duel", on_problem, NULL, &c->conf) ||
 	    creds_new(daemon->crypto, daemon->log, NULL, &c->creds) || ident_parse("10.0.0.1", &ids[0]) ||
-	    ident_parse("10.0.0.2", &ids[1]) || creds_add_psk(c->creds, ids, 2, cy_slice_str("sesame")) ||
-	    conn_index_new(c->conf, &c->index))
+	    ident_parse("10.0.0.2", &ids[1]) || conn_index_new(c->conf, &c->index) ||
+	    (secrets ? creds_load_secrets_text(c->creds, cy_slice_str(secrets), "duel", on_cred, NULL)
+	             : creds_add_psk(c->creds, ids, 2, cy_slice_str("sesame"))))
 		abort();
+	load_keys(c);
 	ident_fini(&ids[0]);
 	ident_fini(&ids[1]);
 	*out = c;
@@ -318,7 +344,7 @@ static void boot(struct duel *d, struct duel_side *s, const char *name, const ch
 	    .rundir = "/nonexistent",
 	    .plugindir = plugins ? plugins : ".libs",
 	    .no_control = true,
-	    .workers = 1,
+	    .workers = d->config->workers ? d->config->workers : 1,
 	    .user = s,
 	    .env = &s->env,
 	    .log = on_log,
@@ -355,6 +381,7 @@ struct duel *duel_new_with(const struct duel_config *c)
 	if (!d)
 		abort();
 	d->config = c;
+	d->steer = c->steer;
 	snprintf(d->settings, sizeof(d->settings), "/tmp/cygnet-duel-XXXXXX");
 	fd = mkstemp(d->settings);
 	if (fd < 0 || dprintf(fd, "load = \"openssl\"\n%s\n", c->settings ? c->settings : "") < 0)
@@ -364,6 +391,8 @@ struct duel *duel_new_with(const struct duel_config *c)
 	d->iv = 1ull << 40;
 	boot(d, &d->a, "A", "10.0.0.1", 1);
 	boot(d, &d->b, "B", "10.0.0.2", 2);
+	if (c->nat_a && addr_parse(c->nat_a, &d->a.seen))
+		abort();
 	unlink(d->settings);
 	duel_pump(d);
 	return d;
@@ -398,19 +427,48 @@ struct duel_side *duel_other(struct duel_side *s)
 	return s == &s->duel->a ? &s->duel->b : &s->duel->a;
 }
 
-static struct worker *worker_of(struct duel_side *s)
+static size_t step(struct duel_side *s)
 {
-	return processor_worker(s->d->processor, 0);
+	size_t ran = 0;
+
+	for (uint32_t i = 0; i < processor_n(s->d->processor); i++)
+		ran += worker_step(processor_worker(s->d->processor, i), 1000);
+	return ran;
+}
+
+static uint64_t next_due(struct duel_side *s)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (uint32_t i = 0; i < processor_n(s->d->processor); i++) {
+		uint64_t at = worker_next_due(processor_worker(s->d->processor, i));
+
+		due = at < due ? at : due;
+	}
+	return due;
+}
+
+static void arrive(struct duel_side *to, uint8_t *data, size_t n, bool natt)
+{
+	const struct duel_side *from = duel_other(to);
+	struct cy_dgram dg = {.src = from->seen.family ? from->seen : from->addr,
+	    .dst = to->addr,
+	    .data = data,
+	    .len = (uint32_t)n,
+	    .natt = natt};
+	struct worker *w = NULL;
+
+	dg.src.port = dg.dst.port = natt ? 4500 : 500;
+	if (to->duel->steer)
+		w = processor_worker(to->d->processor, to->duel->steer(&to->sockets, &dg));
+	net_inject(to->d->net, w, &dg);
 }
 
 void duel_inject(struct duel_side *to, const uint8_t *p, size_t n)
 {
-	struct cy_dgram dg = {.src = duel_other(to)->addr, .dst = to->addr, .len = (uint32_t)n};
 	uint8_t *data = copy_of(p, n); /* of its exact size, for AddressSanitizer */
 
-	dg.src.port = dg.dst.port = 500;
-	dg.data = data;
-	net_inject(to->d->net, NULL, &dg);
+	arrive(to, data, n, false);
 	free(data);
 	duel_pump(to->duel);
 }
@@ -418,20 +476,13 @@ void duel_inject(struct duel_side *to, const uint8_t *p, size_t n)
 void duel_pump(struct duel *d)
 {
 	for (int i = 0;; i++) {
-		size_t ran = worker_step(worker_of(&d->a), 1000) + worker_step(worker_of(&d->b), 1000);
+		size_t ran = step(&d->a) + step(&d->b);
 
 		if (i > PUMP_MAX)
 			abort();
 		if (d->n_wire && d->pass) {
-			struct duel_side *to = d->wire[0].to;
-			struct cy_dgram dg = {.src = duel_other(to)->addr,
-			    .dst = to->addr,
-			    .data = d->wire[0].p,
-			    .len = (uint32_t)d->wire[0].n};
-
-			dg.src.port = dg.dst.port = 500;
 			d->pass--;
-			net_inject(to->d->net, NULL, &dg);
+			arrive(d->wire[0].to, d->wire[0].p, d->wire[0].n, d->wire[0].natt);
 			free(d->wire[0].p);
 			memmove(&d->wire[0], &d->wire[1], --d->n_wire * sizeof(d->wire[0]));
 		} else if (!ran) {
@@ -447,7 +498,7 @@ void duel_advance(struct duel *d, uint64_t ns)
 	uint64_t end = d->now + ns;
 
 	for (int i = 0;; i++) {
-		uint64_t x = worker_next_due(worker_of(&d->a)), y = worker_next_due(worker_of(&d->b));
+		uint64_t x = next_due(&d->a), y = next_due(&d->b);
 		uint64_t due = x < y ? x : y;
 
 		if (i > PUMP_MAX)
@@ -462,26 +513,30 @@ void duel_advance(struct duel *d, uint64_t ns)
 	duel_pump(d);
 }
 
-static struct sa_shard *shard_of(struct duel_side *s)
-{
-	return sa_shard_of(s->d->sas, worker_of(s));
-}
-
 struct ike_sa *duel_sa(struct duel_side *s)
 {
-	size_t pos = 0;
-	slab_handle h;
+	struct ike_sa *sa = NULL;
 
-	return slab_next(&shard_of(s)->slab, &pos, &h);
+	for (uint32_t i = 0; !sa && i < s->d->sas->n; i++) {
+		size_t pos = 0;
+		slab_handle h;
+
+		sa = slab_next(&s->d->sas->shards[i].slab, &pos, &h);
+	}
+	return sa;
 }
 
 size_t duel_count(struct duel_side *s)
 {
-	size_t pos = 0, n = 0;
-	slab_handle h;
+	size_t n = 0;
 
-	while (slab_next(&shard_of(s)->slab, &pos, &h))
-		n++;
+	for (uint32_t i = 0; i < s->d->sas->n; i++) {
+		size_t pos = 0;
+		slab_handle h;
+
+		while (slab_next(&s->d->sas->shards[i].slab, &pos, &h))
+			n++;
+	}
 	return n;
 }
 

@@ -31,6 +31,7 @@ struct duel_side {
 	struct duel *duel;
 	struct daemon *d;
 	struct cy_addr addr; /* where it is; a test may move it */
+	struct cy_addr seen; /* where the other one sees it, when there is a NAT (family 0: none) */
 	uint64_t random;
 	uint64_t n_sent;                   /* ever */
 	struct duel_dgram kept[DUEL_KEPT]; /* the last ones, by n_sent % DUEL_KEPT */
@@ -49,12 +50,14 @@ struct duel {
 	uint64_t now;
 	struct duel_side a, b;
 	char settings[64];
+	uint32_t (*steer)(const struct cy_socket_config *sockets, const struct cy_dgram *dg);
 	const struct duel_config *config; /* as long as it is made and reloaded */
 	uint32_t pass;                    /* so many datagrams may still arrive by themselves */
 	struct {
 		struct duel_side *to;
 		uint8_t *p;
 		size_t n;
+		bool natt;
 	} wire[256];
 	size_t n_wire;
 	uint64_t iv;
@@ -68,6 +71,12 @@ struct duel_config {
 	const char *conns_a;                    /* whole sections besides */
 	const char *keys;     /* lines of both ends' connection in place of version and proposals */
 	const char *settings; /* lines of cygnet.conf */
+	const char *secrets_a, *secrets_b; /* ipsec.secrets, in place of one key for both */
+	const char *nat_a;                 /* B sees A at this address */
+	bool no_subnets;                   /* leftsubnet and rightsubnet are not set */
+	uint32_t workers;                  /* of each end, 0 is one */
+	/* the lane where a datagram arrives, of as many as there are workers; NULL: there is one lane */
+	uint32_t (*steer)(const struct cy_socket_config *sockets, const struct cy_dgram *dg);
 };
 
 struct duel *duel_new(void);
@@ -79,7 +88,7 @@ void duel_pump(struct duel *d);
 void duel_advance(struct duel *d, uint64_t ns);
 /* from begins an IKE_SA; so many datagrams arrive, 4 of them make a tunnel. */
 void duel_start(struct duel *d, struct duel_side *from, uint32_t pass);
-struct ike_sa *duel_sa(struct duel_side *s); /* the first one, or NULL */
+struct ike_sa *duel_sa(struct duel_side *s); /* the first one (of the first worker that has any), or NULL */
 size_t duel_count(struct duel_side *s);
 struct duel_side *duel_other(struct duel_side *s);
 /* One datagram that seems to come from the other side. */

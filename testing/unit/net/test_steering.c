@@ -99,7 +99,8 @@ static void run(struct bed *b)
 }
 
 /* An IKE header alone (RFC 7296, 3.1), after a non-ESP marker when natt. */
-static void inject(struct bed *b, uint64_t spi_i, uint64_t spi_r, uint8_t flags, bool natt)
+static void inject_version(
+    struct bed *b, uint8_t version, uint64_t spi_i, uint64_t spi_r, uint8_t flags, bool natt)
 {
 	uint8_t buf[4 + IKE_HEADER_LEN] = {0};
 	struct writer w = writer_of(buf + (natt ? 4 : 0), IKE_HEADER_LEN);
@@ -110,13 +111,18 @@ static void inject(struct bed *b, uint64_t spi_i, uint64_t spi_r, uint8_t flags,
 	write_u64(&w, spi_i);
 	write_u64(&w, spi_r);
 	write_u8(&w, PAYLOAD_NONE);
-	write_u8(&w, 0x20);
+	write_u8(&w, version);
 	write_u8(&w, EXCHANGE_INFORMATIONAL);
 	write_u8(&w, flags);
 	write_u32(&w, 1);
 	write_u32(&w, IKE_HEADER_LEN);
 	net_inject(b->net, NULL, &d);
 	run(b);
+}
+
+static void inject(struct bed *b, uint64_t spi_i, uint64_t spi_r, uint8_t flags, bool natt)
+{
+	inject_version(b, 0x20, spi_i, spi_r, flags, natt);
 }
 
 START_TEST(an_spi_names_its_worker)
@@ -133,6 +139,9 @@ START_TEST(an_spi_names_its_worker)
 
 				EXPECT(spi != 0);
 				EXPECT(net_spi_owner(b.net, spi) == w);
+				spi = net_cookie_new(b.net, &b.env, w);
+				EXPECT(spi != 0);
+				EXPECT(net_hash_owner(b.net, spi) == w);
 			}
 		/* of ESP in any range, at its ends, too */
 		b.d.tune.spi_min = 4711;
@@ -168,6 +177,25 @@ START_TEST(a_message_reaches_its_owner)
 	}
 	ck_assert_uint_eq(b.delivered, 8);
 	ck_assert_uint_eq(b.last_len, IKE_HEADER_LEN); /* without the marker */
+	bed_fini(&b);
+}
+END_TEST
+
+/* IKEv1: the initiator's cookie alone decides, whoever that is and whatever the flags say. */
+START_TEST(a_cookie_reaches_its_owner)
+{
+	struct bed b;
+
+	bed_init(&b, 4);
+	for (uint32_t w = 0; w < 4; w++)
+		for (uint8_t flags = 0; flags < 16; flags++) {
+			uint64_t cookie = net_cookie_new(b.net, &b.env, w), other = env_rand64(&b.env);
+
+			inject_version(&b, 0x10, cookie, 0, 0, false);
+			ck_assert_uint_eq(b.worker, w);
+			inject_version(&b, 0x10, cookie, other, flags, flags & 1);
+			ck_assert_uint_eq(b.worker, w);
+		}
 	bed_fini(&b);
 }
 END_TEST
@@ -229,6 +257,7 @@ UNIT_TESTS(steering)
 {
 	tcase_add_test(tc, an_spi_names_its_worker);
 	tcase_add_test(tc, a_message_reaches_its_owner);
+	tcase_add_test(tc, a_cookie_reaches_its_owner);
 	tcase_add_test(tc, a_first_message_always_goes_to_the_same);
 	tcase_add_test(tc, what_is_no_ike_is_counted);
 }

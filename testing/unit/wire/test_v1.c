@@ -159,6 +159,11 @@ START_TEST(malformed_payloads_are_refused)
 	    {PAYLOAD_V1_NOTIFY, "00 00 000e 00000001 01 10 000e 0102"},
 	    /* an IPv4 address of five bytes as an attribute */
 	    {PAYLOAD_V1_CONFIG, "00 00 0011 01 00 0001 0001 0005 0102030405"},
+	    /* after the last attribute something that is no padding, padding that could be an attribute, and none of IKEv1's */
+	    {PAYLOAD_V1_CONFIG, "00 00 0012 02 00 0001 0001 0004 0a030001 0001"},
+	    {PAYLOAD_V1_CONFIG, "00 00 0014 02 00 0001 0001 0008 0a030001 0000"},
+	    {PAYLOAD_V1_SA,
+	        "00 00 0026 00000001 00000001 00 00 001a 01 01 00 01 00 00 000e 01 01 0000 80010007 0000"},
 	};
 	struct payload *p;
 	struct arena a;
@@ -166,6 +171,24 @@ START_TEST(malformed_payloads_are_refused)
 	arena_init(&a, 0);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		ck_assert_msg(parse(bad[i].type, bad[i].hex, &a, &p) != CY_OK, "case %zu", i);
+	arena_fini(&a);
+}
+END_TEST
+
+/* As libreswan 4.10 answers: an address, and two bytes up to a multiple of four. */
+START_TEST(padding_after_attributes)
+{
+	static const char *const good[] = {"00 00 0012 02 00 0001 0001 0004 0a030001 0000",
+	    "00 00 0013 02 00 0001 0001 0004 0a030001 000000", "00 00 0010 02 00 0001 0001 0004 0a030001"};
+	struct payload *p;
+	struct arena a;
+
+	arena_init(&a, 0);
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		ck_assert_int_eq(parse(PAYLOAD_V1_CONFIG, good[i], &a, &p), CY_OK);
+		ck_assert_uint_eq(p->u.config1.n, 1);
+		ck_assert_uint_eq(p->u.config1.attrs[0].data.n, 4);
+	}
 	arena_fini(&a);
 }
 END_TEST
@@ -198,5 +221,6 @@ UNIT_TESTS(v1)
 	tcase_add_test(tc, cut_chains_are_refused);
 	tcase_add_test(tc, an_offer_of_phase_1);
 	tcase_add_test(tc, malformed_payloads_are_refused);
+	tcase_add_test(tc, padding_after_attributes);
 	tcase_add_test(tc, versions_do_not_mix);
 }

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* XAUTH between two daemons: rounds of questions, whose the peer then is, and what is said of a question without an answer. */
+#include "duel.h"
+#include "unit.h"
+
+#include "daemon/auth/xauth.h"
+#include "daemon/ikev1/ikev1.h"
+#include "daemon/sa/about.h"
+#include "daemon/sa/totals.h"
+#include "libcore/conf/conf.h"
+#include "libcore/plugin/loader.h"
+#include "libcore/run/usage.h"
+
+#define KEYS "  keyexchange=ikev1\n  ike=aes128-sha256-modp2048!\n  esp=aes128gcm16-modp2048!\n"
+
+static struct duel *d;
+
+/* --- a back end that asks what the test wants ------------------------------------------------------------------------- */
+
+static struct {
+	uint32_t ask[16]; /* prompts, then 0 */
+	uint32_t at;
+	char said[16][32]; /* password and answers */
+	void (*fn)(void *to, uint64_t id, const struct cy_xauth_answer *a);
+	void *to;
+} be;
+
+static void next(uint64_t id, struct cy_slice said)
+{
+	struct cy_xauth_answer a = {.size = sizeof(a), .message = "", .reason = "", .pool = "", .group = ""};
+
+	snprintf(be.said[be.at], sizeof(be.said[0]), "%.*s", (int)said.n, (const char *)said.p);
+	a.prompt = be.ask[be.at++];
+	a.result = a.prompt ? CY_XAUTH_CHALLENGE : CY_XAUTH_OK;
+	if (a.prompt)
+		a.message = "say more";
+	be.fn(be.to, id, &a);
+}
+
+static void be_begin(void *plugin, const struct cy_xauth_login *l)
+{
+	(void)plugin;
+	be.fn = l->answer;
+	be.to = l->to;
+	next(l->id, l->password);
+}
+
+static void be_reply(void *plugin, uint64_t id, struct cy_slice answer)
+{
+	(void)plugin;
+	next(id, answer);
+}
+
+static const struct cy_xauth_ops ops = {
+    .size = sizeof(ops), .name = "pam", .begin = be_begin, .reply = be_reply};
+
+/* A is the client, alice; B asks. */
+static void login(const char *secrets, const uint32_t *ask, size_t n)
+{
+	struct duel_config c = {.keys = KEYS "  authby=xauthpsk\n",
+	    .conn_a = "  xauth=client\n  xauth_identity=alice\n",
+	    .conn_b = "  rightauth=psk\n  rightauth2=xauth-pam\n  leftauth=psk\n",
+	    .secrets_a = secrets,
+	    .secrets_b = ": PSK \"of the group\"\n"};
+
+	memset(&be, 0, sizeof(be));
+	memcpy(be.ask, ask, n * sizeof(*ask));
+	d = duel_new_with(&c);
+	ck_assert_int_eq(plugins_provide_builtin(d->b.d->plugins, CY_KIND_XAUTH, &ops, &be), CY_OK);
+	duel_start(d, &d->a, 100);
+}
+
+static bool is_up(void)
+{
+	return duel_sa(&d->a) && duel_sa(&d->b) && duel_sa(&d->a)->state == IKE_ESTABLISHED &&
+	    duel_sa(&d->b)->state == IKE_ESTABLISHED && duel_sa(&d->b)->n_children == 1;
+}
+
+#define SECRETS                                                                                              \
+	": PSK \"of the group\"\n"                                                                           \
+	"alice : XAUTH \"secret\"\n"                                                                         \
+	"alice/passcode : XAUTH \"123456\"\n"                                                                \
+	"alice/next-pin : XAUTH \"4711\"\n"                                                                  \
+	"alice/answer : XAUTH \"blue\"\n"
+
+START_TEST(name_and_password)
+{
+	login(SECRETS, NULL, 0);
+	ck_assert(is_up());
+	ck_assert_str_eq(be.said[0], "secret");
+	duel_free(d);
+}
+END_TEST
+
+START_TEST(several_rounds)
+{
+	static const uint32_t ask[] = {
+	    CY_XAUTH_PASSCODE, CY_XAUTH_NEXT_PIN, CY_XAUTH_ANSWER, CY_XAUTH_PASSWORD};
+
+	login(SECRETS, ask, ARRAY_LEN(ask));
+	ck_assert(is_up());
+	ck_assert_uint_eq(be.at, 5);
+	ck_assert_str_eq(be.said[0], "secret");
+	ck_assert_str_eq(be.said[1], "123456");
+	ck_assert_str_eq(be.said[2], "4711");
+	ck_assert_str_eq(be.said[3], "blue");
+	ck_assert_str_eq(be.said[4], "secret");
+	duel_free(d);
+}
+END_TEST
+
+static char failure[512];
+
+static void on_line(struct up_watch *w, const char *text)
+{
+	(void)w;
+	(void)text;
+}
+
+static void on_done(struct up_watch *w, bool ok, const char *why)
+{
+	(void)w;
+	ck_assert(!ok);
+	snprintf(failure, sizeof(failure), "%s", why);
+}
+
+/* What was asked for, and how to answer it, is what the user of `ipsec up` reads. */
+START_TEST(a_question_without_an_answer)
+{
+	static const struct {
+		uint32_t ask;
+		const char *words;
+	} cases[] = {
+	    {CY_XAUTH_NEXT_PIN, "a new PIN (XAUTH), say more: ipsec.secrets has no 'alice/next-pin : XAUTH'"},
+	    {CY_XAUTH_PASSCODE,
+	        "a passcode (XAUTH), say more: ipsec.secrets has no 'alice/passcode : XAUTH'"},
+	    {CY_XAUTH_ANSWER, "an answer (XAUTH), say more: ipsec.secrets has no 'alice/answer : XAUTH'"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct up_watch w = {.line = on_line, .done = on_done};
+		struct config *c;
+
+		login(": PSK \"of the group\"\nalice : XAUTH \"secret\"\n", &cases[i].ask, 1);
+		ck_assert(!is_up());
+		duel_reset(d);
+		be.at = 0;
+		list_init(&w.node);
+		failure[0] = '\0';
+		c = daemon_config(d->a.d);
+		d->pass = 100;
+		sa_up(d->a.d, c->conf->conns[0], &w);
+		config_unref(c);
+		duel_pump(d);
+		ck_assert_msg(strstr(failure, cases[i].words), "%s", failure);
+		duel_free(d);
+	}
+}
+END_TEST
+
+START_TEST(a_server_without_an_end)
+{
+	uint32_t ask[15];
+
+	for (size_t i = 0; i < ARRAY_LEN(ask); i++)
+		ask[i] = CY_XAUTH_ANSWER;
+	login(SECRETS, ask, ARRAY_LEN(ask));
+	ck_assert(!is_up());
+	ck_assert_uint_eq(be.at, 8);
+	duel_free(d);
+}
+END_TEST
+
+struct seen {
+	bool alice, group;
+};
+
+static void on_total(void *user, enum totals_kind kind, const char *name, const struct totals_counts *c)
+{
+	struct seen *s = user;
+
+	if (kind != TOTALS_USER)
+		return;
+	s->alice |= strcmp(name, "alice") == 0 && c->ike_up == 1 && c->child_up == 1;
+	s->group |= strcmp(name, "10.0.0.1") == 0;
+}
+
+/* All clients may have one identity: who logged in is who is counted. The client counts its server by identity. */
+START_TEST(the_user_is_counted)
+{
+	struct seen server = {0}, client = {0};
+	char text[IDENT_STR_MAX];
+
+	login(SECRETS, NULL, 0);
+	ck_assert(is_up());
+	ck_assert_str_eq(totals_user(duel_sa(&d->b), text), "alice");
+	ck_assert_str_eq(totals_user(duel_sa(&d->a), text), "10.0.0.2");
+	totals_list(d->b.d->sas->totals, on_total, &server);
+	totals_list(d->a.d->sas->totals, on_total, &client);
+	ck_assert(server.alice && !server.group);
+	ck_assert(!client.alice);
+	duel_free(d);
+}
+END_TEST
+
+static bool is_charged(struct duel_side *s, const char *to)
+{
+	struct usage_sum sum = {0};
+	bool found = false;
+
+	worker_read_usage(processor_worker(s->d->processor, 0), &sum);
+	for (size_t i = 0; i < sum.n_peers; i++)
+		found |= strcmp(sum.peers[i].label, to) == 0;
+	usage_sum_fini(&sum);
+	return found;
+}
+
+/* And who the time goes to (ipsec usage). */
+START_TEST(the_user_is_charged)
+{
+	login(SECRETS, NULL, 0);
+	ck_assert(is_up());
+	d->pass = 100;
+	task_queue(duel_sa(&d->b), task_new(TASK_LIVENESS));
+	task_queue(duel_sa(&d->a), task_new(TASK_LIVENESS));
+	duel_pump(d);
+	ck_assert(is_charged(&d->b, "alice"));
+	ck_assert(!is_charged(&d->b, "10.0.0.1"));
+	ck_assert(is_charged(&d->a, "10.0.0.2"));
+	ck_assert(!is_charged(&d->a, "alice"));
+	duel_free(d);
+}
+END_TEST
+
+UNIT_TESTS(login)
+{
+	tcase_add_test(tc, name_and_password);
+	tcase_add_test(tc, several_rounds);
+	tcase_add_test(tc, a_question_without_an_answer);
+	tcase_add_test(tc, a_server_without_an_end);
+	tcase_add_test(tc, the_user_is_counted);
+	tcase_add_test(tc, the_user_is_charged);
+}
