@@ -301,7 +301,7 @@ static void third(struct ike_sa *sa)
 		return;
 	}
 	v1_accept(sa);
-	sa->why[0] = '\0';
+	ike_sa_forgive(sa);
 	v1_check_natd(sa, sa->step->in.first, sa->step->pkt);
 	v1_verify(sa, third_verified);
 }

@@ -458,7 +458,7 @@ static void fifth(struct ike_sa *sa)
 		return;
 	}
 	v1_accept(sa);
-	sa->why[0] = '\0';
+	ike_sa_forgive(sa);
 	conn = conn_match_ids(v->cands, v->n_cands, &sa->peer_id, NULL, why, sizeof(why));
 	if (!conn) {
 		v1_notify(sa, V1N_INVALID_ID_INFORMATION, PROTO_IKE, none, none);

@@ -20,11 +20,9 @@ void v1_fatal(struct ike_sa *sa, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!sa->why[0]) {
-		va_start(ap, fmt);
-		vsnprintf(sa->why, sizeof(sa->why), fmt, ap);
-		va_end(ap);
-	}
+	va_start(ap, fmt);
+	ike_sa_vfail(sa, fmt, ap);
+	va_end(ap);
 	ike_sa_destroy(sa, sa->why);
 }
 
@@ -359,7 +357,7 @@ static bool try_again(struct ike_sa *sa, struct v1_exchange *x)
 	ike_sa_index(sa);
 	v = v1_new(sa);
 	sa->natt = sa->nat_here = sa->nat_there = false;
-	sa->why[0] = '\0';
+	ike_sa_forgive(sa);
 	sa->local.port = sa->shard->d->tune.port;
 	sa->remote.port = sa->conn->remote.host.port ? sa->conn->remote.host.port : sa->shard->d->tune.port;
 	list_push_front(&sa->tasks, &t->node);

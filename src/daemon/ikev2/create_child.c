@@ -241,7 +241,7 @@ static void settle(struct ike_sa *sa, struct child_sa *fresh, struct child_sa *o
 		delete_child(sa, fresh);
 		return;
 	}
-	if (theirs && v2_nonce_cmp(ours_min, cy_slice(old->collision_nonce, old->n_collision_nonce)) < 0) {
+	if (theirs && v2_nonce_cmp(ours_min, cy_slice(old->collision_nonce.p, old->collision_nonce.n)) < 0) {
 		ike_note(sa, LOG_CHD, CY_LOG_INFO, "rekey collision: the peer's CHILD_SA {%llu} stays",
 		    (unsigned long long)theirs->id);
 		child_replaced(fresh, theirs->id);
@@ -479,9 +479,9 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 			struct cy_slice min = v2_nonce_min(an->ni, cy_slice(an->nr, sizeof(an->nr)));
 
 			old->collision = c->id;
-			old->n_collision_nonce =
-			    min.n < sizeof(old->collision_nonce) ? min.n : sizeof(old->collision_nonce);
-			memcpy(old->collision_nonce, min.p, old->n_collision_nonce);
+			secret_fini(&old->collision_nonce);
+			if (secret_dup(&old->collision_nonce, min))
+				old->collision = 0; /* both stay, then: one too many */
 		} else {
 			child_replaced(old, c->id);
 		}

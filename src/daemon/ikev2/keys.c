@@ -48,7 +48,8 @@ enum cy_err v2_derive(struct ike_sa *sa, const struct ike_sa *old, struct cy_sli
 	sa->keys.encr_len = (uint16_t)encr;
 	sa->keys.integ_len = (uint16_t)integ;
 	secret_fini(&sa->keys.all);
-	e = secret_init(&sa->keys.all, 3u * prf.key_len + 2 * (encr + integ));
+	/* SK_pi and SK_pr, the last of them, are for IKE_AUTH only */
+	e = secret_init(&sa->keys.all, (old ? 1u : 3u) * prf.key_len + 2 * (encr + integ));
 	write_u64(&w, sa->spi_i);
 	write_u64(&w, sa->spi_r);
 	part[0] = ni;

@@ -105,11 +105,9 @@ void v2_fatal(struct ike_sa *sa, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (!sa->why[0]) {
-		va_start(ap, fmt);
-		vsnprintf(sa->why, sizeof(sa->why), fmt, ap);
-		va_end(ap);
-	}
+	va_start(ap, fmt);
+	ike_sa_vfail(sa, fmt, ap);
+	va_end(ap);
 	ike_sa_destroy(sa, sa->why);
 }
 

@@ -290,7 +290,8 @@ static void finished(struct ike_sa *sa, void *arg, enum cy_err err)
 	sa->collision = 0;
 	/* 2.8.2: the SA made with the lowest of the four nonces is closed by the end that made it. */
 	if (theirs &&
-	    v2_nonce_cmp(v2_nonce_min(ni, f->nr), cy_slice(sa->collision_nonce, sa->n_collision_nonce)) < 0) {
+	    v2_nonce_cmp(v2_nonce_min(ni, f->nr), cy_slice(sa->collision_nonce.p, sa->collision_nonce.n)) <
+	        0) {
 		ike_note(sa, LOG_IKE, CY_LOG_INFO, "rekey collision: the peer's IKE_SA [%llu] stays",
 		    (unsigned long long)theirs->id);
 		inherit(sa, theirs);
@@ -447,9 +448,9 @@ static void answer(struct ike_sa *sa, void *arg, enum cy_err err)
 		struct cy_slice min = v2_nonce_min(an->ni, nr);
 
 		sa->collision = fresh->spi_r;
-		sa->n_collision_nonce =
-		    min.n < sizeof(sa->collision_nonce) ? min.n : sizeof(sa->collision_nonce);
-		memcpy(sa->collision_nonce, min.p, sa->n_collision_nonce);
+		secret_fini(&sa->collision_nonce);
+		if (secret_dup(&sa->collision_nonce, min))
+			sa->collision = 0; /* both stay, then: one too many */
 		fresh->state = IKE_ESTABLISHED;
 		fresh->established_ns = worker_now(shard->w);
 		SA_COUNT(shard->m, up);

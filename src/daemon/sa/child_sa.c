@@ -164,6 +164,7 @@ void child_free(struct child_sa *c)
 	if (c->indexed_out)
 		hmap_del(&c->shard->child_out, &c->by_spi_out);
 	keys_wipe(c);
+	secret_fini(&c->collision_nonce);
 	free(c->ts_local);
 	free(c->ts_remote);
 	conn_unref(c->conn);

@@ -53,8 +53,7 @@ struct child_sa {
 	uint64_t bytes_in, bytes_out, packets_in, packets_out, last_in_wall, last_out_wall; /* as last read */
 	bool rekey_queued, deleting_rekeyed;
 	uint64_t collision; /* id of the CHILD_SA the peer made while we were rekeying this one, 0 none */
-	uint8_t collision_nonce[256];
-	size_t n_collision_nonce;
+	struct secret collision_nonce; /* the smaller of its two */
 };
 
 /* One that comes and goes with the traffic of its CPU: nothing makes it again when it is closed. */

@@ -120,6 +120,9 @@ static void on_fragments(struct timer *t)
 
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
+static const char no_reason[] = "",
+                  no_memory[] = "out of memory"; /* struct ike_sa.why, when it is not on the heap */
+
 uint64_t ike_sa_our_spi(const struct ike_sa *sa)
 {
 	return sa->initiator ? sa->spi_i : sa->spi_r;
@@ -141,6 +144,7 @@ struct ike_sa *ike_sa_new(struct sa_shard *s, uint8_t version, bool initiator)
 	sa->initiator = sa->auth_initiator = initiator;
 	sa->id = __atomic_add_fetch(&s->m->next_ike_id, 1, __ATOMIC_RELAXED);
 	sa->state = IKE_CREATED;
+	sa->why = no_reason;
 	sa->created_ns = sa->last_in_ns = sa->last_out_ns = worker_now(s->w);
 	sa->config = daemon_config(s->d);
 	list_init(&sa->by_age);
@@ -355,6 +359,8 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	free(sa->user);
 	free(sa->assigned.pool);
 	free(sa->assigned.group);
+	secret_fini(&sa->collision_nonce);
+	ike_sa_forgive(sa); /* here at last: why may be it */
 	conn_unref(sa->conn);
 	config_unref(sa->config);
 	SA_UNCOUNT(s->m, ike_sas);
@@ -399,6 +405,17 @@ void ike_sa_schedule(struct ike_sa *sa)
 		worker_timer_set(w, &sa->t_keepalive, now + sa->shard->d->tune.keepalive_ns);
 }
 
+/* SK_pi and SK_pr made and checked the AUTH payloads (RFC 7296, 2.15), and nothing else: they do not rest here. */
+static void forget_auth_keys(struct ike_sa *sa)
+{
+	size_t n = sa->keys.all.n, gone = 2u * sa->keys.prf_len;
+	struct secret rest;
+
+	if (sa->version != 2 || n <= gone || secret_dup(&rest, cy_slice(sa->keys.all.p, n - gone)))
+		return;
+	secret_move(&sa->keys.all, &rest);
+}
+
 void ike_sa_established(struct ike_sa *sa)
 {
 	char a[IDENT_STR_MAX], b[IDENT_STR_MAX], la[ADDR_STR_MAX], ra[ADDR_STR_MAX];
@@ -407,6 +424,7 @@ void ike_sa_established(struct ike_sa *sa)
 	ike_sa_unindex_init(sa);
 	sa->state = IKE_ESTABLISHED;
 	sa->established_ns = worker_now(sa->shard->w);
+	forget_auth_keys(sa);
 	SA_COUNT(sa->shard->m, up);
 	SA_COUNT(sa->shard->m, established);
 	totals_ike(sa, &(struct totals_counts){.ike_up = 1});
@@ -436,14 +454,30 @@ void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct c
 	ike_event(sa, CY_EV_ADDRESS_CHANGED, NULL);
 }
 
+void ike_sa_vfail(struct ike_sa *sa, const char *fmt, va_list ap)
+{
+	char text[256], *copy;
+
+	if (sa->why[0])
+		return;
+	vsnprintf(text, sizeof(text), fmt, ap);
+	copy = strdup(text);
+	sa->why = copy ? copy : no_memory;
+}
+
+void ike_sa_forgive(struct ike_sa *sa)
+{
+	if (sa->why != no_reason && sa->why != no_memory)
+		free((void *)(uintptr_t)sa->why);
+	sa->why = no_reason;
+}
+
 void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (sa->why[0])
-		return;
 	va_start(ap, fmt);
-	vsnprintf(sa->why, sizeof(sa->why), fmt, ap);
+	ike_sa_vfail(sa, fmt, ap);
 	va_end(ap);
 }
 
@@ -519,6 +553,8 @@ struct cy_slice ike_key(const struct ike_sa *sa, int which)
 		return cy_slice(NULL, 0);
 	for (int i = 0; i < which; i++)
 		at += len[i];
+	if (at + len[which] > k->all.n) /* SK_pi, SK_pr: forgotten */
+		return cy_slice(NULL, 0);
 	return cy_slice(k->all.p + at, len[which]);
 }
 

@@ -21,6 +21,8 @@
 #include "libcore/run/bus.h"
 #include "libcore/run/pool.h"
 
+#include <stdarg.h>
+
 struct ike_sa;
 struct child_sa;
 struct sa_shard;
@@ -168,8 +170,7 @@ struct ike_sa {
 	slab_handle heir;               /* the IKE_SA being made to replace this one, 0 none; dies with it */
 	bool unsettled;     /* made by the peer while our own rekeying is under way: which one stays? */
 	uint64_t collision; /* our SPI of the IKE_SA the peer made while we were rekeying, 0 none */
-	uint8_t collision_nonce[256]; /* the smaller of its two */
-	size_t n_collision_nonce;
+	struct secret collision_nonce; /* the smaller of its two */
 
 	struct timer t_fragments;
 	struct timer t_retransmit, t_half_open, t_rekey, t_expire, t_dpd, t_keepalive, t_task;
@@ -191,7 +192,7 @@ struct ike_sa {
 	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */
 	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
 	struct ike_assigned assigned;
-	char why[256]; /* of the failure: one sentence */
+	const char *why; /* of the failure: one sentence, "" none; ike_sa_fail() */
 
 	uint64_t about_conn, about_peer; /* whom its time is charged to (about.c) */
 	const struct conn *about_conn_of;
@@ -223,6 +224,8 @@ void ike_sa_index(struct ike_sa *sa);       /* after our SPI is chosen */
 void ike_sa_established(struct ike_sa *sa); /* state, timers, event, uniqueness */
 void ike_sa_fail(struct ike_sa *sa, const char *fmt, ...)
     __attribute__((format(printf, 2, 3))); /* remember why; first wins */
+void ike_sa_vfail(struct ike_sa *sa, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
+void ike_sa_forgive(struct ike_sa *sa); /* forget why */
 /* As responder, with its addresses and SPIs known; proven: the peer has returned a cookie. */
 void ike_sa_half_open(struct ike_sa *sa, bool proven);
 void ike_sa_unindex_init(struct ike_sa *sa); /* no longer half open */

@@ -8,20 +8,109 @@
 #include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
 
-struct peer_entry {
-	struct hnode by_ids, by_conf, by_addr;
-	struct ident my_id, peer_id;
-	char *user;              /* of XAUTH: all of a group may have one identity; NULL none */
+/* Who logged in (XAUTH): all of a group may have one identity. */
+struct peer_user {
 	struct cy_addr own_addr; /* that the user alone may have; family 0 none */
+	char name[];
+};
+
+/* All peers of one connection may have the same conf_hash: none is looked for among them, the newest is first. */
+struct conf_group {
+	struct hnode node;
+	struct list entries; /* peer_entry.by_conf */
+};
+
+struct peer_entry {
+	struct hnode by_ids, by_addr;
+	struct list by_conf;
+	struct conf_group *group;
+	struct peer_user *user; /* NULL none */
 	struct cy_addr remote;
-	uint64_t conf_hash;
 	struct sa_shard *shard;
 	slab_handle handle;
 	uint64_t ike_id;
-	uint64_t ids_hash;
-	bool connecting; /* not authenticated yet: only in by_conf */
-	bool in_addr;    /* of IKEv1 */
+	uint16_t my_type, n_my, peer_type, n_peer; /* of the identities, whose bytes are in ids */
+	bool connecting;                           /* not authenticated yet: only in by_conf */
+	bool in_addr;                              /* of IKEv1 */
+	uint8_t ids[];
 };
+
+static bool same_ids(const struct peer_entry *e, const struct ident *my_id, const struct ident *peer_id)
+{
+	uint8_t *p = (uint8_t *)(uintptr_t)e->ids;
+
+	return ident_eq(&(struct ident){e->my_type, e->n_my, p}, my_id) &&
+	    ident_eq(&(struct ident){e->peer_type, e->n_peer, p + e->n_my}, peer_id);
+}
+
+static struct peer_entry *entry_new(
+    const struct ike_sa *sa, const struct ident *my_id, const struct ident *peer_id)
+{
+	struct peer_entry *e = calloc(1, sizeof(*e) + my_id->n + peer_id->n);
+
+	if (!e)
+		return NULL;
+	list_init(&e->by_conf);
+	e->shard = sa->shard;
+	e->handle = sa->handle;
+	e->ike_id = sa->id;
+	e->my_type = my_id->type;
+	e->n_my = my_id->n;
+	e->peer_type = peer_id->type;
+	e->n_peer = peer_id->n;
+	if (my_id->n)
+		memcpy(e->ids, my_id->p, my_id->n);
+	if (peer_id->n)
+		memcpy(e->ids + my_id->n, peer_id->p, peer_id->n);
+	return e;
+}
+
+static void entry_free(struct peer_entry *e)
+{
+	free(e->user);
+	free(e);
+}
+
+/* --- by connection; under peers_lock ---------------------------------------------------------------------------- */
+
+static struct peer_entry *conf_first(struct sa_manager *m, uint64_t hash)
+{
+	struct hnode *n = hmap_first(&m->peers_by_conf, hash);
+
+	return n ? list_entry(list_first(&container_of(n, struct conf_group, node)->entries),
+	               struct peer_entry, by_conf)
+	         : NULL;
+}
+
+/* Without memory it is not found by its connection, and another IKE_SA is made. */
+static void conf_add(struct sa_manager *m, struct peer_entry *e, uint64_t hash)
+{
+	struct hnode *n = hmap_first(&m->peers_by_conf, hash);
+	struct conf_group *g = n ? container_of(n, struct conf_group, node) : calloc(1, sizeof(*g));
+
+	if (!g)
+		return;
+	if (!n) {
+		list_init(&g->entries);
+		hmap_add(&m->peers_by_conf, &g->node, hash);
+	}
+	e->group = g;
+	list_push_front(&g->entries, &e->by_conf);
+}
+
+static void conf_del(struct sa_manager *m, struct peer_entry *e)
+{
+	if (!e->group)
+		return;
+	list_del(&e->by_conf);
+	if (list_empty(&e->group->entries)) {
+		hmap_del(&m->peers_by_conf, &e->group->node);
+		free(e->group);
+	}
+	e->group = NULL;
+}
+
+/* --- whose it is ------------------------------------------------------------------------------------------------ */
 
 /* Connections with the same ends, identities and authentication speak to the same peer and can share an IKE_SA. */
 static uint64_t conf_hash(const struct sa_manager *m, const struct conn *c)
@@ -64,16 +153,8 @@ static bool same_peer(const struct peer_entry *e, const struct ike_sa *sa)
 {
 	const char *user = unique_user(sa);
 
-	return ident_eq(&e->my_id, &sa->my_id) && ident_eq(&e->peer_id, &sa->peer_id) &&
-	    (user ? e->user && strcmp(e->user, user) == 0 : !e->user);
-}
-
-static void entry_free(struct peer_entry *e)
-{
-	ident_fini(&e->my_id);
-	ident_fini(&e->peer_id);
-	free(e->user);
-	free(e);
+	return same_ids(e, &sa->my_id, &sa->peer_id) &&
+	    (user ? e->user && strcmp(e->user->name, user) == 0 : !e->user);
 }
 
 struct close_job {
@@ -115,7 +196,7 @@ static void close_other(const struct peer_entry *e, const char *why)
  */
 static bool replaces(const struct ike_sa *sa, const struct peer_entry *e)
 {
-	if (e->user && e->own_addr.family && cy_addr_ip_eq(&e->own_addr, &sa->assigned.addr))
+	if (e->user && e->user->own_addr.family && cy_addr_ip_eq(&e->user->own_addr, &sa->assigned.addr))
 		return true;
 	if (sa->conn->unique == UNIQUE_NEVER)
 		return false;
@@ -130,57 +211,50 @@ static bool replaces(const struct ike_sa *sa, const struct peer_entry *e)
 bool unique_connecting(struct ike_sa *sa, struct sa_shard **out_shard, slab_handle *out_handle)
 {
 	struct sa_manager *m = sa->shard->m;
-	struct peer_entry *e = calloc(1, sizeof(*e));
-	struct hnode *n;
+	struct peer_entry *e = entry_new(sa, &(struct ident){0}, &(struct ident){0}), *other;
+	uint64_t hash = conf_hash(m, sa->conn);
 
 	if (!e)
 		return true; /* on its own, then */
 	e->connecting = true;
-	e->shard = sa->shard;
-	e->handle = sa->handle;
-	e->ike_id = sa->id;
-	e->conf_hash = conf_hash(m, sa->conn);
 	pthread_mutex_lock(&m->peers_lock);
-	n = hmap_first(&m->peers_by_conf, e->conf_hash);
-	if (n) {
-		*out_shard = container_of(n, struct peer_entry, by_conf)->shard;
-		*out_handle = container_of(n, struct peer_entry, by_conf)->handle;
+	other = conf_first(m, hash);
+	if (other) {
+		*out_shard = other->shard;
+		*out_handle = other->handle;
 	} else {
-		hmap_add(&m->peers_by_conf, &e->by_conf, e->conf_hash);
+		conf_add(m, e, hash);
 		sa->peer_entry = e;
 	}
 	pthread_mutex_unlock(&m->peers_lock);
-	if (n)
-		free(e);
-	return n == NULL;
+	if (other)
+		entry_free(e);
+	return other == NULL;
 }
 
 void unique_register(struct ike_sa *sa)
 {
 	struct sa_manager *m = sa->shard->m;
-	struct peer_entry *e = calloc(1, sizeof(*e));
+	struct peer_entry *e = entry_new(sa, &sa->my_id, &sa->peer_id);
+	uint64_t by_ids = ids_hash(m, sa), by_conf = conf_hash(m, sa->conn);
+	const char *user = unique_user(sa);
 	struct hnode *n;
 
 	if (!e)
 		return;
 	unique_forget(sa); /* as one that connects */
-	if (unique_user(sa))
-		e->user = strdup(sa->user);
-	if (ident_dup(&e->my_id, &sa->my_id) || ident_dup(&e->peer_id, &sa->peer_id) ||
-	    (unique_user(sa) && !e->user)) {
-		entry_free(e);
-		return;
+	if (user) {
+		e->user = malloc(sizeof(*e->user) + strlen(user) + 1);
+		if (!e->user) {
+			entry_free(e);
+			return;
+		}
+		e->user->own_addr = sa->assigned.addr;
+		strcpy(e->user->name, user);
 	}
-	if (e->user)
-		e->own_addr = sa->assigned.addr;
 	e->remote = sa->remote;
-	e->shard = sa->shard;
-	e->handle = sa->handle;
-	e->ike_id = sa->id;
-	e->ids_hash = ids_hash(m, sa);
-	e->conf_hash = conf_hash(m, sa->conn);
 	pthread_mutex_lock(&m->peers_lock);
-	for (n = hmap_first(&m->peers, e->ids_hash); n; n = hmap_next(n)) {
+	for (n = hmap_first(&m->peers, by_ids); n; n = hmap_next(n)) {
 		struct peer_entry *o = container_of(n, struct peer_entry, by_ids);
 
 		if (o->ike_id == sa->replaces || !same_peer(o, sa))
@@ -191,8 +265,8 @@ void unique_register(struct ike_sa *sa)
 			        : o->user           ? "the same user connected from elsewhere"
 			                            : "the same identity connected from elsewhere");
 	}
-	hmap_add(&m->peers, &e->by_ids, e->ids_hash);
-	hmap_add(&m->peers_by_conf, &e->by_conf, e->conf_hash);
+	hmap_add(&m->peers, &e->by_ids, by_ids);
+	conf_add(m, e, by_conf);
 	e->in_addr = sa->version == 1;
 	if (e->in_addr)
 		hmap_add(&m->peers_by_addr, &e->by_addr, addr_hash(m->map_key, &e->remote, true));
@@ -228,7 +302,7 @@ void unique_forget(struct ike_sa *sa)
 		hmap_del(&m->peers, &e->by_ids);
 	if (e->in_addr)
 		hmap_del(&m->peers_by_addr, &e->by_addr);
-	hmap_del(&m->peers_by_conf, &e->by_conf);
+	conf_del(m, e);
 	pthread_mutex_unlock(&m->peers_lock);
 	entry_free(e);
 }
@@ -258,8 +332,8 @@ slab_handle unique_twin(struct ike_sa *sa)
 	for (n = hmap_first(&m->peers, ids_hash(m, sa)); n && !found; n = hmap_next(n)) {
 		struct peer_entry *o = container_of(n, struct peer_entry, by_ids);
 
-		if (o->shard == sa->shard && o->handle != sa->handle && ident_eq(&o->my_id, &sa->my_id) &&
-		    ident_eq(&o->peer_id, &sa->peer_id) && cy_addr_eq(&o->remote, &sa->remote))
+		if (o->shard == sa->shard && o->handle != sa->handle &&
+		    same_ids(o, &sa->my_id, &sa->peer_id) && cy_addr_eq(&o->remote, &sa->remote))
 			found = o->handle;
 	}
 	pthread_mutex_unlock(&m->peers_lock);
@@ -310,8 +384,7 @@ bool unique_known(struct sa_manager *m, const struct ident *my_id, const struct 
 	for (n = hmap_first(&m->peers, hash); n && !found; n = hmap_next(n)) {
 		struct peer_entry *o = container_of(n, struct peer_entry, by_ids);
 
-		found = ident_eq(&o->my_id, my_id) && ident_eq(&o->peer_id, peer_id) &&
-		    !(not_at && cy_addr_eq(&o->remote, not_at));
+		found = same_ids(o, my_id, peer_id) && !(not_at && cy_addr_eq(&o->remote, not_at));
 	}
 	pthread_mutex_unlock(&m->peers_lock);
 	return found;
@@ -332,16 +405,14 @@ bool unique_known_user(struct sa_manager *m, const struct ike_sa *sa)
 bool unique_find_conf(
     struct sa_manager *m, const struct conn *conn, struct sa_shard **out_shard, slab_handle *out_handle)
 {
-	struct hnode *n;
+	struct peer_entry *e;
 
 	pthread_mutex_lock(&m->peers_lock);
-	n = hmap_first(&m->peers_by_conf, conf_hash(m, conn));
-	if (n) {
-		struct peer_entry *e = container_of(n, struct peer_entry, by_conf);
-
+	e = conf_first(m, conf_hash(m, conn));
+	if (e) {
 		*out_shard = e->shard;
 		*out_handle = e->handle;
 	}
 	pthread_mutex_unlock(&m->peers_lock);
-	return n != NULL;
+	return e != NULL;
 }

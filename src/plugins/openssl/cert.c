@@ -244,13 +244,14 @@ static bool read_time(const ASN1_TIME *t, int64_t *out)
 
 static enum cy_err read_key(struct cy_cert *c, const char **out_why)
 {
+	X509_PUBKEY *pub = X509_get_X509_PUBKEY(c->x);
 	uint8_t *spki = NULL;
-	int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(c->x), &spki);
+	int n = i2d_X509_PUBKEY(pub, &spki);
 	enum cy_err err;
 
 	if (n <= 0)
 		return ossl_fail(CY_E_PARSE, out_why, "its public key is malformed");
-	err = ossl_pubkey_of_spki(cy_slice(spki, (size_t)n), &c->key, out_why);
+	err = ossl_pubkey_of_x509(pub, cy_slice(spki, (size_t)n), &c->key, out_why);
 	OPENSSL_free(spki);
 	if (err != CY_OK)
 		return err;

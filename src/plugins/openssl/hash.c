@@ -8,7 +8,7 @@
 
 #include "ossl.h"
 
-static void *spare_take(struct ossl_spare *s)
+void *ossl_spare_take(struct ossl_spare *s)
 {
 	void *ctx;
 
@@ -18,8 +18,7 @@ static void *spare_take(struct ossl_spare *s)
 	return ctx;
 }
 
-/* false: there are enough */
-static bool spare_put(struct ossl_spare *s, void *ctx)
+bool ossl_spare_put(struct ossl_spare *s, void *ctx)
 {
 	bool ok;
 
@@ -43,7 +42,7 @@ static enum cy_err hash_digest(
     const struct cy_hash_alg *alg, const struct cy_slice *in, size_t n_in, uint8_t *out)
 {
 	const struct ossl_hash *h = container_of(alg, const struct ossl_hash, alg);
-	EVP_MD_CTX *md = spare_take(h->spare);
+	EVP_MD_CTX *md = ossl_spare_take(h->spare);
 	bool ok;
 
 	if (!md)
@@ -52,7 +51,7 @@ static enum cy_err hash_digest(
 		return CY_E_NOMEM;
 	ok = EVP_DigestInit_ex2(md, h->md, NULL) == 1 && update_all(md, in, n_in) &&
 	    EVP_DigestFinal_ex(md, out, NULL) == 1;
-	if (!ok || !spare_put(h->spare, md))
+	if (!ok || !ossl_spare_put(h->spare, md))
 		EVP_MD_CTX_free(md);
 	if (!ok)
 		ERR_clear_error();
@@ -135,14 +134,14 @@ static void hmac_free(void *ctx)
 	OPENSSL_cleanse(c->outer, sizeof(c->outer));
 	c->keyed = false;
 	if (EVP_DigestInit_ex2(c->md, NULL, NULL) != 1 || EVP_DigestUpdate(c->md, zero, c->block_len) != 1 ||
-	    !spare_put(c->mac->spare, c))
+	    !ossl_spare_put(c->mac->spare, c))
 		hmac_end(c);
 }
 
 static enum cy_err hmac_new(const struct cy_mac_alg *alg, void **out_ctx)
 {
 	const struct ossl_mac *mac = container_of(alg, const struct ossl_mac, alg);
-	struct hmac_ctx *c = spare_take(mac->spare);
+	struct hmac_ctx *c = ossl_spare_take(mac->spare);
 
 	if (c) {
 		*out_ctx = c;

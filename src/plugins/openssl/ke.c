@@ -344,18 +344,55 @@ void ossl_ec_init(struct ossl *o, size_t *at)
 
 /* --- X25519, X448 --- */
 
+/*
+ * Each context or key that OpenSSL makes anew is looked up by all names of its kind: those that can be used again are kept. Nothing
+ * of a private key stays in them.
+ */
+static EVP_PKEY_CTX *maker_take(const struct ossl_ke *ke)
+{
+	EVP_PKEY_CTX *ctx = ossl_spare_take(ke->makers);
+
+	if (ctx)
+		return ctx;
+	ctx = EVP_PKEY_CTX_new_from_name(NULL, ke->name, NULL);
+	if (ctx && EVP_PKEY_fromdata_init(ctx) != 1) {
+		EVP_PKEY_CTX_free(ctx);
+		ctx = NULL;
+	}
+	return ctx;
+}
+
+static EVP_PKEY *peer_take(const struct ossl_ke *ke, struct cy_slice value)
+{
+	EVP_PKEY *peer = ossl_spare_take(ke->peers);
+
+	if (!peer)
+		return EVP_PKEY_new_raw_public_key_ex(NULL, ke->name, NULL, value.p, value.n);
+	if (EVP_PKEY_set1_encoded_public_key(peer, value.p, value.n) != 1) {
+		EVP_PKEY_free(peer);
+		peer = NULL;
+	}
+	return peer;
+}
+
 static enum cy_err x_from_private(
     const struct cy_ke_alg *alg, struct cy_slice priv, void **out_key, uint8_t *out_public)
 {
 	struct ke_key *k = key_new(alg);
 	size_t n = alg->public_len;
 	enum cy_err err = CY_E_INVAL;
+	EVP_PKEY_CTX *maker;
+	const OSSL_PARAM params[] = {
+	    OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PRIV_KEY, (void *)priv.p, priv.n), OSSL_PARAM_END};
 
 	if (!k)
 		return CY_E_NOMEM;
-	k->pkey = EVP_PKEY_new_raw_private_key_ex(NULL, k->ke->name, NULL, priv.p, priv.n);
-	if (k->pkey && EVP_PKEY_get_raw_public_key(k->pkey, out_public, &n) == 1 && n == alg->public_len)
+	maker = maker_take(k->ke);
+	if (maker && EVP_PKEY_fromdata(maker, &k->pkey, EVP_PKEY_KEYPAIR, (OSSL_PARAM *)params) == 1 &&
+	    EVP_PKEY_get_raw_public_key(k->pkey, out_public, &n) == 1 && n == alg->public_len)
 		err = CY_OK;
+	if (err != CY_OK || !ossl_spare_put(k->ke->makers, maker))
+		EVP_PKEY_CTX_free(maker);
 	if (err == CY_OK)
 		*out_key = k;
 	else
@@ -386,7 +423,7 @@ static enum cy_err x_derive(void *key, struct cy_slice peer, uint8_t *out_secret
 
 	if (peer.n != k->ke->alg.public_len)
 		return CY_E_INVAL;
-	theirs = EVP_PKEY_new_raw_public_key_ex(NULL, k->ke->name, NULL, peer.p, peer.n);
+	theirs = peer_take(k->ke, peer);
 	ctx = EVP_PKEY_CTX_new_from_pkey(NULL, k->pkey, NULL);
 	if (!theirs || !ctx)
 		err = CY_E_NOMEM;
@@ -394,7 +431,8 @@ static enum cy_err x_derive(void *key, struct cy_slice peer, uint8_t *out_secret
 	    EVP_PKEY_derive(ctx, out_secret, &n) == 1 && n == k->ke->alg.secret_len)
 		err = CY_OK;
 	EVP_PKEY_CTX_free(ctx);
-	EVP_PKEY_free(theirs);
+	if (!theirs || !ossl_spare_put(k->ke->peers, theirs))
+		EVP_PKEY_free(theirs);
 	return failed(err);
 }
 
@@ -412,11 +450,16 @@ void ossl_x_init(struct ossl *o, size_t *at)
 		struct ossl_ke *ke = ke_at(o, at);
 
 		ke->name = curves[i].name;
+		ke->makers = &o->makers[i];
+		ke->peers = &o->peers[i];
+		pthread_mutex_init(&ke->makers->lock, NULL);
+		pthread_mutex_init(&ke->peers->lock, NULL);
 		ke->alg = (struct cy_ke_alg){sizeof(ke->alg), curves[i].id, curves[i].len, curves[i].len,
 		    curves[i].flags, x_keygen, x_derive, key_free, x_from_private};
 		ossl_provide(o, CY_KIND_KE, &ke->alg);
 	}
 }
+_Static_assert(OSSL_MAX_XS == 2, "one for each of the curves");
 _Static_assert(ARRAY_LEN(modps) + 6 <= OSSL_MAX_KES, "struct ossl has too few key exchange methods");
 
 void ossl_kes_fini(struct ossl *o)
@@ -429,5 +472,11 @@ void ossl_kes_fini(struct ossl *o)
 		BN_free(ke->q);
 		BN_MONT_CTX_free(ke->mont);
 		EC_GROUP_free(ke->group);
+	}
+	for (size_t i = 0; i < OSSL_MAX_XS; i++) {
+		while (o->makers[i].n)
+			EVP_PKEY_CTX_free(o->makers[i].ctx[--o->makers[i].n]);
+		while (o->peers[i].n)
+			EVP_PKEY_free(o->peers[i].ctx[--o->peers[i].n]);
 	}
 }

@@ -47,17 +47,22 @@ static bool sha1(const void *p, size_t n, uint8_t out[20])
 	return EVP_Digest(p, n, out, NULL, EVP_sha1(), NULL) == 1;
 }
 
-static enum cy_err describe(
-    EVP_PKEY *pkey, const uint8_t *spki, size_t spki_len, struct cy_key_info *out, const char **out_why)
+/*
+ * pub: what spki says, NULL: not decoded yet. Decoding is not for nothing: OpenSSL 3 makes the whole key each time, and looks through
+ * all its decoders for it, which costs more than a check of a signature.
+ */
+static enum cy_err describe(EVP_PKEY *pkey, X509_PUBKEY *pub, const uint8_t *spki, size_t spki_len,
+    struct cy_key_info *out, const char **out_why)
 {
-	X509_PUBKEY *pub = d2i_X509_PUBKEY(NULL, &(const uint8_t *){spki}, (long)spki_len);
+	X509_PUBKEY *decoded = pub ? NULL : d2i_X509_PUBKEY(NULL, &(const uint8_t *){spki}, (long)spki_len);
 	const uint8_t *bits = NULL;
 	int n_bits = 0;
 	bool ok;
 
-	ok = pub && X509_PUBKEY_get0_param(NULL, &bits, &n_bits, NULL, pub) == 1 &&
+	ok = (pub || decoded) &&
+	    X509_PUBKEY_get0_param(NULL, &bits, &n_bits, NULL, pub ? pub : decoded) == 1 &&
 	    sha1(bits, (size_t)n_bits, out->keyid_sha1) && sha1(spki, spki_len, out->spki_sha1);
-	X509_PUBKEY_free(pub);
+	X509_PUBKEY_free(decoded);
 	if (!ok)
 		return ossl_fail(CY_E_PARSE, out_why, "the public key is malformed");
 	out->bits = (uint32_t)EVP_PKEY_get_bits(pkey);
@@ -148,7 +153,7 @@ enum cy_err ossl_privkey_take(EVP_PKEY *take, struct cy_privkey **out, const cha
 	key->pkey = take;
 	n = i2d_PUBKEY(take, &spki);
 	if (n > 0)
-		err = describe(take, spki, (size_t)n, &key->info, out_why);
+		err = describe(take, NULL, spki, (size_t)n, &key->info, out_why);
 	else
 		err = ossl_fail(CY_E_UNSUPPORTED, out_why, "a key of this type is not supported");
 	OPENSSL_free(spki);
@@ -200,9 +205,9 @@ const struct cy_key_info *ossl_privkey_info(const struct cy_privkey *key)
 
 /* --- public keys --- */
 
-/* take: the key; spki: its encoding, copied. */
-static enum cy_err pubkey_new(
-    EVP_PKEY *take, const uint8_t *spki, size_t n, struct cy_pubkey **out, const char **out_why)
+/* take: the key; spki: its encoding, copied; pub: the same decoded, or NULL. */
+static enum cy_err pubkey_new(EVP_PKEY *take, X509_PUBKEY *pub, const uint8_t *spki, size_t n,
+    struct cy_pubkey **out, const char **out_why)
 {
 	struct cy_pubkey *key = calloc(1, sizeof(*key));
 	enum cy_err err = CY_E_NOMEM;
@@ -217,7 +222,7 @@ static enum cy_err pubkey_new(
 	key->spki_len = n;
 	if (key->spki) {
 		memcpy(key->spki, spki, n);
-		err = describe(take, spki, n, &key->info, out_why);
+		err = describe(take, pub, spki, n, &key->info, out_why);
 	}
 	if (err == CY_OK)
 		*out = key;
@@ -226,33 +231,41 @@ static enum cy_err pubkey_new(
 	return err;
 }
 
-enum cy_err ossl_pubkey_of_spki(struct cy_slice spki, struct cy_pubkey **out, const char **out_why)
+enum cy_err ossl_pubkey_of_x509(
+    X509_PUBKEY *pub, struct cy_slice spki, struct cy_pubkey **out, const char **out_why)
 {
-	const uint8_t *p = spki.p;
-	EVP_PKEY *pkey;
-
-	if (spki.n == 0 || spki.n > INT_MAX)
-		return ossl_fail(CY_E_PARSE, out_why, "the public key is malformed");
-	pkey = d2i_PUBKEY(NULL, &p, (long)spki.n);
-	if (pkey && p == spki.p + spki.n) {
-		ERR_clear_error();
-		return pubkey_new(pkey, spki.p, spki.n, out, out_why);
-	}
-	EVP_PKEY_free(pkey);
-	/* an algorithm that is not known, or nonsense? */
-	p = spki.p;
-	X509_PUBKEY *pub = d2i_X509_PUBKEY(NULL, &p, (long)spki.n);
-	bool well_formed = pub && p == spki.p + spki.n;
+	EVP_PKEY *pkey = X509_PUBKEY_get(pub); /* counted */
 	ASN1_OBJECT *alg = NULL;
 	int nid = NID_undef;
 
-	if (well_formed && X509_PUBKEY_get0_param(&alg, NULL, NULL, NULL, pub) == 1)
+	if (pkey) {
+		ERR_clear_error();
+		return pubkey_new(pkey, pub, spki.p, spki.n, out, out_why);
+	}
+	/* an algorithm that is not known, or nonsense? */
+	if (X509_PUBKEY_get0_param(&alg, NULL, NULL, NULL, pub) == 1)
 		nid = OBJ_obj2nid(alg);
-	X509_PUBKEY_free(pub);
-	if (well_formed && nid != NID_rsaEncryption && nid != NID_X9_62_id_ecPublicKey &&
-	    nid != NID_ED25519 && nid != NID_ED448)
+	if (nid != NID_rsaEncryption && nid != NID_X9_62_id_ecPublicKey && nid != NID_ED25519 &&
+	    nid != NID_ED448)
 		return ossl_fail(CY_E_UNSUPPORTED, out_why, "a key of this type is not supported");
 	return ossl_fail(CY_E_PARSE, out_why, "the public key is malformed");
+}
+
+static enum cy_err pubkey_of_spki(struct cy_slice spki, struct cy_pubkey **out, const char **out_why)
+{
+	const uint8_t *p = spki.p;
+	X509_PUBKEY *pub;
+	enum cy_err err;
+
+	if (spki.n == 0 || spki.n > INT_MAX)
+		return ossl_fail(CY_E_PARSE, out_why, "the public key is malformed");
+	pub = d2i_X509_PUBKEY(NULL, &p, (long)spki.n);
+	if (pub && p == spki.p + spki.n)
+		err = ossl_pubkey_of_x509(pub, spki, out, out_why);
+	else
+		err = ossl_fail(CY_E_PARSE, out_why, "the public key is malformed");
+	X509_PUBKEY_free(pub);
+	return err;
 }
 
 static enum cy_err rsa_pubkey(
@@ -280,7 +293,7 @@ static enum cy_err rsa_pubkey(
 	    EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) == 1)
 		len = i2d_PUBKEY(pkey, &spki);
 	if (len > 0)
-		err = pubkey_new(pkey, spki, (size_t)len, out, out_why);
+		err = pubkey_new(pkey, NULL, spki, (size_t)len, out, out_why);
 	else
 		EVP_PKEY_free(pkey);
 out:
@@ -331,14 +344,14 @@ enum cy_err ossl_pubkey_load(struct cy_slice data, struct cy_pubkey **out, const
 			EVP_PKEY_free(pkey);
 			return ossl_fail(CY_E_PARSE, out_why, "no public key that is supported is in it");
 		}
-		err = pubkey_new(pkey, spki, (size_t)len, out, out_why);
+		err = pubkey_new(pkey, NULL, spki, (size_t)len, out, out_why);
 		OPENSSL_free(spki);
 		ERR_clear_error();
 		return err;
 	}
 	/* 0x30 as the length of an exponent in RFC 3110 is not what anybody has */
 	if (data.p[0] == 0x30)
-		return ossl_pubkey_of_spki(data, out, out_why);
+		return pubkey_of_spki(data, out, out_why);
 	if (split_rfc3110(data, &e, &n))
 		return rsa_pubkey(n, e, out, out_why);
 	return ossl_fail(

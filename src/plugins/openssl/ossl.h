@@ -67,12 +67,15 @@ struct ossl_ke {
 	EC_GROUP *group;
 	/* X25519, X448 */
 	const char *name;
+	struct ossl_spare *makers; /* EVP_PKEY_CTX, ready to make a key from its bytes */
+	struct ossl_spare *peers;  /* EVP_PKEY of a peer, to be given another value */
 };
 
 #define OSSL_MAX_CIPHERS 16
 #define OSSL_MAX_HASHES  8
 #define OSSL_MAX_MACS    8
 #define OSSL_MAX_KES     16
+#define OSSL_MAX_XS      2 /* of them X25519 and X448 */
 
 struct ossl {
 	const struct cy_host *host;
@@ -82,6 +85,7 @@ struct ossl {
 	struct ossl_mac macs[OSSL_MAX_MACS];
 	struct ossl_ke kes[OSSL_MAX_KES];
 	struct ossl_spare hash_spares[OSSL_MAX_HASHES], mac_spares[OSSL_MAX_MACS];
+	struct ossl_spare makers[OSSL_MAX_XS], peers[OSSL_MAX_XS];
 };
 
 /* Fill the tables from what OpenSSL has and give them to the host; what it lacks is left out. */
@@ -95,6 +99,11 @@ void ossl_modp_init(struct ossl *o, size_t *at);
 void ossl_ec_init(struct ossl *o, size_t *at);
 void ossl_x_init(struct ossl *o, size_t *at);
 void ossl_kes_fini(struct ossl *o);
+
+/* hash.c. NULL: there is none. */
+void *ossl_spare_take(struct ossl_spare *s);
+/* false: there are enough */
+bool ossl_spare_put(struct ossl_spare *s, void *ctx);
 
 /* Give one table to the host; log what happened when it is refused. */
 void ossl_provide(struct ossl *o, enum cy_kind kind, const void *ops);

@@ -38,8 +38,9 @@ struct cy_privkey *ossl_privkey_ref(struct cy_privkey *key);
 void ossl_privkey_unref(struct cy_privkey *key);
 const struct cy_key_info *ossl_privkey_info(const struct cy_privkey *key);
 enum cy_err ossl_pubkey_load(struct cy_slice data, struct cy_pubkey **out, const char **out_why);
-/* spki: copied. */
-enum cy_err ossl_pubkey_of_spki(struct cy_slice spki, struct cy_pubkey **out, const char **out_why);
+/* Of a decoded one, which spki is the encoding of; both are borrowed. */
+enum cy_err ossl_pubkey_of_x509(
+    X509_PUBKEY *pub, struct cy_slice spki, struct cy_pubkey **out, const char **out_why);
 struct cy_pubkey *ossl_pubkey_ref(struct cy_pubkey *key);
 void ossl_pubkey_unref(struct cy_pubkey *key);
 const struct cy_key_info *ossl_pubkey_info(const struct cy_pubkey *key);
