@@ -517,15 +517,11 @@ static void pause_ns(uint64_t ns)
 	(void)nanosleep(&(struct timespec){0, (long)ns}, NULL);
 }
 
-static void destroy_rest(struct sa_shard *s, void *user)
+static uint32_t destroy_one(struct ike_sa *sa, void *user)
 {
-	size_t pos = 0;
-	slab_handle h;
-	struct ike_sa *sa;
-
 	(void)user;
-	while ((sa = slab_next(&s->slab, &pos, &h)))
-		ike_sa_destroy(sa, "the daemon stops");
+	ike_sa_destroy(sa, "the daemon stops");
+	return SA_CLOSE_COST;
 }
 
 static void say_goodbye(struct run *r)
@@ -537,7 +533,7 @@ static void say_goodbye(struct run *r)
 	if (!d->env->simulated)
 		while (SA_READ(d->sas, ike_sas) && env_now(d->env) < give_up)
 			pause_ns(STOP_POLL);
-	(void)!sa_each_shard(d->sas, PRIO_CRITICAL, destroy_rest, NULL, NULL);
+	(void)!sa_each(d->sas, PRIO_CRITICAL, destroy_one, NULL, NULL);
 }
 
 /* Completions that came after the workers had ended belong to nobody: they are run here, by the only thread left. */

@@ -29,15 +29,21 @@ bool sim_up(struct sim_node *n, const char *conn)
 {
 	struct conn *c = sim_conn(n, conn);
 
-	if (c)
-		sa_initiate(n->d, c, NULL, 0, NULL, NULL);
-	return c != NULL;
+	if (!c)
+		return false;
+	sim_memory_enter(n);
+	sa_initiate(n->d, c, NULL, 0, NULL, NULL);
+	sim_memory_leave();
+	return true;
 }
 
 void sim_down(struct sim_node *n, const char *what)
 {
-	if (n->d)
-		sa_terminate(n->d, what, NULL, NULL);
+	if (!n->d)
+		return;
+	sim_memory_enter(n);
+	sa_terminate(n->d, what, NULL, NULL);
+	sim_memory_leave();
 }
 
 bool sim_route(struct sim_node *n, const char *conn)

@@ -43,7 +43,7 @@ static enum cy_err k_sa_add(void *kv, const struct cy_kernel_sa *sa)
 
 	if (k->fail_adds) {
 		k->fail_adds--;
-		return CY_E_NOMEM;
+		return k->fail_with ? k->fail_with : CY_E_NOMEM;
 	}
 	if (find(k, sa->spi, &sa->dst))
 		return CY_E_EXISTS;
@@ -118,6 +118,10 @@ static enum cy_err k_policy_add(void *kv, const struct cy_kernel_policy *p)
 	struct sim_kernel *k = kv;
 	struct sim_kpol *x = find_policy(k, p);
 
+	if (k->fail_policies) {
+		k->fail_policies--;
+		return k->fail_with ? k->fail_with : CY_E_NOMEM;
+	}
 	if (!x) {
 		x = calloc(1, sizeof(*x));
 		if (!x)
@@ -248,6 +252,16 @@ static struct sim_ksa *find_in(struct sim_kernel *k, uint32_t spi)
 	return NULL;
 }
 
+/* The kernel had no room for the event, and says so. */
+static bool event_lost(struct sim_kernel *k)
+{
+	if (!k->lose_events || sim_prng_below(&k->n->sim->prng, 1000) >= k->lose_events)
+		return false;
+	if (k->ev && k->ev->overrun)
+		k->ev->overrun(k->ev->user);
+	return true;
+}
+
 bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const char *dst)
 {
 	struct cy_addr s, d;
@@ -266,6 +280,8 @@ bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const
 		struct cy_ts ts = ts_host(&s), td = ts_host(&d);
 
 		from->kernel.acquires++;
+		if (event_lost(&from->kernel))
+			return false;
 		if (from->kernel.ev)
 			from->kernel.ev->acquire(
 			    from->kernel.ev->user, out->p.reqid, out->p.cookie, &ts, &td, -1);
@@ -290,7 +306,7 @@ bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const
 	    !cy_slice_eq(i->sa.integ_key, o->sa.integ_key))
 		return false;
 	seen = sim_outside(from, o->sa.encap ? 4500 : 0);
-	if (i->sa.encap && to->kernel.ev && !cy_addr_eq(&seen, &i->sa.src)) {
+	if (i->sa.encap && to->kernel.ev && !event_lost(&to->kernel) && !cy_addr_eq(&seen, &i->sa.src)) {
 		struct cy_kernel_sa_id id = {.spi = i->sa.spi,
 		    .src = i->sa.src,
 		    .dst = i->sa.dst,

@@ -135,6 +135,14 @@ static bool is_dropped(struct sim_node *n, const struct cy_dgram *d)
 	return true;
 }
 
+/* The first payload is an encrypted fragment, SKF (RFC 7383, 2.5). */
+static bool is_fragment(const struct cy_dgram *d)
+{
+	size_t at = d->src.port == 4500 ? 4 : 0;
+
+	return d->len > at + 16 && ((const uint8_t *)d->data)[at + 16] == 53;
+}
+
 static enum cy_err f_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *out_lanes)
 {
 	struct sim_node *n = plugin;
@@ -188,8 +196,13 @@ static size_t f_send(void *sock, uint32_t lane, const struct cy_dgram *d, size_t
 		if (!from->open)
 			continue;
 		s->stats.sent++;
+		if (s->hear && !s->heard && (s->heard = malloc(x.len))) {
+			memcpy(s->heard, x.data, x.len);
+			s->n_heard = x.len;
+		}
 		sim_saw_message(s, &x);
-		if (is_dropped(from, &x) || chance(s, s->faults.loss)) {
+		if (is_dropped(from, &x) || chance(s, s->faults.loss) ||
+		    (is_fragment(&x) && chance(s, s->faults.fragment_loss))) {
 			s->stats.lost++;
 			continue;
 		}

@@ -1,10 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sim [--seeds N] [--from S] [--scenario FILE]... [--ikev1] [--verbose]: random runs, or scenarios, from seeds. */
+/* sim: random runs or scenarios from seeds, and what happens when memory is short. Usage below. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "sim.h"
+
+static const char usage[] =
+    "sim: [--seeds N] [--from S] [--scenario FILE]... [--ikev1] [--verbose]\n"
+    "     --starve [--from N] [--every N]   every allocation of a tunnel's life fails once\n"
+    "     --half-open N                     so many half-open IKE_SAs come and go\n";
+
+static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half_open, bool verbose)
+{
+	char tmpdir[] = "/tmp/cygnet-sim-XXXXXX";
+	struct sim s;
+	bool ok;
+
+	if (!mkdtemp(tmpdir))
+		return 2;
+	sim_init(&s, 1);
+	s.tmpdir = tmpdir;
+	if (starve)
+		sim_starve(&s, from, every, verbose);
+	else
+		sim_half_open(&s, half_open, verbose);
+	ok = s.failure[0] == '\0';
+	if (!ok)
+		printf("FAIL %s: %s\n", starve ? "starve" : "half-open", s.failure);
+	sim_fini(&s);
+	(void)rmdir(tmpdir);
+	printf("%d passed, %d failed\n", ok, !ok);
+	return !ok;
+}
 
 static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose, const char *tmpdir)
 {
@@ -34,11 +62,11 @@ static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose, 
 
 int main(int argc, char **argv)
 {
-	uint64_t n = 1, from = 1, failed = 0, runs = 0;
+	uint64_t n = 1, from = 1, failed = 0, runs = 0, every = 1, half_open = 0;
 	char tmpdir[] = "/tmp/cygnet-sim-XXXXXX";
 	const char *scenarios[256];
 	size_t n_scenarios = 0;
-	bool verbose = false, v1 = false;
+	bool verbose = false, starve = false, v1 = false;
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
@@ -47,16 +75,23 @@ int main(int argc, char **argv)
 			from = strtoull(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--scenario") == 0 && i + 1 < argc && n_scenarios < 256)
 			scenarios[n_scenarios++] = argv[++i];
+		else if (strcmp(argv[i], "--every") == 0 && i + 1 < argc)
+			every = strtoull(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--half-open") == 0 && i + 1 < argc)
+			half_open = strtoull(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--starve") == 0)
+			starve = true;
 		else if (strcmp(argv[i], "--verbose") == 0)
 			verbose = true;
 		else if (strcmp(argv[i], "--ikev1") == 0)
 			v1 = true;
 		else {
-			fprintf(stderr,
-			    "sim: [--seeds N] [--from S] [--scenario FILE]... [--ikev1] [--verbose]\n");
+			fputs(usage, stderr);
 			return 2;
 		}
 	}
+	if (starve || half_open)
+		return memory_runs(starve, from, every ? every : 1, half_open, verbose);
 	if (!mkdtemp(tmpdir))
 		return 2;
 	for (uint64_t i = 0; i < n; i++)

@@ -269,6 +269,25 @@ void sim_saw_key(struct sim *s, const struct cy_kernel_sa *sa)
 		    s, "SPI %08x: a key that was in use before begins again at sequence number 1", sa->spi);
 }
 
+/* No IV twice under one key: the two ends of an IKE_SA have a key each, which goes with its SPIs (RFC 5282, 4). */
+static void check_iv(struct sim *s, const uint8_t *p, size_t n)
+{
+	size_t at = p[16] == 53 /* SKF */ ? 36 : 32;
+	uint64_t key, value, *last;
+	bool fresh;
+
+	if ((p[16] != 46 && p[16] != 53) || n < at + 8)
+		return;
+	key = sim_hash(p, 16, 3 + (p[19] & 8 /* I */)); /* SPIs and who speaks */
+	key = sim_hash(p + at, 8, key);
+	value = sim_hash(p, n, 4);
+	last = sim_set_at(s->ivs, key, &fresh);
+	if (!fresh && *last != value)
+		sim_fail(s, "an IV was used for two messages, message ID %u of an exchange %u the second",
+		    (unsigned)p[20] << 24 | p[21] << 16 | p[22] << 8 | p[23], p[18]);
+	*last = value;
+}
+
 void sim_saw_message(struct sim *s, const struct cy_dgram *d)
 {
 	const uint8_t *p = d->data;
@@ -293,18 +312,58 @@ void sim_saw_message(struct sim *s, const struct cy_dgram *d)
 		sim_fail(s, "message ID %u of an exchange %u was used for two different messages",
 		    (unsigned)p[20] << 24 | p[21] << 16 | p[22] << 8 | p[23], p[18]);
 	*last = value;
+	check_iv(s, p, d->len - at);
+}
+
+/* Message IDs only go up, one at a time. */
+static void check_windows(struct sim *s, struct sim_node *n)
+{
+	struct sa_manager *m = n->d->sas;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct ike_sa *sa;
+		size_t pos = 0;
+		slab_handle h;
+
+		while ((sa = slab_next(&m->shards[i].slab, &pos, &h))) {
+			uint64_t who[3] = {(uint64_t)n->index << 32 | n->boots, sa->id, 0};
+			uint32_t ids[2] = {sa->next_recv, sa->next_send};
+
+			for (who[2] = 0; who[2] < 2; who[2]++) {
+				bool fresh;
+				uint64_t *last =
+				    sim_set_at(s->windows, sim_hash(who, sizeof(who), 5), &fresh);
+
+				if (!fresh && *last > ids[who[2]] &&
+				    !(sa->state <= IKE_CONNECTING && ids[who[2]] <= 1))
+					sim_fail(s, "%s: message ID %llu of [%llu] went back to %u", n->name,
+					    (unsigned long long)*last, (unsigned long long)sa->id,
+					    ids[who[2]]);
+				*last = ids[who[2]];
+			}
+			if (sa->request.valid && sa->request.msgid >= sa->next_send + 1)
+				sim_fail(s, "%s: [%llu] awaits the response to %u and has sent up to %u",
+				    n->name, (unsigned long long)sa->id, sa->request.msgid, sa->next_send);
+		}
+	}
 }
 
 bool sim_check(struct sim *s)
 {
-	if (s->check_every > 1 && s->steps++ % s->check_every)
+	if (s->steps++ % s->check_every)
 		return s->failure[0] == '\0';
 	check_keys(s);
 	for (uint32_t i = 0; i < s->n_nodes; i++)
 		if (s->nodes[i]->d) {
-			check_kernel(s, s->nodes[i]);
-			check_policies(s, s->nodes[i]);
+			/* while a request is on its way the two differ */
+			if (!s->nodes[i]->in_kernel && !sim_is_stopped(s->nodes[i])) {
+				check_kernel(s, s->nodes[i]);
+				check_policies(s, s->nodes[i]);
+			}
 			check_counts(s, s->nodes[i]);
+			check_windows(s, s->nodes[i]);
+			if (s->steps % 64 == 0)
+				sim_check_leases(s, s->nodes[i]);
 		}
 	return s->failure[0] == '\0';
 }

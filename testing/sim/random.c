@@ -127,6 +127,9 @@ static void make_world(struct world *w)
 		w->nodes[i] = sim_add(w->s, name, addr,
 		    chance(w, 70) ? "config setup\n" : "config setup\n  uniqueids=no\n", "");
 		w->nodes[i]->workers = 1 + draw(w, 3);
+		w->nodes[i]->slow_ke = chance(w, 30);
+		if (chance(w, 30))
+			sim_slow(w->nodes[i], ENV_KERNEL, draw(w, 20) * NS_PER_MS);
 		if (w->s->n_nats && i == w->n - 1)
 			w->nodes[i]->nat = &w->s->nats[0];
 		snprintf(text, sizeof(text), "%s%s", fragment[draw(w, 3)],
@@ -147,9 +150,52 @@ static void draw_faults(struct world *w)
 	f->duplicate = chance(w, 50) ? draw(w, 200) : 0;
 	f->reorder = chance(w, 50) ? draw(w, 300) : 0;
 	f->corrupt = chance(w, 30) ? draw(w, 50) : 0;
+	f->fragment_loss = chance(w, 20) ? draw(w, 400) : 0;
 	f->delay_ns = (1 + draw(w, 60)) * NS_PER_MS;
 	f->jitter_ns = (1 + draw(w, 30)) * NS_PER_MS;
 	f->partition = chance(w, 8);
+}
+
+/* One node has a bad time, or what it had is over. */
+static void ail(struct world *w, struct sim_node *n)
+{
+	static const enum cy_err errors[] = {CY_E_NOMEM, CY_E_EXISTS, CY_E_BUSY, CY_E_IO};
+	static const uint64_t slow[] = {5 * NS_PER_MS, 100 * NS_PER_MS, 3 * NS_PER_S, 40 * NS_PER_S};
+
+	switch (draw(w, 10)) {
+	case 0:
+		sim_stop_for(n, (1 + draw(w, chance(w, 70) ? 20 : 400)) * NS_PER_S);
+		break;
+	case 1:
+		n->wall_off += (int64_t)draw(w, 200000) - 100000;
+		break;
+	case 2:
+		sim_slow(n, ENV_KERNEL, slow[draw(w, 4)]);
+		break;
+	case 3:
+		sim_slow(n, ENV_POOL, slow[draw(w, 4)]);
+		break;
+	case 4:
+		n->listener_stalls = true;
+		break;
+	case 5:
+		n->kernel.fail_with = errors[draw(w, 4)];
+		n->kernel.fail_adds = 1 + draw(w, 3);
+		break;
+	case 6:
+		n->kernel.fail_with = errors[draw(w, 4)];
+		n->kernel.fail_policies = 1 + draw(w, 3);
+		break;
+	case 7:
+		n->kernel.lose_events = 500;
+		break;
+	case 8:
+		n->starving.thousandths = 1 + draw(w, 60);
+		break;
+	default:
+		sim_recover(n);
+		break;
+	}
 }
 
 static void one_act(struct world *w)
@@ -158,7 +204,7 @@ static void one_act(struct world *w)
 	struct sim_node *n = chance(w, 50) ? l->a : l->b;
 	enum sim_act act = chance(w, 50) ? SIM_REKEY_CHILD : SIM_REKEY_IKE;
 
-	switch (draw(w, 14)) {
+	switch (draw(w, 18)) {
 	case 0:
 	case 1:
 	case 2:
@@ -184,8 +230,15 @@ static void one_act(struct world *w)
 		sim_down(l->a, l->name);
 		sim_down(l->b, l->name);
 		break;
-	case 10:
-		n->kernel.fail_adds = 1 + draw(w, 2);
+	case 10: /* both close CHILD_SAs, or one closes and the other replaces the IKE_SA */
+		sim_act(l->a, SIM_DELETE_CHILD, l->name);
+		sim_act(l->b, chance(w, 50) ? SIM_DELETE_CHILD : SIM_REKEY_IKE, l->name);
+		break;
+	case 13:
+	case 14:
+	case 15:
+	case 16:
+		ail(w, n);
 		break;
 	case 11:
 		if (chance(w, 50))
@@ -236,7 +289,7 @@ static void heal(struct world *w)
 
 	s->faults = (struct sim_faults){.delay_ns = 5 * NS_PER_MS, .jitter_ns = NS_PER_MS};
 	for (uint32_t i = 0; i < w->n; i++) {
-		w->nodes[i]->kernel.fail_adds = 0;
+		sim_recover(w->nodes[i]);
 		sim_boot(w->nodes[i]);
 	}
 	sim_run(s, HEAL_NS, NULL, NULL);
@@ -279,7 +332,7 @@ void sim_random(struct sim *s)
 	for (uint32_t i = 0; i < w.n; i++)
 		sim_check_leases(s, w.nodes[i]);
 	if (!s->failure[0])
-		sim_teardown(s);
+		sim_teardown(s, true);
 	if (s->verbose)
 		printf("sent %llu, lost %llu, duplicated %llu, corrupted %llu\n",
 		    (unsigned long long)s->stats.sent, (unsigned long long)s->stats.lost,

@@ -2,14 +2,18 @@
 /*
  * Scenario files. First the cast, then what happens, a statement a line; # begins a comment.
  *
- *	node NAME ADDRESS [workers N] [behind NAT]     nat NAME ADDRESS (before its nodes)
+ *	node NAME ADDRESS [workers N] [behind NAT] [slow-ke 1] (key exchange is work for the pool)     nat NAME ADDRESS (before its nodes)
  *	conf NAME ... end     secrets NAME ... end     settings NAME ... end
  *	repeat FIRST LAST ... end                      (cast only) the lines once for every number, which %d stands for
  *
  *	at T STATEMENT        go on to T after the beginning     wait T     after T more
  *	up|down|route NODE CONN    rekey-child|rekey-ike|delete-child|expire-child|reauth NODE[,NODE...] CONN
  *	boot|kill|stop NODE    rebind NAT    partition T    fail-kernel-add NODE N
- *	loss|duplicate|reorder|corrupt THOUSANDTHS     delay T
+ *	fail-kernel-policy NODE N    fail-kernel-with NODE nomem|exists|busy    lose-events NODE THOUSANDTHS
+ *	loss|fragment-loss|duplicate|reorder|corrupt THOUSANDTHS     delay T
+ *	slow-kernel|slow-pool NODE T (answers take that long at most)     stop-for NODE T (it does nothing, and is not told)
+ *	starve NODE THOUSANDTHS (of its allocations fail)
+ *	clock NODE SECONDS (its wall clock jumps)     stall-listener NODE 0|1     recover NODE (it has no ailment any more)
  *	drop-next NODE EXCHANGE request|response [N]   check-every N
  *	expect [within T] CONDITION, and for the opposite: expect no CONDITION
  *
@@ -110,8 +114,10 @@ static void add_node(struct script *sc, char **w, size_t n)
 					node->nat = &sc->s->nats[k];
 			if (!node->nat)
 				bad(sc, "no such NAT");
+		} else if (strcmp(w[i], "slow-ke") == 0) {
+			node->slow_ke = atoi(w[i + 1]) != 0;
 		} else {
-			bad(sc, "a node has workers and behind");
+			bad(sc, "a node has workers, behind and slow-ke");
 		}
 }
 
@@ -305,6 +311,8 @@ static bool fault(struct script *sc, char **w)
 
 	if (strcmp(w[0], "loss") == 0)
 		f->loss = v;
+	else if (strcmp(w[0], "fragment-loss") == 0)
+		f->fragment_loss = v;
 	else if (strcmp(w[0], "duplicate") == 0)
 		f->duplicate = v;
 	else if (strcmp(w[0], "reorder") == 0)
@@ -335,6 +343,41 @@ static uint8_t exchange_of(const char *name)
 	                                           : 0;
 }
 
+/* What ails one node. */
+static bool ailment(struct sim_node *node, char **w, size_t n)
+{
+	uint64_t t = 0;
+	bool is_time = n == 3 && parse_time(w[2], &t);
+
+	if (strcmp(w[0], "fail-kernel-add") == 0 && n == 3)
+		node->kernel.fail_adds = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "fail-kernel-policy") == 0 && n == 3)
+		node->kernel.fail_policies = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "fail-kernel-with") == 0 && n == 3)
+		node->kernel.fail_with = strcmp(w[2], "exists") == 0 ? CY_E_EXISTS
+		    : strcmp(w[2], "busy") == 0                      ? CY_E_BUSY
+		                                                     : CY_E_NOMEM;
+	else if (strcmp(w[0], "lose-events") == 0 && n == 3)
+		node->kernel.lose_events = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "slow-kernel") == 0 && is_time)
+		sim_slow(node, ENV_KERNEL, t);
+	else if (strcmp(w[0], "slow-pool") == 0 && is_time)
+		sim_slow(node, ENV_POOL, t);
+	else if (strcmp(w[0], "stop-for") == 0 && is_time)
+		sim_stop_for(node, t);
+	else if (strcmp(w[0], "clock") == 0 && n == 3)
+		node->wall_off += atoll(w[2]);
+	else if (strcmp(w[0], "stall-listener") == 0 && n == 3)
+		node->listener_stalls = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "starve") == 0 && n == 3)
+		node->starving.thousandths = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "recover") == 0 && n == 2)
+		sim_recover(node);
+	else
+		return false;
+	return true;
+}
+
 static bool on_node(struct script *sc, char **w, size_t n)
 {
 	struct sim_node *node = sim_node(sc->s, w[1]);
@@ -355,8 +398,6 @@ static bool on_node(struct script *sc, char **w, size_t n)
 		sim_kill(node);
 	else if (strcmp(w[0], "stop") == 0)
 		sim_halt(node);
-	else if (strcmp(w[0], "fail-kernel-add") == 0 && n == 3)
-		node->kernel.fail_adds = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "cpu") == 0 && n == 3)
 		node->kernel.cpu = atoi(w[2]);
 	else if (strcmp(w[0], "drop-next") == 0 && n >= 4 && exchange_of(w[2])) {
@@ -364,7 +405,7 @@ static bool on_node(struct script *sc, char **w, size_t n)
 		node->drop.response = strcmp(w[3], "response") == 0;
 		node->drop.n = n > 4 ? (uint32_t)atoi(w[4]) : 1;
 	} else
-		return false;
+		return ailment(node, w, n);
 	return true;
 }
 
@@ -507,7 +548,7 @@ void sim_scenario(struct sim *s, const char *path)
 	}
 	run_lines(&sc, lines, n, 1, 0);
 	if (!s->failure[0])
-		sim_teardown(s);
+		sim_teardown(s, true);
 	free(lines);
 	free(sc.text);
 }

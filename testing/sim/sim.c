@@ -11,6 +11,7 @@
 #include "libcore/conf/conf.h"
 #include "libcore/cred/cred.h"
 #include "libcore/run/bus.h"
+#include "quick_ke.h"
 
 /* --- time and events --------------------------------------------------------------------------------------------------- */
 
@@ -73,12 +74,71 @@ static uint64_t e_now(struct env *e)
 
 static int64_t e_wall(struct env *e)
 {
-	return 1800000000 + (int64_t)(((struct sim_env *)e)->sim->now / NS_PER_S);
+	struct sim_node *n = container_of((struct sim_env *)e, struct sim_node, env);
+
+	return 1800000000 + (int64_t)(n->sim->now / NS_PER_S) + n->wall_off;
 }
 
 static void e_random(struct env *e, void *out, size_t n)
 {
 	sim_prng_fill(&((struct sim_env *)e)->prng, out, n);
+}
+
+/* --- answers that take time, and nodes that do nothing --------------------------------------------------------------- */
+
+struct deferred {
+	struct sim_node *n;
+	uint32_t boot;
+	enum env_slow what;
+	void (*fn)(void *user);
+	void *user;
+};
+
+static void answer(void *user)
+{
+	struct deferred *d = user;
+
+	if (d->n->d && d->n->boots == d->boot) { /* not for a daemon that is gone */
+		if (d->what == ENV_KERNEL)
+			d->n->in_kernel--;
+		d->fn(d->user);
+	}
+	free(d);
+}
+
+static void e_defer(struct env *e, enum env_slow what, void (*fn)(void *user), void *user)
+{
+	struct sim_node *n = container_of((struct sim_env *)e, struct sim_node, env);
+	struct deferred *d = malloc(sizeof(*d));
+
+	if (!d)
+		abort();
+	*d = (struct deferred){n, n->boots, what, fn, user};
+	if (what == ENV_KERNEL)
+		n->in_kernel++;
+	sim_at(n->sim, n->sim->now + sim_prng_below(&n->sim->prng, n->slow_ns[what] + 1), answer, d);
+}
+
+void sim_slow(struct sim_node *n, enum env_slow what, uint64_t at_most_ns)
+{
+	n->slow_ns[what] = at_most_ns;
+	n->env.e.defer = e_defer; /* and it stays: what is asked later is answered later */
+}
+
+static void nothing(void *user)
+{
+	(void)user;
+}
+
+void sim_stop_for(struct sim_node *n, uint64_t ns)
+{
+	n->stopped_until = n->sim->now + ns;
+	sim_at(n->sim, n->stopped_until, nothing, NULL);
+}
+
+bool sim_is_stopped(const struct sim_node *n)
+{
+	return n->sim->now < n->stopped_until;
 }
 
 /* --- the simulation -------------------------------------------------------------------------------------------------------- */
@@ -96,6 +156,8 @@ void sim_init(struct sim *s, uint64_t seed)
 	s->keys = sim_set_new();
 	s->wire = sim_set_new();
 	s->seed = seed;
+	s->ivs = sim_set_new();
+	s->windows = sim_set_new();
 	sim_prng_seed(&s->prng, seed);
 }
 
@@ -150,6 +212,7 @@ struct sim_node *sim_add(
 	n->env = (struct sim_env){
 	    .e = {.now_ns = e_now, .wall = e_wall, .random = e_random, .simulated = true}, .sim = s};
 	sim_prng_seed(&n->env.prng, sim_prng_next(&s->prng));
+	sim_prng_seed(&n->starving.prng, sim_prng_next(&s->prng));
 	n->conf_text = strdup(conf);
 	n->secrets_text = strdup(secrets);
 	n->settings_text = strdup("");
@@ -284,7 +347,7 @@ static bool write_settings(struct sim_node *n, char *path, size_t cap)
 	f = fopen(path, "w");
 	if (!f)
 		return false;
-	ok = fprintf(f, "load = \"openssl\"\n%s", n->settings_text) > 0;
+	ok = fprintf(f, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s", n->settings_text) > 0;
 	return fclose(f) == 0 && ok;
 }
 
@@ -311,16 +374,22 @@ bool sim_boot(struct sim_node *n)
 
 	if (n->d)
 		return true;
+	n->boots++;
+	n->in_kernel = 0;
+	n->stopped_until = 0;
 	if (!write_settings(n, path, sizeof(path))) {
 		sim_fail(n->sim, "%s: the settings cannot be written to %s", n->name, path);
 		return false;
 	}
-	if (daemon_new(&o, why, sizeof(why), &n->d) ||
+	if (daemon_new(&o, why, sizeof(why), &n->d) == CY_OK && !(n->ke = quick_ke_new(n->d, n->slow_ke)))
+		snprintf(why, sizeof(why), "no X25519 in the plugins of %s", n->sim->plugindir);
+	if (!n->d || !n->ke ||
 	    bus_subscribe(n->d->bus, "sim", UINT64_MAX, 0, on_event, on_wake, n, &n->listener) ||
 	    daemon_start(n->d, why, sizeof(why))) {
 		sim_fail(n->sim, "%s does not start: %s", n->name, why);
 		return false;
 	}
+	quick_ke_seed(n->ke, (uint32_t)sim_prng_next(&n->env.prng));
 	return true;
 }
 
@@ -343,6 +412,9 @@ void sim_halt(struct sim_node *n)
 	daemon_stop(n->d);
 	daemon_free(n->d);
 	n->d = NULL;
+	quick_ke_free(n->ke);
+	n->ke = NULL;
+	n->stopped_until = 0;
 	unlink_settings(n);
 }
 
@@ -363,15 +435,29 @@ static bool all_closed(void *user)
 	return true;
 }
 
-bool sim_teardown(struct sim *s)
+void sim_recover(struct sim_node *n)
+{
+	n->kernel.fail_adds = n->kernel.fail_policies = n->kernel.lose_events = 0;
+	n->slow_ns[ENV_POOL] = n->slow_ns[ENV_KERNEL] = 0;
+	n->stopped_until = 0;
+	n->listener_stalls = false;
+	n->starving.thousandths = 0;
+	n->starving.fail_at = 0;
+	n->drop.n = 0;
+}
+
+bool sim_teardown(struct sim *s, bool finally)
 {
 	s->faults = (struct sim_faults){.delay_ns = 5 * NS_PER_MS};
 	for (uint32_t i = 0; i < s->n_nodes; i++) {
-		s->nodes[i]->drop.n = 0;
-		s->nodes[i]->kernel.fail_adds = 0;
+		sim_recover(s->nodes[i]);
 		if (s->nodes[i]->d)
 			sa_manager_shutdown(s->nodes[i]->d->sas);
 	}
+	if (!finally) /* it goes on afterwards */
+		for (uint32_t i = 0; i < s->n_nodes; i++)
+			if (s->nodes[i]->d)
+				s->nodes[i]->d->sas->stopping = false;
 	/* an answer to a delete may have nobody left to give it: as long as the retransmissions go on */
 	if (!sim_run(s, NS_PER_S, NULL, NULL) || !sim_run(s, 400 * NS_PER_S, all_closed, s) ||
 	    !sim_run(s, NS_PER_S, NULL, NULL))
@@ -404,7 +490,10 @@ void sim_fini(struct sim *s)
 		free(s->nats[i].map);
 	sim_set_free(s->keys);
 	sim_set_free(s->wire);
+	sim_set_free(s->ivs);
+	sim_set_free(s->windows);
 	free(s->heap);
+	free(s->heard);
 }
 
 static uint64_t next_due(struct sim *s)
@@ -412,13 +501,20 @@ static uint64_t next_due(struct sim *s)
 	uint64_t due = s->n_heap ? s->heap[0]->at : UINT64_MAX;
 
 	for (uint32_t i = 0; i < s->n_nodes; i++)
-		if (s->nodes[i]->d)
+		if (s->nodes[i]->d && !sim_is_stopped(s->nodes[i]))
 			for (uint32_t w = 0; w < processor_n(s->nodes[i]->d->processor); w++) {
 				uint64_t t = worker_next_due(processor_worker(s->nodes[i]->d->processor, w));
 
 				due = t < due ? t : due;
 			}
 	return due;
+}
+
+static void step_worker(struct sim_node *n, uint32_t w)
+{
+	sim_memory_enter(n);
+	worker_step(processor_worker(n->d->processor, w), 1000);
+	sim_memory_leave();
 }
 
 static void step(struct sim *s)
@@ -430,12 +526,12 @@ static void step(struct sim *s)
 		free(e);
 	}
 	for (uint32_t i = 0; i < s->n_nodes; i++)
-		if (s->nodes[i]->d)
+		if (s->nodes[i]->d && !sim_is_stopped(s->nodes[i]))
 			for (uint32_t w = 0; s->nodes[i]->d && w < processor_n(s->nodes[i]->d->processor);
 			     w++)
-				worker_step(processor_worker(s->nodes[i]->d->processor, w), 1000);
+				step_worker(s->nodes[i], w);
 	for (uint32_t i = 0; i < s->n_nodes; i++)
-		if (s->nodes[i]->events_wait) {
+		if (s->nodes[i]->events_wait && !s->nodes[i]->listener_stalls) {
 			s->nodes[i]->events_wait = false;
 			bus_drain(s->nodes[i]->listener, 100000);
 		}

@@ -6,6 +6,8 @@
 #ifndef TESTING_SIM_SIM_H
 #define TESTING_SIM_SIM_H
 
+#include <stdlib.h>
+
 #include "daemon/core/daemon.h"
 #include "daemon/run.h"
 #include "libcore/base/addr.h"
@@ -14,6 +16,7 @@
 #define SIM_NODES_MAX 640
 #define SIM_NATS_MAX  4
 
+struct quick_ke;
 struct sim;
 struct sim_node;
 
@@ -31,9 +34,17 @@ struct sim_env {
 	struct sim_prng prng;
 };
 
+/* Which allocations of a node are refused. */
+struct sim_starving {
+	uint64_t asked, refused, fail_at; /* fail_at: the one with this number, 0 none */
+	uint32_t thousandths;
+	struct sim_prng prng;
+};
+
 /* What the network does to a datagram; probabilities in thousandths. */
 struct sim_faults {
 	uint32_t loss, duplicate, reorder, corrupt;
+	uint32_t fragment_loss; /* of fragments of messages only */
 	uint64_t delay_ns, jitter_ns;
 	bool partition;
 };
@@ -73,8 +84,10 @@ struct sim_kernel {
 	struct list sas, policies;
 	uint64_t next_seq, acquires;
 	int32_t cpu, last_cpu; /* that sends now; whose SA the last packet went through, -1 nobody's */
-	uint32_t fail_adds;    /* the next so many sa_add fail */
-	bool frozen;           /* the daemon was killed: nobody removes anything */
+	uint32_t fail_adds, fail_policies; /* the next so many fail, */
+	enum cy_err fail_with;             /* so; 0: no memory */
+	uint32_t lose_events;              /* thousandths of acquires and new mappings get lost */
+	bool frozen;                       /* the daemon was killed: nobody removes anything */
 };
 
 #define SIM_EVENT_KINDS 16
@@ -98,7 +111,15 @@ struct sim_node {
 		uint32_t n;
 	} drop; /* the next n datagrams it sends of that kind are lost */
 	struct bus_listener *listener;
-	bool events_wait;
+	bool events_wait, listener_stalls;
+	uint32_t boots;
+	int64_t wall_off;       /* its clock is wrong */
+	uint64_t stopped_until; /* it does nothing until then; it is not told */
+	uint64_t slow_ns[2];    /* by enum env_slow: so long at most until an answer */
+	uint32_t in_kernel;     /* requests that were not answered yet */
+	bool slow_ke;           /* key exchange is work for the pool */
+	struct quick_ke *ke;
+	struct sim_starving starving;
 	uint64_t events[SIM_EVENT_KINDS]; /* by enum cy_event_kind, since the start of the simulation */
 	char *log;
 	size_t n_log, cap_log;
@@ -114,13 +135,17 @@ struct sim {
 	uint32_t n_nodes;
 	struct sim_nat nats[SIM_NATS_MAX];
 	uint32_t n_nats;
-	struct sim_set *keys, *wire; /* what must not be seen twice */
+	struct sim_set *keys, *wire, *ivs; /* what must not be seen twice */
+	struct sim_set *windows;           /* message IDs of IKE_SAs, which only advance */
 	uint64_t steps;
 	uint32_t check_every; /* steps between two checks of all oracles */
 	bool keep_logs;
 	struct sim_event **heap;
 	size_t n_heap, cap_heap;
 	bool verbose;
+	bool hear; /* keep the first datagram that is sent */
+	uint8_t *heard;
+	size_t n_heard;
 	char failure[512];
 	const char *tmpdir;
 	bool v1; /* random runs: connections of IKEv1 */
@@ -135,13 +160,33 @@ struct sim_node *sim_add(
 bool sim_boot(struct sim_node *n); /* false: s->failure says why */
 void sim_halt(struct sim_node *n); /* orderly: deletes are sent as far as virtual time allows */
 void sim_kill(struct sim_node *n); /* at once, nothing is sent; its data plane keeps what it has */
+/* Whatever ails the node itself is over. */
+void sim_recover(struct sim_node *n);
 /* All daemons close what they have, the network being good; then nothing may be left of it. */
-bool sim_teardown(struct sim *s);
+bool sim_teardown(struct sim *s, bool finally /* new SAs are not made any more */);
 /* Run until virtual time has passed, or until done(user). False: an oracle failed. */
 bool sim_run(struct sim *s, uint64_t for_ns, bool (*done)(void *user), void *user);
 void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The node does nothing for so long (SIGSTOP, a host that is suspended); its sockets fill meanwhile. */
+void sim_stop_for(struct sim_node *n, uint64_t ns);
+/* From now on pool work or kernel requests of a node take this long at most. */
+void sim_slow(struct sim_node *n, enum env_slow what, uint64_t at_most_ns);
+bool sim_is_stopped(const struct sim_node *n);
 /* Call fn(user) at a virtual time. */
 void sim_at(struct sim *s, uint64_t ns, void (*fn)(void *user), void *user);
+
+/* --- memory.c --- */
+void sim_memory_enter(struct sim_node *n); /* its code runs */
+void sim_memory_leave(void);
+size_t sim_memory_used(
+    struct sim *s); /* of the process, but for what the oracles remember, which is forgotten */
+void *sim_malloc(size_t n);
+void *sim_calloc(size_t n, size_t size);
+void *sim_realloc(void *p, size_t n);
+/* The simulator's own memory is never refused, also when a daemon calls it. */
+#define malloc  sim_malloc
+#define calloc  sim_calloc
+#define realloc sim_realloc
 
 /* --- fabric.c --- */
 extern const struct cy_socket_ops sim_socket_ops;
@@ -195,6 +240,9 @@ struct sim_node *sim_node(struct sim *s, const char *name);
 /* --- scenario.c, random.c: one run each; s->failure says what went wrong --- */
 void sim_scenario(struct sim *s, const char *path);
 void sim_random(struct sim *s);
+/* starve.c: a tunnel's life for every allocation that fails, from the from-th and then every every-th; very many half-open IKE_SAs. */
+void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose);
+void sim_half_open(struct sim *s, uint64_t n, bool verbose);
 
 /* --- keys.c: Ed25519 keys made from a number --- */
 #define SIM_KEY_LEN  32

@@ -37,7 +37,7 @@ struct knl {
 	pthread_mutex_t
 	    lock; /* guards queue, stopping and the statistics below; held for a few instructions */
 	pthread_cond_t cond;
-	struct list queue;
+	struct list queue, reserve; /* reserve: requests for when memory is short */
 	bool unsignalled; /* a worker has queued and not yet signalled; also read without the lock */
 	struct knl_stats stats;
 	pthread_mutex_t run_lock; /* CY_KERNEL_INLINE: one call at a time; for a few microseconds */
@@ -368,6 +368,57 @@ static void on_turn(void *user)
 	pthread_mutex_unlock(&k->lock);
 }
 
+/* --- requests for when memory is short ---------------------------------------------------------------------------- */
+
+static bool make_reserve(struct knl *k)
+{
+	for (int i = 0; i < KNL_RESERVE; i++) {
+		struct knl_req *r = knl_req_new(KNL_RESERVE_STEPS);
+
+		if (!r)
+			return false;
+		r->reserve = k;
+		list_push(&k->reserve, &r->node);
+	}
+	return true;
+}
+
+static void free_reserve(struct knl *k)
+{
+	struct list *n;
+
+	while ((n = list_pop(&k->reserve)))
+		free(list_entry(n, struct knl_req, node));
+}
+
+/* The same as fresh from knl_req_new(). */
+static void back_to_reserve(struct knl_req *r)
+{
+	struct knl *k = r->reserve;
+
+	memset(r, 0, sizeof(*r) + KNL_RESERVE_STEPS * sizeof(r->step[0]));
+	r->cap = KNL_RESERVE_STEPS;
+	r->job.fn = complete;
+	r->reserve = k;
+	list_init(&r->node);
+	pthread_mutex_lock(&k->lock);
+	list_push(&k->reserve, &r->node);
+	pthread_mutex_unlock(&k->lock);
+}
+
+struct knl_req *knl_req_needed(struct knl *k, uint32_t cap)
+{
+	struct knl_req *r = knl_req_new(cap);
+	struct list *n;
+
+	if (r || cap > KNL_RESERVE_STEPS)
+		return r;
+	pthread_mutex_lock(&k->lock);
+	n = list_pop(&k->reserve);
+	pthread_mutex_unlock(&k->lock);
+	return n ? list_entry(n, struct knl_req, node) : NULL;
+}
+
 enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plugin,
     const struct knl_handlers *h, struct knl **out)
 {
@@ -382,6 +433,7 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	k->h = *h;
 	k->stats.name = ops->name;
 	list_init(&k->queue);
+	list_init(&k->reserve);
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_mutex_init(&k->run_lock, NULL);
 	pthread_cond_init(&k->cond, NULL);
@@ -393,7 +445,7 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	    .network_changed = on_network,
 	    .overrun = on_overrun};
 	k->policies = knl_policies_new(key);
-	e = k->policies ? knl_devices_new(d->log, key, &k->devices) : CY_E_NOMEM;
+	e = k->policies && make_reserve(k) ? knl_devices_new(d->log, key, &k->devices) : CY_E_NOMEM;
 	if (!e)
 		e = ops->open(plugin, &k->ev, &k->features, &k->k);
 	if (e)
@@ -412,10 +464,25 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	*out = k;
 	return CY_OK;
 fail:
+	free_reserve(k);
 	knl_policies_free(k->policies);
 	knl_devices_free(k->devices);
 	free(k);
 	return e;
+}
+
+/* Simulated: the oldest request that waits. */
+static void run_deferred(void *user)
+{
+	struct knl *k = user;
+	struct list *n = list_pop(&k->queue);
+	struct knl_req *r;
+
+	if (!n)
+		return;
+	r = list_entry(n, struct knl_req, node);
+	k->stats.queued--;
+	req_run_and_finish(k, r);
 }
 
 void knl_stop(struct knl *k)
@@ -429,6 +496,8 @@ void knl_stop(struct knl *k)
 	if (k->threaded)
 		pthread_join(k->thread, NULL);
 	k->threaded = false;
+	while (!list_empty(&k->queue))
+		run_deferred(k);
 	(void)!k->ops->flush(k->k);
 	k->ops->close(k->k);
 	k->k = NULL;
@@ -439,6 +508,7 @@ void knl_free(struct knl *k)
 	if (!k)
 		return;
 	knl_stop(k);
+	free_reserve(k);
 	knl_policies_free(k->policies);
 	knl_devices_free(k->devices);
 	pthread_mutex_destroy(&k->lock);
@@ -481,7 +551,10 @@ void knl_req_free(struct knl_req *r)
 		} else if (r->step[i].op == KNL_DEVICE_USE || r->step[i].op == KNL_DEVICE_UNUSE) {
 			conn_unref(r->step[i].u.device.conn);
 		}
-	free(r);
+	if (r->reserve)
+		back_to_reserve(r);
+	else
+		free(r);
 }
 
 struct knl_step *knl_req_add(struct knl_req *r, enum knl_op op)
@@ -517,6 +590,14 @@ void knl_submit(struct knl *k, struct knl_req *r)
 	fix_pointers(r);
 	r->queued_ns = env_now(k->d->env);
 	if (!k->threaded) {
+		struct env *e = k->d->env;
+
+		if (k->k && e->defer && !k->stopping) {
+			list_push(&k->queue, &r->node);
+			k->stats.queued++;
+			e->defer(e, ENV_KERNEL, run_deferred, k);
+			return;
+		}
 		if (!k->k)
 			r->err = CY_E_CANCELLED;
 		if (k->k)

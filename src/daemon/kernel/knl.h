@@ -82,6 +82,7 @@ struct knl_req {
 	enum cy_err err; /* first failure */
 	bool undo;       /* on failure take back the ADD steps before it, and skip the rest */
 	uint32_t n, cap;
+	struct knl *reserve; /* whose reserve it came from and goes back to, NULL */
 	struct knl_step step[];
 };
 
@@ -123,6 +124,13 @@ uint32_t knl_features(const struct knl *k);
 const struct cy_kernel_ops *knl_ops(const struct knl *k, void **out_handle);
 
 struct knl_req *knl_req_new(uint32_t cap) CY_MUST_USE;
+/*
+ * For what must be done even when memory is short: removals, and SAs that move. There are a few for that, with room for
+ * KNL_RESERVE_STEPS; they come back when they are freed.
+ */
+struct knl_req *knl_req_needed(struct knl *k, uint32_t cap) CY_MUST_USE;
+#define KNL_RESERVE       16
+#define KNL_RESERVE_STEPS 8
 void knl_req_free(struct knl_req *r);
 /* The next step to fill in; asserts that there is room. */
 struct knl_step *knl_req_add(struct knl_req *r, enum knl_op op);

@@ -306,7 +306,7 @@ void child_remove(struct child_sa *c, const char *why)
 		ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} closed: %s", c->conn->name,
 		    (unsigned long long)c->id, why);
 	if (c->in_installed || c->out_installed || c->policies_installed || f)
-		r = knl_req_new((uint32_t)(3 + 3 * count_pairs(c)));
+		r = knl_req_needed(s->d->knl, (uint32_t)(3 + 3 * count_pairs(c)));
 	if (r) {
 		r->worker = s->w;
 		r->done = removed;
@@ -390,9 +390,10 @@ void child_switch_out(struct child_sa *c)
 		return;
 	r = child_install_req(c, CHILD_PART_OUT | CHILD_PART_POLICIES);
 	sw = malloc(sizeof(*sw));
-	if (!r || !sw) {
+	if (!r || !sw) { /* no memory: a little later */
 		knl_req_free(r);
 		free(sw);
+		worker_timer_set(c->shard->w, &c->t_out, worker_now(c->shard->w) + NS_PER_S);
 		return;
 	}
 	*sw = (struct switching){c->shard, c->spi_in, c->id};
@@ -406,7 +407,7 @@ void child_switch_out(struct child_sa *c)
 
 void child_moved(struct child_sa *c, struct cy_addr old_local, struct cy_addr old_remote)
 {
-	struct knl_req *r = knl_req_new((uint32_t)(2 + 6 * count_pairs(c)));
+	struct knl_req *r = knl_req_needed(c->shard->d->knl, (uint32_t)(2 + 6 * count_pairs(c)));
 
 	if (!r)
 		return;

@@ -38,15 +38,18 @@ static void on_half_open(struct timer *t)
 	ike_sa_destroy(sa, sa->why);
 }
 
-static void queue_simple(struct ike_sa *sa, enum task_kind kind)
+/* t, whose time it was, comes again when there was no memory. */
+static void queue_simple(struct ike_sa *sa, enum task_kind kind, struct timer *t)
 {
-	struct task *t;
+	struct task *task;
 
 	if (task_pending(sa, kind, 0))
 		return;
-	t = task_new(kind);
-	if (t)
-		task_queue(sa, t);
+	task = task_new(kind);
+	if (task)
+		task_queue(sa, task);
+	else
+		worker_timer_set(sa->shard->w, t, worker_now(sa->shard->w) + NS_PER_S);
 }
 
 static void on_rekey(struct timer *t)
@@ -59,7 +62,7 @@ static void on_rekey(struct timer *t)
 	if (sa->rekey_is_reauth)
 		sa_reauthenticate(sa);
 	else
-		queue_simple(sa, TASK_IKE_REKEY);
+		queue_simple(sa, TASK_IKE_REKEY, t);
 }
 
 static void on_expire(struct timer *t)
@@ -68,7 +71,7 @@ static void on_expire(struct timer *t)
 
 	sa_about(sa);
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "lifetime of IKE_SA is over, deleting it");
-	queue_simple(sa, TASK_IKE_DELETE);
+	queue_simple(sa, TASK_IKE_DELETE, t);
 }
 
 /* RFC 7296, 2.4: ask only when nothing cryptographically protected was heard for the delay. */
@@ -80,8 +83,8 @@ static void on_dpd(struct timer *t)
 	sa_about(sa);
 	if (now - sa->last_in_ns + NS_PER_MS >= delay && sa->state == IKE_ESTABLISHED && !sa->task) {
 		SA_COUNT(sa->shard->m, liveness_sent);
-		queue_simple(sa, TASK_LIVENESS);
 		worker_timer_set(sa->shard->w, t, now + delay);
+		queue_simple(sa, TASK_LIVENESS, t);
 		return;
 	}
 	worker_timer_set(
@@ -161,6 +164,7 @@ struct ike_sa *ike_sa_new(struct sa_shard *s, uint8_t version, bool initiator)
 	sa->t_expire.fn = on_expire;
 	sa->t_dpd.fn = on_dpd;
 	sa->t_keepalive.fn = on_keepalive;
+	hmap_add(&s->by_id, &sa->by_id, hmap_hash(&s->by_id, &sa->id, sizeof(sa->id)));
 	SA_COUNT(s->m, ike_sas);
 	return sa;
 }
@@ -204,7 +208,8 @@ static void remove_vips(struct ike_sa *sa)
 {
 	struct knl_req *r;
 
-	if (sa->n_vips && sa->shard->d->tune.install_vips && (r = knl_req_new(sa->n_vips))) {
+	if (sa->n_vips && sa->shard->d->tune.install_vips &&
+	    (r = knl_req_needed(sa->shard->d->knl, sa->n_vips))) {
 		for (uint32_t i = 0; i < sa->n_vips; i++) {
 			struct knl_step *s = knl_req_add(r, KNL_ADDR_SET);
 
@@ -363,6 +368,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	ike_sa_forgive(sa); /* here at last: why may be it */
 	conn_unref(sa->conn);
 	config_unref(sa->config);
+	hmap_del(&s->by_id, &sa->by_id);
 	SA_UNCOUNT(s->m, ike_sas);
 	slab_free(&s->slab, sa->handle);
 }

@@ -120,7 +120,7 @@ struct ike_assigned {
 struct ike_sa {
 	slab_handle handle;
 	struct sa_shard *shard;
-	struct hnode by_spi, by_init;
+	struct hnode by_spi, by_init, by_id;
 	bool in_init_map;
 	struct half_open_peer *half_open; /* that it is counted for */
 	struct list by_age;               /* half open, the oldest first */

@@ -529,7 +529,8 @@ static void delete_child(struct ike_sa *sa, struct child_sa *c)
 	task_queue(sa, t);
 }
 
-static bool terminate_children(struct ike_sa *sa, struct termination *t)
+/* What it cost. */
+static uint32_t terminate_children(struct ike_sa *sa, struct termination *t)
 {
 	struct list *n, *tmp;
 	uint32_t hits = 0;
@@ -545,31 +546,34 @@ static bool terminate_children(struct ike_sa *sa, struct termination *t)
 		}
 	}
 	__atomic_fetch_add(&t->found, hits, __ATOMIC_RELAXED);
-	return hits != 0;
+	return sa->n_children + (t->count_only ? 0 : hits * SA_CLOSE_COST);
 }
 
-static void terminate_shard(struct sa_shard *s, void *user)
+static uint32_t terminate_one(struct ike_sa *sa, void *user)
 {
 	struct termination *t = user;
-	size_t pos = 0;
-	slab_handle h;
-	struct ike_sa *sa;
 
-	while ((sa = slab_next(&s->slab, &pos, &h))) {
-		if (t->child_id || t->children_only) {
-			terminate_children(sa, t);
-			continue;
-		}
-		if (sa->id > t->max_ike_id)
-			continue;
-		if (t->ike_id ? sa->id == t->ike_id : sa->conn && conn_is_called(sa->conn, t->name)) {
-			__atomic_fetch_add(&t->found, 1, __ATOMIC_RELAXED);
-			if (!t->count_only)
-				ike_sa_close(sa, "closed by the administrator");
-		} else if (!t->ike_id) {
-			terminate_children(sa, t);
-		}
+	if (t->child_id || t->children_only)
+		return terminate_children(sa, t);
+	if (sa->id > t->max_ike_id)
+		return 0;
+	if (t->ike_id ? sa->id == t->ike_id : sa->conn && conn_is_called(sa->conn, t->name)) {
+		__atomic_fetch_add(&t->found, 1, __ATOMIC_RELAXED);
+		if (t->count_only)
+			return 0;
+		ike_sa_close(sa, "closed by the administrator");
+		return SA_CLOSE_COST;
 	}
+	return t->ike_id ? 0 : terminate_children(sa, t);
+}
+
+static void terminate_numbered(struct sa_shard *s, void *user)
+{
+	struct termination *t = user;
+	struct ike_sa *sa = sa_by_id(s, t->ike_id);
+
+	if (sa)
+		(void)terminate_one(sa, t);
 }
 
 static void terminate_done(void *user)
@@ -605,7 +609,8 @@ static void for_each_named(struct daemon *d, const char *what, bool count_only, 
 	t->d = d;
 	t->done = done;
 	t->user = user;
-	if (sa_each_shard(d->sas, PRIO_CRITICAL, terminate_shard, terminate_done, t))
+	if (t->ike_id ? sa_each_shard(d->sas, PRIO_CRITICAL, terminate_numbered, terminate_done, t)
+	              : sa_each(d->sas, PRIO_CRITICAL, terminate_one, terminate_done, t))
 		terminate_done(t);
 }
 

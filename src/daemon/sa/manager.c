@@ -19,6 +19,7 @@ static void shard_fini(struct sa_shard *s)
 		ike_sa_destroy(sa, "the daemon stops");
 	hmap_fini(&s->by_spi);
 	hmap_fini(&s->by_init);
+	hmap_fini(&s->by_id);
 	hmap_fini(&s->child_in);
 	hmap_fini(&s->child_out);
 	protect_cache_free(s->protect);
@@ -39,6 +40,8 @@ static enum cy_err shard_init(struct sa_manager *m, uint32_t i)
 	e = hmap_init(&s->by_spi, m->map_key);
 	if (!e)
 		e = hmap_init(&s->by_init, m->map_key);
+	if (!e)
+		e = hmap_init(&s->by_id, m->map_key);
 	if (!e)
 		e = hmap_init(&s->child_in, m->map_key);
 	if (!e)
@@ -145,13 +148,14 @@ struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_
 
 struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id)
 {
-	size_t pos = 0;
-	slab_handle h;
-	struct ike_sa *sa;
+	struct hnode *n;
 
-	while ((sa = slab_next(&s->slab, &pos, &h)))
+	for (n = hmap_first(&s->by_id, hmap_hash(&s->by_id, &id, sizeof(id))); n; n = hmap_next(n)) {
+		struct ike_sa *sa = container_of(n, struct ike_sa, by_id);
+
 		if (sa->id == id)
 			return sa;
+	}
 	return NULL;
 }
 
@@ -268,21 +272,99 @@ enum cy_err sa_each_shard(struct sa_manager *m, enum prio prio, void (*fn)(struc
 	return CY_OK;
 }
 
-static void close_all(struct sa_shard *s, void *user)
-{
-	size_t pos = 0;
-	slab_handle h;
-	struct ike_sa *sa;
+/* --- every IKE_SA, some at a time ---------------------------------------------------------------------------------- */
 
+#define WALK_PASSES 8 /* over what was made during the pass before */
+
+struct walk_job {
+	struct job job;
+	struct walk *walk;
+	struct sa_shard *s;
+	size_t pos;
+	uint64_t newer,
+	    end; /* numbers of IKE_SAs: this pass visits those above newer, the next those above end */
+	uint32_t pass;
+};
+
+struct walk {
+	sa_each_fn fn;
+	void (*done)(void *user);
+	void *user;
+	enum prio prio;
+	uint32_t left;
+	struct walk_job jobs[];
+};
+
+/* False: there is more to do. */
+static bool walk_some(struct walk_job *j)
+{
+	uint32_t cost = 0;
+	slab_handle h;
+
+	while (cost < SA_EACH_COST) {
+		struct ike_sa *sa = slab_next(&j->s->slab, &j->pos, &h);
+
+		cost++;
+		if (sa) {
+			if (sa->id > j->newer)
+				cost += j->walk->fn(sa, j->walk->user);
+			continue;
+		}
+		j->newer = j->end;
+		j->end = __atomic_load_n(&j->s->m->next_ike_id, __ATOMIC_RELAXED);
+		j->pos = 0;
+		if (j->end == j->newer || ++j->pass == WALK_PASSES)
+			return true;
+	}
+	return false;
+}
+
+static void walk_run(struct worker *w, struct job *job)
+{
+	struct walk_job *j = container_of(job, struct walk_job, job);
+	struct walk *k = j->walk;
+
+	if (!walk_some(j)) {
+		worker_post(w, &j->job, k->prio, JOB_CONTROL);
+		return;
+	}
+	if (__atomic_sub_fetch(&k->left, 1, __ATOMIC_ACQ_REL))
+		return;
+	if (k->done)
+		k->done(k->user);
+	free(k);
+}
+
+enum cy_err sa_each(struct sa_manager *m, enum prio prio, sa_each_fn fn, void (*done)(void *user), void *user)
+{
+	struct walk *k = calloc(1, sizeof(*k) + m->n * sizeof(k->jobs[0]));
+	uint32_t n = m->n;
+
+	if (!k)
+		return CY_E_NOMEM;
+	*k = (struct walk){.fn = fn, .done = done, .user = user, .prio = prio, .left = n};
+	for (uint32_t i = 0; i < n; i++) {
+		k->jobs[i].job.fn = walk_run;
+		k->jobs[i].walk = k;
+		k->jobs[i].s = &m->shards[i];
+		k->jobs[i].end = __atomic_load_n(&m->next_ike_id, __ATOMIC_RELAXED);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		worker_post(m->shards[i].w, &k->jobs[i].job, prio, JOB_CONTROL);
+	return CY_OK;
+}
+
+static uint32_t close_one(struct ike_sa *sa, void *user)
+{
 	(void)user;
-	while ((sa = slab_next(&s->slab, &pos, &h)))
-		ike_sa_close(sa, "the daemon stops");
+	ike_sa_close(sa, "the daemon stops");
+	return SA_CLOSE_COST;
 }
 
 void sa_manager_shutdown(struct sa_manager *m)
 {
 	m->stopping = true;
-	(void)!sa_each_shard(m, PRIO_CRITICAL, close_all, NULL, NULL);
+	(void)!sa_each(m, PRIO_CRITICAL, close_one, NULL, NULL);
 }
 
 /* --- events of the data plane ---------------------------------------------------------------------------------------- */

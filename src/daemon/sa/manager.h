@@ -20,6 +20,7 @@ struct sa_shard {
 	struct slab slab;      /* ike_sa */
 	struct hmap by_spi;    /* our SPI */
 	struct hmap by_init;   /* responder, half open: peer's SPI and address */
+	struct hmap by_id;     /* unique number */
 	struct list half_open; /* responder, by age */
 	struct hmap child_in, child_out;
 	struct protect_cache *protect;
@@ -88,6 +89,15 @@ struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id);
 /* Run fn on every worker's shard, then done(user) on the last of them; any thread. */
 enum cy_err sa_each_shard(struct sa_manager *m, enum prio prio, void (*fn)(struct sa_shard *s, void *user),
     void (*done)(void *user), void *user);
+/*
+ * Run fn on every IKE_SA, which may destroy it, then done(user); any thread. A worker does it in jobs of SA_EACH_COST at most, between which
+ * it does other work; fn says what it cost, 1 for a look. What was made meanwhile is visited too, as long as that ends.
+ */
+#define SA_EACH_COST  2048 /* of a job */
+#define SA_CLOSE_COST 64   /* a message is built, encrypted and sent */
+typedef uint32_t (*sa_each_fn)(struct ike_sa *sa, void *user);
+enum cy_err sa_each(
+    struct sa_manager *m, enum prio prio, sa_each_fn fn, void (*done)(void *user), void *user);
 /* Begin to close everything: IKE_SAs send their delete. */
 void sa_manager_shutdown(struct sa_manager *m);
 

@@ -93,46 +93,91 @@ struct kernel_op {
 	ike_cont cont;
 };
 
-/* Its SA is gone: whatever the request added belongs to nobody, so take it out again. */
+/* What takes back a step that was done; false: nothing does. */
+static bool turn_round(struct knl_step *s)
+{
+	struct cy_kernel_sa_id id;
+
+	if (!s->done || s->err)
+		return false;
+	switch (s->op) {
+	case KNL_SA_ADD:
+		id = (struct cy_kernel_sa_id){.spi = s->u.add.sa.spi,
+		    .src = s->u.add.sa.src,
+		    .dst = s->u.add.sa.dst,
+		    .proto = s->u.add.sa.proto,
+		    .dir = s->u.add.sa.dir,
+		    .mark = s->u.add.sa.mark,
+		    .if_id = s->u.add.sa.if_id};
+		free(s->u.add.ts);
+		mem_wipe(&s->u.add, sizeof(s->u.add));
+		s->op = KNL_SA_DEL;
+		s->u.id = id;
+		return true;
+	case KNL_POLICY_ADD:
+		s->op = KNL_POLICY_DEL;
+		return true;
+	case KNL_ADDR_SET:
+		s->u.addr.on = !s->u.addr.on;
+		return !s->u.addr.on;
+	case KNL_DEVICE_USE:
+		s->op = KNL_DEVICE_UNUSE;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void forget_step(struct knl_step *s)
+{
+	if (s->op == KNL_SA_ADD) {
+		free(s->u.add.ts);
+		mem_wipe(&s->u.add, sizeof(s->u.add));
+	} else if (s->op == KNL_DEVICE_USE || s->op == KNL_DEVICE_UNUSE) {
+		conn_unref(s->u.device.conn);
+	}
+}
+
+/*
+ * Its SA is gone: whatever the request added belongs to nobody, so take it out again, the last first. The request itself is
+ * turned round, because there may be no memory for another.
+ */
 static void remove_orphans(struct knl *k, struct knl_req *r)
 {
-	struct knl_req *undo;
+	uint32_t n = 0;
 
-	if (r->err && r->undo)
-		return; /* undone already */
-	undo = knl_req_new(r->n);
-	if (!undo)
+	if (r->err && r->undo) { /* undone already */
+		knl_req_free(r);
 		return;
-	for (uint32_t i = r->n; i-- > 0;) {
-		const struct knl_step *s = &r->step[i];
-
-		if (!s->done || s->err)
-			continue;
-		if (s->op == KNL_SA_ADD) {
-			const struct cy_kernel_sa *sa = &s->u.add.sa;
-
-			knl_req_add(undo, KNL_SA_DEL)->u.id = (struct cy_kernel_sa_id){.spi = sa->spi,
-			    .src = sa->src,
-			    .dst = sa->dst,
-			    .proto = sa->proto,
-			    .dir = sa->dir,
-			    .mark = sa->mark,
-			    .if_id = sa->if_id};
-		} else if (s->op == KNL_POLICY_ADD) {
-			knl_req_add(undo, KNL_POLICY_DEL)->u.policy = s->u.policy;
-		} else if (s->op == KNL_ADDR_SET && s->u.addr.on) {
-			struct knl_step *d = knl_req_add(undo, KNL_ADDR_SET);
-
-			d->u.addr = s->u.addr;
-			d->u.addr.on = false;
-		} else if (s->op == KNL_DEVICE_USE) {
-			knl_req_add(undo, KNL_DEVICE_UNUSE)->u.device.conn = conn_ref(s->u.device.conn);
-		}
 	}
-	if (undo->n)
-		knl_submit(k, undo);
+	for (uint32_t i = 0; i < r->n / 2; i++) {
+		struct knl_step s = r->step[i];
+
+		r->step[i] = r->step[r->n - 1 - i];
+		r->step[r->n - 1 - i] = s;
+		mem_wipe(&s, sizeof(s));
+	}
+	for (uint32_t i = 0; i < r->n; i++) {
+		struct knl_step *s = &r->step[i];
+
+		if (!turn_round(s)) {
+			forget_step(s);
+			continue;
+		}
+		s->done = false;
+		if (n != i)
+			r->step[n] = *s;
+		n++;
+	}
+	r->n = n;
+	r->err = CY_OK;
+	r->undo = false;
+	r->worker = NULL;
+	r->done = NULL;
+	if (n)
+		knl_submit(k, r);
 	else
-		knl_req_free(undo);
+		knl_req_free(r);
 }
 
 static void kernel_done(struct worker *w, struct knl_req *r)
@@ -144,7 +189,6 @@ static void kernel_done(struct worker *w, struct knl_req *r)
 		op->cont(sa, r, r->err);
 	} else {
 		remove_orphans(op->shard->d->knl, r);
-		knl_req_free(r);
 	}
 	free(op);
 }

@@ -81,7 +81,8 @@ static void real_random(struct env *e, void *out, size_t n)
 
 void env_real(struct env *e)
 {
-	*e = (struct env){real_now_ns, real_wall, real_random, false, real_cpu_ns};
+	*e = (struct env){
+	    .now_ns = real_now_ns, .wall = real_wall, .random = real_random, .cpu_ns = real_cpu_ns};
 }
 
 uint64_t env_rand_below(struct env *e, uint64_t n)

@@ -9,6 +9,8 @@
 
 #include <cygnet/types.h>
 
+enum env_slow { ENV_POOL, ENV_KERNEL };
+
 struct env {
 	uint64_t (*now_ns)(struct env *e); /* monotonic */
 	int64_t (*wall)(struct env *e);    /* Unix seconds */
@@ -16,6 +18,11 @@ struct env {
 	bool simulated; /* no threads: pool work and processes run inline under the simulator's schedule */
 	uint64_t (*cpu_ns)(
 	    struct env *e); /* CPU time of the calling thread; NULL: there is none (simulator) */
+	/*
+	 * Simulated: call fn(user) once, later, from outside of every worker; for the same user in the order of the calls. Not at all
+	 * once the daemon stops. NULL: pool and kernel answer at once.
+	 */
+	void (*defer)(struct env *e, enum env_slow what, void (*fn)(void *user), void *user);
 };
 
 void env_real(struct env *e); /* CLOCK_MONOTONIC, CLOCK_REALTIME, getrandom(2) */

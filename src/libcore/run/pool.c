@@ -56,6 +56,7 @@ struct pool {
 	pthread_cond_t reaper_wake, ended;
 	uint32_t alive; /* threads, the reaper too */
 	bool stop, left_behind;
+	struct list deferred; /* simulated: what comes back later */
 };
 
 static void come_back(struct worker *w, struct job *j)
@@ -284,6 +285,7 @@ enum cy_err pool_new(const struct pool_config *cfg, struct pool **out)
 	p->refs = 1;
 	p->queue_max = cfg->queue_max ? cfg->queue_max : QUEUE_MAX;
 	p->reaper_due = UINT64_MAX;
+	list_init(&p->deferred);
 	pthread_mutex_init(&p->m, NULL);
 	wheel_init(&p->deadlines, env_now(p->env));
 	c = &p->classes[POOL_CPU];
@@ -311,6 +313,19 @@ enum cy_err pool_new(const struct pool_config *cfg, struct pool **out)
 	return CY_OK;
 }
 
+/* Simulated, and the pool takes its time: the oldest work that waits comes back now. */
+static void run_deferred(void *user)
+{
+	struct pool *p = user;
+	struct list *n = list_pop(&p->deferred);
+	struct work *w;
+
+	if (!n)
+		return;
+	w = container_of(n, struct work, job.node);
+	worker_post(w->worker, &w->job, w->prio, JOB_COMPLETION);
+}
+
 /* Simulated: the whole work is one job. */
 static void run_inline(struct worker *worker, struct job *j)
 {
@@ -336,6 +351,11 @@ void pool_submit(struct pool *p, struct work *w)
 	w->state = QUEUED;
 	if (p->env->simulated) {
 		w->job.fn = run_inline;
+		if (p->env->defer && !p->stop) {
+			list_push(&p->deferred, &w->job.node);
+			p->env->defer(p->env, ENV_POOL, run_deferred, p);
+			return;
+		}
 		worker_post(w->worker, &w->job, w->prio, JOB_COMPLETION);
 		return;
 	}
@@ -421,6 +441,12 @@ void pool_free(struct pool *p)
 	pthread_mutex_lock(&p->m);
 	p->stop = true;
 	cancel_queued(p);
+	while (!list_empty(&p->deferred)) {
+		struct work *w = container_of(list_first(&p->deferred), struct work, job.node);
+
+		__atomic_store_n(&w->cancelled, true, __ATOMIC_RELAXED);
+		run_deferred(p);
+	}
 	for (int c = 0; c < N_CLASSES; c++)
 		pthread_cond_broadcast(&p->classes[c].more);
 	pthread_cond_signal(&p->reaper_wake);

@@ -11,6 +11,7 @@
 #include "libcore/base/addr.h"
 #include "libcore/conf/conf.h"
 #include "libcore/cred/cred.h"
+#include "quick_ke.h"
 
 #define PUMP_MAX 20000 /* steps at one moment; more is a loop without end */
 
@@ -357,13 +358,16 @@ static void boot(struct duel *d, struct duel_side *s, const char *name, const ch
 	char why[256] = "";
 
 	s->duel = d;
-	s->random = seed;
+	s->seed = s->random = seed;
 	s->env = (struct env){.now_ns = now_ns, .wall = wall, .random = random_bytes, .simulated = true};
 	if (addr_parse(addr, &s->addr) || daemon_new(&o, why, sizeof(why), &s->d) ||
 	    daemon_start(s->d, why, sizeof(why))) {
 		fprintf(stderr, "%s\n", why);
 		abort();
 	}
+	s->ke = quick_ke_new(s->d, false);
+	if (!s->ke)
+		abort();
 }
 
 struct duel *duel_new(void)
@@ -384,7 +388,9 @@ struct duel *duel_new_with(const struct duel_config *c)
 	d->steer = c->steer;
 	snprintf(d->settings, sizeof(d->settings), "/tmp/cygnet-duel-XXXXXX");
 	fd = mkstemp(d->settings);
-	if (fd < 0 || dprintf(fd, "load = \"openssl\"\n%s\n", c->settings ? c->settings : "") < 0)
+	if (fd < 0 ||
+	    dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s%s\n",
+	        getenv("DUEL_LOG") ? "" : "log {\n\tdefault = error\n}\n", c->settings ? c->settings : "") < 0)
 		abort();
 	close(fd);
 	d->now = 1000 * NS_PER_S;
@@ -395,6 +401,7 @@ struct duel *duel_new_with(const struct duel_config *c)
 		abort();
 	unlink(d->settings);
 	duel_pump(d);
+	duel_reset(d); /* the first input begins like all others */
 	return d;
 }
 
@@ -413,6 +420,7 @@ void duel_free(struct duel *d)
 	for (size_t i = 0; i < 2; i++) {
 		daemon_stop(sides[i]->d);
 		daemon_free(sides[i]->d);
+		quick_ke_free(sides[i]->ke);
 		for (size_t j = 0; j < DUEL_KEPT; j++)
 			free(sides[i]->kept[j].p);
 	}
@@ -552,6 +560,10 @@ void duel_reset(struct duel *d)
 	duel_pump(d);
 	d->now += 2 * NS_PER_S; /* the limit of answers to strangers begins anew */
 	duel_pump(d);
+	for (size_t i = 0; i < 2; i++) {
+		sides[i]->random = sides[i]->seed;
+		quick_ke_seed(sides[i]->ke, (uint32_t)sides[i]->seed);
+	}
 }
 
 void duel_start(struct duel *d, struct duel_side *from, uint32_t pass)

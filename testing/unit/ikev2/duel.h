@@ -13,6 +13,7 @@
 #define DUEL_SAS  64
 
 struct duel;
+struct quick_ke;
 
 struct duel_dgram {
 	uint8_t *p;
@@ -32,7 +33,8 @@ struct duel_side {
 	struct daemon *d;
 	struct cy_addr addr; /* where it is; a test may move it */
 	struct cy_addr seen; /* where the other one sees it, when there is a NAT (family 0: none) */
-	uint64_t random;
+	uint64_t seed, random;
+	struct quick_ke *ke;
 	uint64_t n_sent;                   /* ever */
 	struct duel_dgram kept[DUEL_KEPT]; /* the last ones, by n_sent % DUEL_KEPT */
 	/* the data plane */
@@ -82,7 +84,7 @@ struct duel_config {
 struct duel *duel_new(void);
 struct duel *duel_new_with(const struct duel_config *c);
 void duel_free(struct duel *d);
-void duel_reset(struct duel *d); /* no IKE_SA is left on either side */
+void duel_reset(struct duel *d); /* no IKE_SA is left on either side, and what is random begins anew */
 /* Work until nothing is left to do at this time. */
 void duel_pump(struct duel *d);
 void duel_advance(struct duel *d, uint64_t ns);

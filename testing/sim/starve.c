@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory. A tunnel's life during which the n-th allocation of one end fails, for every n: it ends in a refusal after which
+ * everything works again. And very many half-open IKE_SAs, which leave nothing behind.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/net/net.h"
+#include "daemon/sa/manager.h"
+#include "sim.h"
+
+static const char *const conf[2] = {
+    "config setup\nconn net\n  keyexchange=ikev2\n  authby=secret\n  auto=add\n"
+    "  left=10.0.0.1\n  right=10.0.0.2\n  leftsubnet=10.1.0.0/16\n"
+    "  rightsubnet=10.2.0.0/16\n  leftsourceip=%config\n  dpddelay=30s\n  dpdaction=clear\n"
+    "  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128-sha256-x25519!\n",
+    "config setup\nconn net\n  keyexchange=ikev2\n  authby=secret\n  auto=add\n  left=10.0.0.2\n"
+    "  right=10.0.0.1\n  leftsubnet=10.2.0.0/16\n  rightsubnet=10.1.0.0/16\n  rightsourceip=10.9.0.0/24\n"
+    "  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128-sha256-x25519!\n"};
+
+static struct sim_node *end(struct sim *s, int i)
+{
+	struct sim_node *n = sim_add(
+	    s, i ? "b" : "a", i ? "10.0.0.2" : "10.0.0.1", conf[i], "10.0.0.1 10.0.0.2 : PSK sesame\n");
+
+	/* one that asks for an address gets no other selectors; here traffic goes between the subnets */
+	n->slow_ke = true;
+	return n;
+}
+
+static bool both_ways(struct sim *s)
+{
+	struct sim_node *a = s->nodes[0], *b = s->nodes[1];
+	bool there = sim_ping(a, b, "10.1.0.1", "10.2.0.1"), back = sim_ping(b, a, "10.2.0.1", "10.1.0.1");
+
+	return there && back;
+}
+
+static bool nothing_left(void *user)
+{
+	struct sim *s = user;
+
+	return sim_count_sas(s->nodes[0], -1) + sim_count_sas(s->nodes[1], -1) == 0;
+}
+
+/* Up, every exchange from both ends, down. Whether it succeeds is not asked. */
+static void live(struct sim *s)
+{
+	static const enum sim_act acts[] = {SIM_REKEY_CHILD, SIM_REKEY_IKE, SIM_DELETE_CHILD};
+
+	sim_up(s->nodes[0], "net");
+	sim_run(s, 2 * NS_PER_S, NULL, NULL);
+	(void)both_ways(s);
+	for (size_t i = 0; i < 3; i++)
+		for (int side = 0; side < 2; side++) {
+			sim_act(s->nodes[side], acts[i], "net");
+			sim_run(s, 2 * NS_PER_S, NULL, NULL);
+		}
+	sim_act(s->nodes[0], SIM_REAUTH, "net");
+	sim_run(s, 40 * NS_PER_S, NULL, NULL); /* liveness too */
+	sim_down(s->nodes[1], "net");
+	sim_run(s, 2 * NS_PER_S, NULL, NULL);
+}
+
+/* After it: a tunnel comes up, carries traffic and goes, and nothing is left. */
+static bool recovers(struct sim *s)
+{
+	for (int i = 0; i < 2; i++) {
+		s->nodes[i]->starving.fail_at = 0;
+		sim_down(s->nodes[i], "net");
+	}
+	/* as long as retransmissions go on to one that is gone */
+	if (!sim_run(s, 400 * NS_PER_S, nothing_left, s))
+		return false;
+	sim_run(s, 10 * NS_PER_S, NULL, NULL);
+	sim_up(s->nodes[0], "net");
+	sim_run(s, 5 * NS_PER_S, NULL, NULL);
+	if (!s->failure[0] && !both_ways(s))
+		sim_fail(s, "no traffic afterwards");
+	return s->failure[0] == '\0' && sim_teardown(s, false);
+}
+
+void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose)
+{
+	size_t first, used = 0;
+	uint64_t lives = 0;
+
+	for (int i = 0; i < 2; i++)
+		if (!sim_boot(end(s, i)))
+			return;
+	/* rings and tables get their size */
+	for (int i = 0; i < 32 && !s->failure[0]; i++) {
+		live(s);
+		(void)recovers(s);
+	}
+	first = sim_memory_used(s);
+	for (int side = 0; side < 2; side++)
+		for (uint64_t n = from;; n += every) {
+			struct sim_starving *st = &s->nodes[side]->starving;
+			uint64_t refused = st->refused;
+
+			st->asked = 0;
+			st->fail_at = n;
+			live(s);
+			if (!recovers(s)) {
+				char why[sizeof(s->failure)];
+
+				snprintf(why, sizeof(why), "%s", s->failure);
+				s->failure[0] = '\0';
+				sim_fail(s, "allocation %llu of %s failed: %.400s", (unsigned long long)n,
+				    side ? "b" : "a", why);
+				return;
+			}
+			used = sim_memory_used(s);
+			lives++;
+			if (st->refused == refused)
+				break; /* it asks for no more than this */
+		}
+	if (used > first + 65536)
+		sim_fail(
+		    s, "%zu bytes more in use after %llu lives", used - first, (unsigned long long)lives);
+	if (verbose)
+		printf(
+		    "%llu lives, memory in use %zu, at first %zu\n", (unsigned long long)lives, used, first);
+}
+
+/* --- half-open IKE_SAs ----------------------------------------------------------------------------------------------- */
+
+/* The request of an honest initiator, from another address and with another SPI each time. */
+static void knock(struct sim *s, struct sim_node *to, uint64_t i)
+{
+	uint8_t *copy = sim_malloc(s->n_heard);
+	struct cy_dgram d = {.dst = to->addr, .data = copy, .len = (uint32_t)s->n_heard};
+
+	if (!copy)
+		abort();
+	memcpy(copy, s->heard, s->n_heard);
+	memcpy(copy, &i, 8);
+	copy[7] |= 1;
+	d.src = to->addr;
+	d.src.ip[0] = 100;
+	d.src.ip[1] = (uint8_t)(i >> 16);
+	d.src.ip[2] = (uint8_t)(i >> 8);
+	d.src.ip[3] = (uint8_t)i;
+	d.src.port = d.dst.port = 500;
+	net_inject(to->d->net, NULL, &d);
+	free(copy);
+}
+
+static void half_open_wave(struct sim *s, struct sim_node *to, uint64_t from, uint64_t n)
+{
+	for (uint64_t i = from; i < from + n && !s->failure[0]; i++) {
+		knock(s, to, i);
+		if (i % 64 == 0)
+			sim_run(s, NS_PER_MS, NULL, NULL);
+	}
+	sim_run(s, NS_PER_S, NULL, NULL);
+	if (SA_READ(to->d->sas, half_open) != n)
+		sim_fail(s, "%llu half open, not %llu", (unsigned long long)SA_READ(to->d->sas, half_open),
+		    (unsigned long long)n);
+	sim_run(s, 60 * NS_PER_S, NULL, NULL);
+	if (sim_count_sas(to, -1))
+		sim_fail(s, "%llu IKE_SAs are left", (unsigned long long)sim_count_sas(to, -1));
+}
+
+void sim_half_open(struct sim *s, uint64_t n, bool verbose)
+{
+	struct sim_node *a, *b;
+	size_t before, after;
+
+	s->check_every = UINT32_MAX; /* what is checked is at the end */
+	a = end(s, 0);
+	b = end(s, 1);
+	free(b->conf_text);
+	b->conf_text = strdup("config setup\nconn net\n  keyexchange=ikev2\n  authby=secret\n  auto=add\n"
+	                      "  left=10.0.0.2\n  right=%any\n  leftsubnet=10.2.0.0/16\n"
+	                      "  rightsubnet=10.1.0.0/16\n  ike=aes128gcm16-prfsha256-x25519!\n");
+	free(b->settings_text);
+	b->settings_text = strdup("cookie_threshold_total = 0\nhalf_open_timeout = 20s\n");
+	a->slow_ke = b->slow_ke = false;
+	s->hear = true;
+	if (!sim_boot(a) || !sim_boot(b))
+		return;
+	sim_up(a, "net");
+	sim_run(s, NS_PER_S, NULL, NULL);
+	s->hear = false;
+	sim_halt(a);
+	sim_run(s, 400 * NS_PER_S, NULL, NULL);
+	sim_down(b, "net");
+	sim_run(s, 400 * NS_PER_S, NULL, NULL);
+	half_open_wave(s, b, 1, n / 10 ? n / 10 : 1); /* tables and rings get their size */
+	before = sim_memory_used(s);
+	half_open_wave(s, b, 1000000, n);
+	after = sim_memory_used(s);
+	if (after > before + 65536)
+		sim_fail(s, "%zu bytes more in use than before %llu half-open IKE_SAs came and went",
+		    after - before, (unsigned long long)n);
+	if (verbose)
+		printf("memory in use before %zu, after %zu\n", before, after);
+}
