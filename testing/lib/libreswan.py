@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Debian's libreswan as a peer. Needs a kernel with ESP, that is: a guest. Unpacked and laid over /usr as strongSwan is."""
+import ipaddress
 import os
 import re
 
@@ -47,7 +48,8 @@ class Libreswan(Peer):
         return out
 
     def _write_conf(self):
-        text = f"config setup\n\tuniqueids=yes\n\tnssdir={self.path('nss')}\n\n"
+        text = (f"config setup\n\tuniqueids=yes\n\tikev1-policy=accept\n\tnssdir={self.path('nss')}\n"
+                f"\tipsecdir={self.dir}\n\n")  # where it looks for the passwords of users
         for conn in self.conns:
             text += ipsec_section("conn", conn.name, self._conn_lines(conn))
         self.write("ipsec.conf", text)
@@ -60,6 +62,11 @@ class Libreswan(Peer):
                 self.secrets.append(f'@{local.id} @{remote.id} : PSK "{conn.psk}"')
             if local.cert:
                 self._import(local.cert)
+            if local.user:
+                self.secrets.append(f'@{local.user[0]} : XAUTH "{local.user[1]}"')
+            if remote.user:
+                hashed = run(["openssl", "passwd", "-6", remote.user[1]]).strip()
+                self.write("passwd", f"{remote.user[0]}:{hashed}:{conn.name}\n")
             self.conns.append(conn)
         self._write_conf()
         self._whack("--rereadsecrets")
@@ -81,13 +88,21 @@ class Libreswan(Peer):
 
     def _conn_lines(self, conn):
         local, remote = conn.seen_from(self.side)
-        lines = [("ikev2", "insist"), *((k, f"@{v}" if k.endswith("id") else v) for k, v in
+        lines = [("ikev2", "insist" if conn.version == 2 else "never"), *((k, f"@{v}" if k.endswith("id") else v) for k, v in
                                              ipsec_conf_common(conn, self.side)),
                  ("ike", IKE_ALGS[conn.ike]), ("phase2alg", ESP_ALGS[conn.esp]), ("mobike", "no"), ("pfs", "no"), ("auto", "ignore"),
                  ("fragmentation", "yes" if conn.fragmentation else "no"), ("keyingtries", "1"),
                  ("authby", "secret" if local.auth == "psk" else "rsasig" if "rsa" in local.cert.kind else "ecdsa")]
         if local.cert:
             lines += [("leftcert", local.cert.name), ("leftsendcert", "always"), ("rightca", "%same")]
+        if local.user or remote.user:
+            server, client = ("left", "right") if remote.user else ("right", "left")
+            lines += [(server + "xauthserver", "yes"), (client + "xauthclient", "yes"), (server + "modecfgserver", "yes"),
+                      (client + "modecfgclient", "yes"), ("modecfgpull", "no" if conn.push else "yes"), ("rekey", "no")]
+            lines.append(("leftusername", local.user[0]) if local.user else ("xauthby", "file"))
+        if local.pools:
+            hosts = list(ipaddress.ip_network(local.pools[0]).hosts())
+            lines += [("rightaddresspool", f"{hosts[0]}-{hosts[-1]}"), ("modecfgdns", ",".join(local.dns))]
         if conn.encap:
             lines.append(("encapsulation", "yes"))
         if conn.dpd:
@@ -112,10 +127,12 @@ class Libreswan(Peer):
         """From `whack --status`: an established IKE_SA line, then the CHILD_SAs by the number of their IKE_SA."""
         out = self._whack("--status")
         ikes, found = {}, []
-        for number, name, state in re.findall(r'#(\d+): "([^"]+)"\S* .*?STATE_V2_(ESTABLISHED_IKE_SA)', out):
+        for number, name in re.findall(
+                r'#(\d+): "([^"]+)"\S* .*?(?:STATE_V2_ESTABLISHED_IKE_SA|STATE_(?:MAIN|AGGR|XAUTH|MODE_CFG)_\S+ .*newest;)', out):
             ikes[number] = Sa(name, (), "", [], [])
             found.append(ikes[number])
-        for number, name, parent in re.findall(r'#(\d+): "([^"]+)"\S* .*?STATE_V2_ESTABLISHED_CHILD_SA.*?IKE SA #(\d+)', out):
+        for number, name, parent in re.findall(
+                r'#(\d+): "([^"]+)"\S* .*?(?:STATE_V2_ESTABLISHED_CHILD_SA|IPsec SA established).*?(?:IKE|ISAKMP) SA #(\d+)', out):
             line = next((x for x in out.splitlines() if re.search(rf'#{number}: "[^"]+"\S* .*esp[.:]', x)), "")
             spis = dict((d, s) for s, d in re.findall(r"esp[.:]([0-9a-f]+)@(\S+)", line))
             local, remote = self.conns[0].seen_from(self.side)

@@ -66,7 +66,7 @@ enum cy_err auth_pick_own(struct auth_op *op)
 	return set_default_id(op);
 }
 
-/* IKEv1: RSA without DigestInfo (RFC 2409, 5.1); ECDSA by the size of the key (RFC 4754, 6). */
+/* IKEv1: the HASH itself is signed (RFC 2409, 5.1), with RSA without DigestInfo; ECDSA as strongSwan has it. */
 static enum cy_err v1_scheme(
     struct auth_op *op, const struct cy_key_info *k, enum cy_sig_scheme *scheme, enum cy_hash *hash)
 {
@@ -75,10 +75,7 @@ static enum cy_err v1_scheme(
 		return CY_E_AUTH;
 	}
 	*scheme = k->type == CY_KEY_RSA ? CY_SIG_RSA_PKCS1_RAW : CY_SIG_ECDSA_RAW;
-	*hash = k->type == CY_KEY_RSA ? CY_HASH_NONE
-	    : k->bits > 384           ? CY_HASH_SHA2_512
-	    : k->bits > 256           ? CY_HASH_SHA2_384
-	                              : CY_HASH_SHA2_256;
+	*hash = CY_HASH_NONE;
 	return CY_OK;
 }
 

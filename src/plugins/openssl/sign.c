@@ -36,12 +36,19 @@ static bool fits(enum cy_key_type type, enum cy_sig_scheme scheme, enum cy_hash 
 	case CY_SIG_RSA_PKCS1_RAW:
 		return type == CY_KEY_RSA;
 	case CY_SIG_ECDSA_DER:
-	case CY_SIG_ECDSA_RAW:
 		return type == CY_KEY_ECDSA && hash_name(hash);
+	case CY_SIG_ECDSA_RAW:
+		return type == CY_KEY_ECDSA && (hash == CY_HASH_NONE || hash_name(hash));
 	case CY_SIG_EDDSA:
 		return type == CY_KEY_ED25519 || type == CY_KEY_ED448;
 	}
 	return false;
+}
+
+/* Signed is what is given, no hash of it. */
+static bool is_raw(enum cy_sig_scheme scheme, enum cy_hash hash)
+{
+	return scheme == CY_SIG_RSA_PKCS1_RAW || (scheme == CY_SIG_ECDSA_RAW && hash == CY_HASH_NONE);
 }
 
 /* PSS as RFC 7427 and RFC 8247 have it: MGF1 with the same hash, and a salt as long as that. */
@@ -152,10 +159,11 @@ static bool sign_eddsa(struct cy_privkey *key, struct cy_slice in, uint8_t *out,
 	return ok;
 }
 
-static bool sign_raw(struct cy_privkey *key, struct cy_slice in, uint8_t *out, size_t *out_len)
+static bool sign_raw(
+    struct cy_privkey *key, enum cy_sig_scheme scheme, struct cy_slice in, uint8_t *out, size_t *out_len)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
-	bool ok = ctx && EVP_PKEY_sign_init(ctx) == 1 && set_padding(ctx, CY_SIG_RSA_PKCS1_RAW) &&
+	bool ok = ctx && EVP_PKEY_sign_init(ctx) == 1 && set_padding(ctx, scheme) &&
 	    EVP_PKEY_sign(ctx, out, out_len, in.p, in.n) == 1;
 
 	EVP_PKEY_CTX_free(ctx);
@@ -172,16 +180,17 @@ enum cy_err ossl_sign(struct cy_privkey *key, enum cy_sig_scheme scheme, enum cy
 
 	if (!fits(key->info.type, scheme, hash))
 		return CY_E_INVAL;
-	if (scheme == CY_SIG_EDDSA || scheme == CY_SIG_RSA_PKCS1_RAW) {
+	if (scheme == CY_SIG_EDDSA || is_raw(scheme, hash)) {
 		if (!join(in, n_in, &all, &copy))
 			return CY_E_NOMEM;
-		ok = scheme == CY_SIG_EDDSA ? sign_eddsa(key, all, out, &n) : sign_raw(key, all, out, &n);
+		ok = scheme == CY_SIG_EDDSA ? sign_eddsa(key, all, out, &n)
+		                            : sign_raw(key, scheme, all, out, &n);
 		free(copy);
 	} else {
 		ok = sign_hashed(key, scheme, hash, in, n_in, out, &n);
-		if (ok && scheme == CY_SIG_ECDSA_RAW)
-			ok = der_to_raw(out, &n, half(&key->info));
 	}
+	if (ok && scheme == CY_SIG_ECDSA_RAW)
+		ok = der_to_raw(out, &n, half(&key->info));
 	if (!ok) {
 		ERR_clear_error();
 		return CY_E_UNSUPPORTED;
@@ -218,10 +227,11 @@ static bool verify_eddsa(struct cy_pubkey *key, struct cy_slice in, struct cy_sl
 	return ok;
 }
 
-static bool verify_raw(struct cy_pubkey *key, struct cy_slice in, struct cy_slice sig)
+static bool verify_raw(
+    struct cy_pubkey *key, enum cy_sig_scheme scheme, struct cy_slice in, struct cy_slice sig)
 {
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
-	bool ok = ctx && EVP_PKEY_verify_init(ctx) == 1 && set_padding(ctx, CY_SIG_RSA_PKCS1_RAW) &&
+	bool ok = ctx && EVP_PKEY_verify_init(ctx) == 1 && set_padding(ctx, scheme) &&
 	    EVP_PKEY_verify(ctx, sig.p, sig.n, in.p, in.n) == 1;
 
 	EVP_PKEY_CTX_free(ctx);
@@ -232,7 +242,7 @@ enum cy_err ossl_verify(struct cy_pubkey *key, enum cy_sig_scheme scheme, enum c
     const struct cy_slice *in, size_t n_in, struct cy_slice sig)
 {
 	struct cy_slice all;
-	uint8_t *copy = NULL;
+	uint8_t *copy = NULL, *der = NULL;
 	bool ok;
 	int n;
 
@@ -243,13 +253,19 @@ enum cy_err ossl_verify(struct cy_pubkey *key, enum cy_sig_scheme scheme, enum c
 	case CY_SIG_RSA_PKCS1_RAW:
 		if (!join(in, n_in, &all, &copy))
 			return CY_E_NOMEM;
-		ok = scheme == CY_SIG_EDDSA ? verify_eddsa(key, all, sig) : verify_raw(key, all, sig);
+		ok = scheme == CY_SIG_EDDSA ? verify_eddsa(key, all, sig) : verify_raw(key, scheme, all, sig);
 		free(copy);
 		break;
 	case CY_SIG_ECDSA_RAW:
-		ok = sig.n == 2 * half(&key->info) && raw_to_der(sig, &copy, &n) &&
-		    verify_hashed(key, scheme, hash, in, n_in, cy_slice(copy, (size_t)n));
-		OPENSSL_free(copy);
+		if (!join(in, n_in, &all, &copy))
+			return CY_E_NOMEM;
+		ok = sig.n == 2 * half(&key->info) && raw_to_der(sig, &der, &n);
+		if (ok)
+			ok = hash == CY_HASH_NONE
+			    ? verify_raw(key, scheme, all, cy_slice(der, (size_t)n))
+			    : verify_hashed(key, scheme, hash, &all, 1, cy_slice(der, (size_t)n));
+		OPENSSL_free(der);
+		free(copy);
 		break;
 	default:
 		ok = verify_hashed(key, scheme, hash, in, n_in, sig);

@@ -17,7 +17,7 @@ def no_libreswan(initiator, responder, backend):
     return "libreswan" not in (initiator, responder)
 
 
-@scenario(no_libreswan)
+@scenario()
 def v1_main_psk(bed):
     """IKEv1 main mode with a pre-shared key"""
     auth.tunnel(bed, v1(bed))
@@ -153,6 +153,12 @@ def v1_main_rsa(bed):
 
 
 @scenario(no_libreswan)
+def v1_main_ecdsa(bed):
+    """IKEv1 main mode with ECDSA P-384 certificates, the hash of the IKE_SA that of the curve"""
+    auth.tunnel(bed, bed.with_certs(v1(bed, ike="aes256-sha384-ecp256"), "ecdsa384"))
+
+
+@scenario(no_libreswan)
 def v1_aggressive_rsa(bed):
     """IKEv1 aggressive mode with RSA certificates"""
     auth.tunnel(bed, bed.with_certs(v1(bed, aggressive=True), "rsa"))
@@ -238,3 +244,16 @@ def v1_xauth_wrong_password(bed):
     other.left.user = ("carol", "another password")
     auth.refused(bed, conn, other, "xauth", "password", "failed")
     require(not [a for pool in bed.right.leases().values() for a in pool], "an address was given to a stranger")
+
+
+@scenario(lambda initiator, responder, backend: responder == "libreswan")
+def v1_xauth_libreswan(bed):
+    """IKEv1, XAUTH after a pre-shared key and an address by Mode Config, from libreswan and its file of passwords"""
+    conn = remote_access(bed)
+    conn.left.user = ("carol", "secret")  # no blanks: libreswan's ipsec.secrets
+    bed.start(conn)
+    bed.left.up()
+    bed.wait_up()
+    require_ping(bed.site.left, bed.site.BOB)
+    bed.left.down()
+    bed.wait_gone()
