@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the files of libcore/cred share. A struct creds is written by one thread while it is built and only read after,
- * so nothing here locks; the reference count alone is atomic.
+ * so nothing here locks; the reference count is atomic, and so is what is found out once (issuers).
  */
 #ifndef LIBCORE_CRED_PRIVATE_H
 #define LIBCORE_CRED_PRIVATE_H
@@ -36,6 +36,9 @@ struct creds_cert {
 	struct cy_cert *cert;
 	const struct cy_cert_info *info;
 	uint32_t flags;
+	/* Whose key signed it, as far as we have him: among the first issuer_among certificates. All who look find the same. */
+	_Atomic(const struct creds_cert *) issuer;
+	atomic_size_t issuer_among;
 };
 
 struct creds_key {

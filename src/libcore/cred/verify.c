@@ -277,25 +277,50 @@ untrusted:
 
 /* --- our own certificates --- */
 
+static const struct creds_cert *find_issuer(const struct creds *c, struct cy_cert *cert)
+{
+	const struct cy_slice name = c->pki->cert_info(cert)->issuer_der;
+
+	for (struct hnode *h = hmap_first(&c->by_subject, dn_hash(cred_hash_key, name)); h;
+	     h = hmap_next(h)) {
+		struct creds_cert *issuer = container_of(h, struct creds_cert, node);
+
+		if ((issuer->info->flags & CY_CERT_CA) && dn_eq(issuer->info->subject_der, name) &&
+		    c->pki->cert_signed_by(cert, issuer->cert) == CY_OK)
+			return issuer;
+	}
+	return NULL;
+}
+
+/*
+ * Our chain goes to every peer, and checking a signature is not for a worker: who issued what is found out once for a store. This is no
+ * trust, only what we show.
+ */
+static const struct creds_cert *issuer_of(
+    const struct creds *c, struct cy_cert *cert, struct creds_cert *known)
+{
+	const struct creds_cert *issuer;
+
+	if (known && atomic_load_explicit(&known->issuer_among, memory_order_acquire) == c->n_certs)
+		return atomic_load_explicit(&known->issuer, memory_order_relaxed);
+	issuer = find_issuer(c, cert);
+	if (known) {
+		atomic_store_explicit(&known->issuer, issuer, memory_order_relaxed);
+		atomic_store_explicit(&known->issuer_among, c->n_certs, memory_order_release);
+	}
+	return issuer;
+}
+
 size_t creds_own_chain(const struct creds *c, struct cy_cert *leaf, struct cy_cert **out, size_t cap)
 {
 	const struct cy_cert_info *i = c->pki->cert_info(leaf);
+	struct creds_cert *known = creds_lookup_cert(c, i);
 	struct cy_cert *at = leaf;
 	size_t n = 0;
 
 	while (n < cap && !(i->flags & CY_CERT_SELF_SIGNED)) {
-		struct hnode *h = hmap_first(&c->by_subject, dn_hash(cred_hash_key, i->issuer_der));
-		struct creds_cert *found = NULL;
+		const struct creds_cert *found = issuer_of(c, at, known);
 
-		for (; h; h = hmap_next(h)) {
-			struct creds_cert *issuer = container_of(h, struct creds_cert, node);
-			if ((issuer->info->flags & CY_CERT_CA) &&
-			    dn_eq(issuer->info->subject_der, i->issuer_der) &&
-			    c->pki->cert_signed_by(at, issuer->cert) == CY_OK) {
-				found = issuer;
-				break;
-			}
-		}
 		if (!found || (found->info->flags & CY_CERT_SELF_SIGNED))
 			break;
 		for (size_t k = 0; k < n; k++)
@@ -303,6 +328,7 @@ size_t creds_own_chain(const struct creds *c, struct cy_cert *leaf, struct cy_ce
 				return n;
 		out[n++] = at = found->cert;
 		i = found->info;
+		known = creds_lookup_cert(c, i);
 	}
 	return n;
 }

@@ -408,6 +408,29 @@ START_TEST(bundles_load_whole)
 }
 END_TEST
 
+/* Who issued what is kept, until there are more certificates. */
+START_TEST(our_chain_is_looked_for_once_for_a_store)
+{
+	struct cy_cert *cert, *chain[8];
+
+	ck_assert_int_eq(creds_load_cert(c, "deep.pem", &cert, note, NULL), CY_OK);
+	ck_assert_uint_eq(creds_own_chain(c, cert, chain, 8), 0);
+	ck_assert_uint_eq(creds_own_chain(c, cert, chain, 8), 0);
+	ck_assert_int_eq(creds_load_cert(c, "ec.pem", NULL, note, NULL), CY_OK);
+	ck_assert_uint_eq(creds_own_chain(c, cert, chain, 8), 0);
+	trust("c.pem");
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(creds_own_chain(c, cert, chain, 8), 1);
+		ck_assert_str_eq(subject(chain[0]), "C=CH, O=Cygnet, CN=C");
+	}
+	trust("b.pem");
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(creds_own_chain(c, cert, chain, 8), 2);
+		ck_assert_str_eq(subject(chain[1]), "C=CH, O=Cygnet, CN=B");
+	}
+}
+END_TEST
+
 START_TEST(bad_files)
 {
 	struct cy_cert *cert = NULL;
@@ -692,6 +715,7 @@ UNIT_TESTS(certs)
 	tcase_add_test(tc, identities);
 	tcase_add_test(tc, default_identity);
 	tcase_add_test(tc, bundles_load_whole);
+	tcase_add_test(tc, our_chain_is_looked_for_once_for_a_store);
 	tcase_add_test(tc, bad_files);
 	tcase_add_test(tc, private_keys);
 	tcase_add_test(tc, private_keys_refused);
