@@ -442,10 +442,12 @@ void sa_reauthenticate(struct ike_sa *old)
 	if (first) {
 		struct task *t = task_new(TASK_INIT);
 
-		if (t) {
-			t->conn = conn_ref(sa->conn);
-			list_push(&sa->tasks, &t->node);
+		if (!t) {
+			ike_sa_destroy(sa, "out of memory"); /* and is begun again */
+			return;
 		}
+		t->conn = conn_ref(sa->conn);
+		list_push(&sa->tasks, &t->node);
 	}
 	choose_source(sa);
 }
