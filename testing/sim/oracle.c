@@ -429,6 +429,25 @@ static void check_windows(struct sim *s, struct sim_node *n)
 	}
 }
 
+/* An IKE_SA that we are making, and no rekeying is, has something to do or to wait for. */
+static void check_stuck(struct sim *s, struct sim_node *n)
+{
+	struct sa_manager *m = n->d->sas;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct ike_sa *sa;
+		size_t pos = 0;
+		slab_handle h;
+
+		while ((sa = slab_next(&m->shards[i].slab, &pos, &h)))
+			if (sa->initiator && !sa->spi_r && sa->state < IKE_ESTABLISHED && !sa->task &&
+			    list_empty(&sa->tasks) && list_empty(&sa->running) && !ike_busy(sa) &&
+			    !timer_is_set(&sa->t_half_open))
+				sim_fail(s, "%s: [%llu] %s is being made, but nothing is under way", n->name,
+				    (unsigned long long)sa->id, sa->conn ? sa->conn->name : "-");
+	}
+}
+
 bool sim_check(struct sim *s)
 {
 	if (s->steps++ % s->check_every)
@@ -444,6 +463,7 @@ bool sim_check(struct sim *s)
 			}
 			check_counts(s, s->nodes[i]);
 			check_windows(s, s->nodes[i]);
+			check_stuck(s, s->nodes[i]);
 			if (s->steps % 64 == 0)
 				sim_check_leases(s, s->nodes[i]);
 		}

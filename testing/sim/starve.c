@@ -193,7 +193,8 @@ void sim_half_open(struct sim *s, uint64_t n, bool verbose)
 	                      "  left=10.0.0.2\n  right=%any\n  leftsubnet=10.2.0.0/16\n"
 	                      "  rightsubnet=10.1.0.0/16\n  ike=aes128gcm16-prfsha256-x25519!\n");
 	free(b->settings_text);
-	b->settings_text = strdup("cookie_threshold_total = 0\nhalf_open_timeout = 20s\n");
+	b->settings_text =
+	    strdup("cookie_threshold_total = 10000000\ninit_limit_half_open = 0\nhalf_open_timeout = 20s\n");
 	a->slow_ke = b->slow_ke = false;
 	s->hear = true;
 	if (!sim_boot(a) || !sim_boot(b))
