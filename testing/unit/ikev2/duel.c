@@ -363,7 +363,8 @@ struct duel *duel_new_with(const struct duel_config *c)
 	fd = mkstemp(d->settings);
 	if (fd < 0 ||
 	    dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s%s\n",
-	        getenv("DUEL_LOG") ? "" : "log {\n\tdefault = error\n}\n", c->settings ? c->settings : "") < 0)
+	        getenv("DUEL_LOG") ? "" : "log {\n\tdefault = error\n}\n",
+	        c->settings ? c->settings : "") < 0)
 		abort();
 	close(fd);
 	d->now = 1000 * NS_PER_S;
