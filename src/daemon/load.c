@@ -359,7 +359,7 @@ enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, stru
 
 static void device(struct daemon *d, struct conn *c, enum knl_op op)
 {
-	struct knl_req *q = c && c->device.kind ? knl_req_new(1) : NULL;
+	struct knl_req *q = c && c->device.kind ? knl_req_needed(d->knl, 1) : NULL;
 	struct knl_step *s;
 
 	if (!q)

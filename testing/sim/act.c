@@ -71,7 +71,7 @@ static void queue(struct ike_sa *sa, enum task_kind kind, uint64_t child_id)
 
 static void on_child(struct ike_sa *sa, struct child_sa *c, const struct deed *deed)
 {
-	if (deed->act == SIM_DELETE_CHILD)
+	if (deed->act == SIM_DELETE_CHILD || deed->act == SIM_DELETE_CPU)
 		queue(sa, TASK_CHILD_DELETE, c->id);
 	else
 		child_expire(c, deed->act == SIM_EXPIRE_CHILD);
@@ -79,6 +79,8 @@ static void on_child(struct ike_sa *sa, struct child_sa *c, const struct deed *d
 
 static void on_ike(struct ike_sa *sa, const struct deed *deed)
 {
+	struct sa_shard *s = sa->shard;
+	slab_handle h = sa->handle;
 	uint64_t ids[64];
 	size_t n_ids = 0;
 	struct list *l;
@@ -97,13 +99,13 @@ static void on_ike(struct ike_sa *sa, const struct deed *deed)
 	list_foreach (l, &sa->children) {
 		struct child_sa *c = list_entry(l, struct child_sa, node);
 
-		if (deed->act == SIM_DELETE_CPU && c->state == CHILD_INSTALLED && c->cpu == atoi(deed->conn))
-			queue(sa, TASK_CHILD_DELETE, c->id);
 		if (c->state == CHILD_INSTALLED && n_ids < ARRAY_LEN(ids) &&
-		    strcmp(c->conn->name, deed->conn) == 0)
+		    (deed->act == SIM_DELETE_CPU ? c->cpu == atoi(deed->conn)
+		                                 : strcmp(c->conn->name, deed->conn) == 0))
 			ids[n_ids++] = c->id;
 	}
-	for (size_t i = 0; i < n_ids; i++) {
+	/* an exchange that begins and finds no memory may be the end of the IKE_SA */
+	for (size_t i = 0; i < n_ids && (sa = slab_get(&s->slab, h)); i++) {
 		struct child_sa *c = child_by_id(sa, ids[i]);
 
 		if (c)

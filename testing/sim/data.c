@@ -25,7 +25,7 @@ static enum cy_err k_open(void *plugin, const struct cy_kernel_events *ev, uint3
 	k->frozen = false;
 	*out_features = CY_KERNEL_ESP_RAW | CY_KERNEL_ESP_UDP | CY_KERNEL_TRANSPORT | CY_KERNEL_ESN |
 	    CY_KERNEL_IPV6 | CY_KERNEL_POLICY | CY_KERNEL_ACQUIRE | CY_KERNEL_EXPIRE | CY_KERNEL_IF_ID |
-	    CY_KERNEL_MARK | CY_KERNEL_PCPU;
+	    CY_KERNEL_MARK | CY_KERNEL_PCPU | CY_KERNEL_DEVICES;
 	k->cpu = k->last_cpu = -1;
 	*out = k;
 	return CY_OK;
@@ -96,6 +96,30 @@ static enum cy_err k_sa_query(void *kv, const struct cy_kernel_sa_id *id, struct
 	if (!x)
 		return CY_E_NOTFOUND;
 	*out = (struct cy_kernel_sa_stats){.bytes = x->bytes, .packets = x->packets, .seq = x->seq};
+	return CY_OK;
+}
+
+static enum cy_err k_sa_dump(void *kv,
+    void (*cb)(void *user, const struct cy_kernel_sa_id *id, const struct cy_kernel_sa_stats *stats),
+    void *user)
+{
+	struct sim_kernel *k = kv;
+	struct list *l;
+
+	k->dumps++;
+	list_foreach (l, &k->sas) {
+		const struct sim_ksa *x = list_entry(l, struct sim_ksa, node);
+		struct cy_kernel_sa_id id = {.spi = x->sa.spi,
+		    .src = x->sa.src,
+		    .dst = x->sa.dst,
+		    .proto = x->sa.proto,
+		    .dir = x->sa.dir,
+		    .mark = x->sa.mark,
+		    .if_id = x->sa.if_id};
+		struct cy_kernel_sa_stats st = {.bytes = x->bytes, .packets = x->packets, .seq = x->seq};
+
+		cb(user, &id, &st);
+	}
 	return CY_OK;
 }
 
@@ -177,6 +201,8 @@ void sim_kernel_clear(struct sim_kernel *k)
 		free(list_entry(l, struct sim_ksa, node));
 	while ((l = list_pop(&k->policies)))
 		free(list_entry(l, struct sim_kpol, node));
+	while ((l = list_pop(&k->devices)))
+		free(list_entry(l, struct sim_kdev, node));
 }
 
 static enum cy_err k_flush(void *k)
@@ -201,6 +227,11 @@ const struct cy_kernel_ops sim_kernel_ops = {
     .source_for = k_source_for,
     .is_local = k_is_local,
     .flush = k_flush,
+    .sa_dump = k_sa_dump,
+    .device_add = sim_device_add,
+    .device_del = sim_device_del,
+    .device_addr = sim_device_addr,
+    .device_route = sim_device_route,
 };
 
 /* --- traffic --------------------------------------------------------------------------------------------------------- */
@@ -257,9 +288,37 @@ static bool event_lost(struct sim_kernel *k)
 {
 	if (!k->lose_events || sim_prng_below(&k->n->sim->prng, 1000) >= k->lose_events)
 		return false;
-	if (k->ev && k->ev->overrun)
+	if (k->ev && k->ev->overrun) {
+		sim_memory_enter(k->n);
 		k->ev->overrun(k->ev->user);
+		sim_memory_leave();
+	}
 	return true;
+}
+
+static void tell_acquire(struct sim_kernel *k, const struct sim_kpol *out, const struct cy_addr *src,
+    const struct cy_addr *dst, int32_t cpu)
+{
+	struct cy_ts ts = ts_host(src), td = ts_host(dst);
+
+	k->acquires++;
+	if (event_lost(k) || !k->ev)
+		return;
+	sim_memory_enter(k->n);
+	k->ev->acquire(k->ev->user, out->p.reqid, out->p.cookie, &ts, &td, cpu);
+	sim_memory_leave();
+}
+
+static void tell_mapping(struct sim_kernel *k, const struct sim_ksa *in, const struct cy_addr *seen)
+{
+	struct cy_kernel_sa_id id = {
+	    .spi = in->sa.spi, .src = in->sa.src, .dst = in->sa.dst, .proto = in->sa.proto, .dir = CY_DIR_IN};
+
+	if (event_lost(k) || !k->ev)
+		return;
+	sim_memory_enter(k->n);
+	k->ev->mapping(k->ev->user, &id, seen);
+	sim_memory_leave();
 }
 
 bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const char *dst)
@@ -277,24 +336,12 @@ bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const
 		return false;
 	o = out_sa(&from->kernel, &out->p);
 	if (!o) {
-		struct cy_ts ts = ts_host(&s), td = ts_host(&d);
-
-		from->kernel.acquires++;
-		if (event_lost(&from->kernel))
-			return false;
-		if (from->kernel.ev)
-			from->kernel.ev->acquire(
-			    from->kernel.ev->user, out->p.reqid, out->p.cookie, &ts, &td, -1);
+		tell_acquire(&from->kernel, out, &s, &d, -1);
 		return false;
 	}
 	/* the packet leaves through the SA of none */
-	if (o->sa.cpu < 0 && from->kernel.cpu >= 0 && out->p.cpu_acquire && from->kernel.ev) {
-		struct cy_ts ts = ts_host(&s), td = ts_host(&d);
-
-		from->kernel.acquires++;
-		from->kernel.ev->acquire(
-		    from->kernel.ev->user, out->p.reqid, out->p.cookie, &ts, &td, from->kernel.cpu);
-	}
+	if (o->sa.cpu < 0 && from->kernel.cpu >= 0 && out->p.cpu_acquire)
+		tell_acquire(&from->kernel, out, &s, &d, from->kernel.cpu);
 	from->kernel.last_cpu = o->sa.cpu;
 	o->seq++;
 	o->packets++;
@@ -306,15 +353,8 @@ bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const
 	    !cy_slice_eq(i->sa.integ_key, o->sa.integ_key))
 		return false;
 	seen = sim_outside(from, o->sa.encap ? 4500 : 0);
-	if (i->sa.encap && to->kernel.ev && !event_lost(&to->kernel) && !cy_addr_eq(&seen, &i->sa.src)) {
-		struct cy_kernel_sa_id id = {.spi = i->sa.spi,
-		    .src = i->sa.src,
-		    .dst = i->sa.dst,
-		    .proto = i->sa.proto,
-		    .dir = CY_DIR_IN};
-
-		to->kernel.ev->mapping(to->kernel.ev->user, &id, &seen);
-	}
+	if (i->sa.encap && !cy_addr_eq(&seen, &i->sa.src))
+		tell_mapping(&to->kernel, i, &seen);
 	in = best_policy(&to->kernel, CY_DIR_IN, &s, &d);
 	if (!in || in->p.reqid != i->sa.reqid)
 		return false;

@@ -91,7 +91,9 @@ static void arrive(void *user)
 		f->d.dst = to->addr;
 		f->d.dst.port = port;
 		f->d.natt = port == 4500;
+		sim_memory_enter(to);
 		net_inject(to->d->net, NULL, &f->d);
+		sim_memory_leave();
 	} else {
 		f->s->stats.unroutable++;
 	}
@@ -128,11 +130,15 @@ static bool is_dropped(struct sim_node *n, const struct cy_dgram *d)
 	const uint8_t *p = d->data;
 	size_t at = d->src.port == 4500 ? 4 : 0;
 
-	if (!n->drop.n || d->len < at + 28 || p[at + 18] != n->drop.exchange ||
-	    !!(p[at + 19] & 0x20) != n->drop.response)
+	if (d->len < at + 28)
 		return false;
-	n->drop.n--;
-	return true;
+	for (size_t i = 0; i < ARRAY_LEN(n->drop); i++)
+		if (n->drop[i].n && p[at + 18] == n->drop[i].exchange &&
+		    !!(p[at + 19] & 0x20) == n->drop[i].response) {
+			n->drop[i].n--;
+			return true;
+		}
+	return false;
 }
 
 /* The first payload is an encrypted fragment, SKF (RFC 7383, 2.5). */
@@ -200,7 +206,7 @@ static size_t f_send(void *sock, uint32_t lane, const struct cy_dgram *d, size_t
 			memcpy(s->heard, x.data, x.len);
 			s->n_heard = x.len;
 		}
-		sim_saw_message(s, &x);
+		sim_saw_message(s, from, &x);
 		if (is_dropped(from, &x) || chance(s, s->faults.loss) ||
 		    (is_fragment(&x) && chance(s, s->faults.fragment_loss))) {
 			s->stats.lost++;

@@ -8,10 +8,10 @@
 
 static const char usage[] =
     "sim: [--seeds N] [--from S] [--scenario FILE]... [--ikev1] [--verbose]\n"
-    "     --starve [--from N] [--every N]   every allocation of a tunnel's life fails once\n"
-    "     --half-open N                     so many half-open IKE_SAs come and go\n";
+    "     --starve [--ikev1] [--from N] [--every N]   every allocation of a tunnel's life fails once\n"
+    "     --half-open N                               so many half-open IKE_SAs come and go\n";
 
-static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half_open, bool verbose)
+static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half_open, bool v1, bool verbose)
 {
 	char tmpdir[] = "/tmp/cygnet-sim-XXXXXX";
 	struct sim s;
@@ -21,6 +21,8 @@ static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half
 		return 2;
 	sim_init(&s, 1);
 	s.tmpdir = tmpdir;
+	s.v1 = v1;
+	s.verbose = verbose && from > 1; /* one of them again */
 	if (starve)
 		sim_starve(&s, from, every, verbose);
 	else
@@ -91,7 +93,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (starve || half_open)
-		return memory_runs(starve, from, every ? every : 1, half_open, verbose);
+		return memory_runs(starve, from, every ? every : 1, half_open, v1, verbose);
 	if (!mkdtemp(tmpdir))
 		return 2;
 	for (uint64_t i = 0; i < n; i++)

@@ -50,7 +50,8 @@ static bool refused(void)
 	if (!s)
 		return false;
 	s->asked++;
-	if (s->asked != s->fail_at && (!s->thousandths || sim_prng_below(&s->prng, 1000) >= s->thousandths))
+	if (!(s->fail_at && s->asked >= s->fail_at && s->asked < s->fail_at + s->in_a_row) &&
+	    (!s->thousandths || sim_prng_below(&s->prng, 1000) >= s->thousandths))
 		return false;
 	s->refused++;
 	return true;

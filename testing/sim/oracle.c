@@ -6,6 +6,7 @@
 #include "daemon/sa/manager.h"
 #include "daemon/sa/traps.h"
 #include "libcore/base/names.h"
+#include "libcore/conf/conf.h"
 #include "sim.h"
 
 static struct sim_ksa *in_kernel(struct sim_kernel *k, uint32_t spi, enum cy_dir dir)
@@ -128,6 +129,53 @@ static void check_policies(struct sim *s, struct sim_node *n)
 			sim_fail(s, "%s: a policy of reqid %u is left without a CHILD_SA or trap", n->name,
 			    p->reqid);
 	}
+}
+
+static bool device_wanted(struct sim_node *n, const char *name)
+{
+	const struct conf *c = n->d->config ? n->d->config->conf : NULL;
+	struct sa_manager *m = n->d->sas;
+	struct hnode *h, *tmp;
+	size_t b;
+
+	for (size_t i = 0; c && i < c->n_conns; i++)
+		if (c->conns[i]->device.kind && strcmp(c->conns[i]->device.name, name) == 0)
+			return true;
+	for (uint32_t i = 0; i < m->n; i++)
+		hmap_foreach (&m->shards[i].child_in, b, h, tmp) {
+			const struct conn *conn = container_of(h, struct child_sa, by_spi_in)->conn;
+
+			if (conn && conn->device.kind && strcmp(conn->device.name, name) == 0)
+				return true;
+		}
+	return false;
+}
+
+/* No device without a connection that has it, and none is missing that a CHILD_SA sends through. */
+static void check_devices(struct sim *s, struct sim_node *n)
+{
+	struct sa_manager *m = n->d->sas;
+	struct hnode *h, *tmp;
+	struct list *l;
+	size_t b;
+
+	list_foreach (l, &n->kernel.devices)
+		if (!device_wanted(n, list_entry(l, struct sim_kdev, node)->d.name))
+			sim_fail(s, "%s: device %s is left and nobody uses it", n->name,
+			    list_entry(l, struct sim_kdev, node)->d.name);
+	for (uint32_t i = 0; i < m->n; i++)
+		hmap_foreach (&m->shards[i].child_in, b, h, tmp) {
+			const struct child_sa *c = container_of(h, struct child_sa, by_spi_in);
+			const struct sim_kdev *d;
+
+			if (!c->policies_installed || !c->conn->device.kind)
+				continue;
+			d = sim_device(&n->kernel, c->conn->device.name);
+			if (!d || (c->conn->device.routing && !d->routes))
+				sim_fail(s, "%s: CHILD_SA {%llu} sends through %s, which %s", n->name,
+				    (unsigned long long)c->id, c->conn->device.name,
+				    d ? "has no routes" : "is not there");
+		}
 }
 
 static void check_counts(struct sim *s, struct sim_node *n)
@@ -288,7 +336,38 @@ static void check_iv(struct sim *s, const uint8_t *p, size_t n)
 	*last = value;
 }
 
-void sim_saw_message(struct sim *s, const struct cy_dgram *d)
+/*
+ * IKEv1 has no window: both ends may begin an exchange at any time, each with a message ID of its own (RFC 2409, 5.5), which is what
+ * makes its IVs differ. So many different messages an end sends in one exchange, however often it repeats them.
+ */
+static void saw_v1(struct sim *s, const struct sim_node *from, const uint8_t *p, size_t n)
+{
+	static const uint8_t most[256] = {[2] = 3, [4] = 2, [5] = 1, [6] = 2, [32] = 2};
+	static const uint8_t no_id[4] = {0};
+	uint32_t who[2] = {from->index, from->boots};
+	uint64_t key, *kind, *count;
+	bool fresh;
+
+	if (n < 28 || !most[p[18]] || (p[18] == 5 && memcmp(p + 20, no_id, 4) == 0))
+		return;
+	key = sim_hash(p + 20, 4, sim_hash(p, 16, 6));
+	kind = sim_set_at(s->wire, key, &fresh);
+	if (!fresh && *kind != p[18])
+		sim_fail(s,
+		    "%s: message ID %02x%02x%02x%02x is one of an exchange %llu and of an exchange %u",
+		    from->name, p[20], p[21], p[22], p[23], (unsigned long long)*kind, p[18]);
+	*kind = p[18];
+	*sim_set_at(s->wire, sim_hash(p, n, sim_hash(who, sizeof(who), 8)), &fresh) = 1;
+	if (!fresh)
+		return;
+	count = sim_set_at(s->wire, sim_hash(who, sizeof(who), key), &fresh);
+	*count = fresh ? 1 : *count + 1;
+	if (*count > most[p[18]])
+		sim_fail(s, "%s: %llu different messages in the exchange %u of message ID %02x%02x%02x%02x",
+		    from->name, (unsigned long long)*count, p[18], p[20], p[21], p[22], p[23]);
+}
+
+void sim_saw_message(struct sim *s, const struct sim_node *from, const struct cy_dgram *d)
 {
 	const uint8_t *p = d->data;
 	size_t at = d->src.port == 4500 ? 4 : 0;
@@ -298,8 +377,10 @@ void sim_saw_message(struct sim *s, const struct cy_dgram *d)
 	if (d->len < at + 32 || (at && memcmp(p, "\0\0\0\0", 4) != 0))
 		return;
 	p += at;
-	if (p[17] >> 4 == 1) /* IKEv1 has no window: both ends may begin an exchange at any time */
+	if (p[17] >> 4 == 1) {
+		saw_v1(s, from, p, d->len - at);
 		return;
+	}
 	if (p[18] == 34 /* IKE_SA_INIT */ || p[16] == 41 /* an unprotected notify: no SA */)
 		return;
 	key = sim_hash(p, 16, p[19]);   /* SPIs and flags: who speaks, request or response */
@@ -348,6 +429,25 @@ static void check_windows(struct sim *s, struct sim_node *n)
 	}
 }
 
+/* An IKE_SA that we are making, and no rekeying is, has something to do or to wait for. */
+static void check_stuck(struct sim *s, struct sim_node *n)
+{
+	struct sa_manager *m = n->d->sas;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct ike_sa *sa;
+		size_t pos = 0;
+		slab_handle h;
+
+		while ((sa = slab_next(&m->shards[i].slab, &pos, &h)))
+			if (sa->initiator && !sa->spi_r && sa->state < IKE_ESTABLISHED && !sa->task &&
+			    list_empty(&sa->tasks) && list_empty(&sa->running) && !ike_busy(sa) &&
+			    !timer_is_set(&sa->t_half_open))
+				sim_fail(s, "%s: [%llu] %s is being made, but nothing is under way", n->name,
+				    (unsigned long long)sa->id, sa->conn ? sa->conn->name : "-");
+	}
+}
+
 bool sim_check(struct sim *s)
 {
 	if (s->steps++ % s->check_every)
@@ -359,9 +459,11 @@ bool sim_check(struct sim *s)
 			if (!s->nodes[i]->in_kernel && !sim_is_stopped(s->nodes[i])) {
 				check_kernel(s, s->nodes[i]);
 				check_policies(s, s->nodes[i]);
+				check_devices(s, s->nodes[i]);
 			}
 			check_counts(s, s->nodes[i]);
 			check_windows(s, s->nodes[i]);
+			check_stuck(s, s->nodes[i]);
 			if (s->steps % 64 == 0)
 				sim_check_leases(s, s->nodes[i]);
 		}

@@ -72,6 +72,14 @@ static void auth_text(struct world *w, uint32_t me, uint32_t other, char *out, s
 		snprintf(out, cap, "authby=pubkey\n  leftsigkey=%s\n  rightsigkey=%s", ours, theirs);
 }
 
+/* What else a connection may have, both of its ends alike: CHILD_SAs of CPUs, aggressive mode. */
+static const char *extras(struct world *w)
+{
+	if (w->s->v1)
+		return chance(w, 30) ? "  aggressive=yes\n" : "";
+	return chance(w, 20) ? "  per-cpu-sas=yes\n" : "";
+}
+
 static void add_link(struct world *w, uint32_t i, uint32_t j)
 {
 	static const char *const esp[] = {"aes128gcm16!", "aes128gcm16-x25519!", "aes128-sha256-x25519!",
@@ -79,7 +87,8 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 	struct link *l = &w->links[w->n_links++];
 	uint32_t ike_life = 120 + draw(w, 600), life = 60 + draw(w, 240), margin = 10 + draw(w, 20);
 	const char *suite = esp[draw(w, 4)], *reauth = chance(w, 20) ? "yes" : "no";
-	const char *frag = chance(w, 50) ? "yes" : "no";
+	const char *frag = chance(w, 50) ? "yes" : "no", *more = extras(w);
+	uint32_t device = chance(w, 15) ? 1 + draw(w, 3) : 0;
 	char text[2048];
 
 	l->a = w->nodes[i];
@@ -98,18 +107,21 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 		    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  rightsubnet=10.%u.0.0/16\n"
 		    "  ike=%s!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
 		    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
-		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n",
+		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n%s",
 		    l->name, w->s->v1 ? "ikev1" : "ikev2", auth, me + 1, me,
 		    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
 		    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
 		    ike_life + draw(w, 100), life + draw(w, 60), margin, reauth, frag,
-		    side ? "restart" : "clear", side ? "start" : "add");
+		    side ? "restart" : "clear", side ? "start" : "add", more);
 		append(side ? &l->b->conf_text : &l->a->conf_text, text);
 		if (by_key(w, i, j))
 			snprintf(text, sizeof(text), "KEY %llu\n", (unsigned long long)key_number(w, me));
 		else
 			snprintf(text, sizeof(text), "@n%u @n%u : PSK sesame%u%u\n", i, j, i, j);
 		append(side ? &l->b->secrets_text : &l->a->secrets_text, text);
+		snprintf(text, sizeof(text), "%s %u\n", l->name, device);
+		if (device)
+			append(side ? &l->b->devices_text : &l->a->devices_text, text);
 	}
 }
 
@@ -162,7 +174,7 @@ static void ail(struct world *w, struct sim_node *n)
 	static const enum cy_err errors[] = {CY_E_NOMEM, CY_E_EXISTS, CY_E_BUSY, CY_E_IO};
 	static const uint64_t slow[] = {5 * NS_PER_MS, 100 * NS_PER_MS, 3 * NS_PER_S, 40 * NS_PER_S};
 
-	switch (draw(w, 10)) {
+	switch (draw(w, 11)) {
 	case 0:
 		sim_stop_for(n, (1 + draw(w, chance(w, 70) ? 20 : 400)) * NS_PER_S);
 		break;
@@ -191,6 +203,10 @@ static void ail(struct world *w, struct sim_node *n)
 		break;
 	case 8:
 		n->starving.thousandths = 1 + draw(w, 60);
+		break;
+	case 9:
+		n->kernel.fail_with = errors[draw(w, 4)];
+		n->kernel.fail_devices = 1 + draw(w, 3);
 		break;
 	default:
 		sim_recover(n);
@@ -320,6 +336,8 @@ void sim_random(struct sim *s)
 		sim_run(s, (1 + draw(&w, 60)) * NS_PER_S, NULL, NULL);
 		for (uint32_t i = draw(&w, 3); i-- > 0;)
 			one_act(&w);
+		for (uint32_t i = 0; i < w.n; i++) /* who sends next */
+			w.nodes[i]->kernel.cpu = (int32_t)draw(&w, 5) - 1;
 		(void)all_flow(&w);
 		if (chance(&w, 60))
 			for (uint32_t i = 0; i < w.n; i++)

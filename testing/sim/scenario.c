@@ -3,13 +3,13 @@
  * Scenario files. First the cast, then what happens, a statement a line; # begins a comment.
  *
  *	node NAME ADDRESS [workers N] [behind NAT] [slow-ke 1] (key exchange is work for the pool)     nat NAME ADDRESS (before its nodes)
- *	conf NAME ... end     secrets NAME ... end     settings NAME ... end
+ *	conf NAME ... end     secrets NAME ... end     settings NAME ... end     devices NAME ... end (CONN NUMBER a line)
  *	repeat FIRST LAST ... end                      (cast only) the lines once for every number, which %d stands for
  *
  *	at T STATEMENT        go on to T after the beginning     wait T     after T more
  *	up|down|route NODE CONN    rekey-child|rekey-ike|delete-child|expire-child|reauth NODE[,NODE...] CONN
  *	boot|kill|stop NODE    rebind NAT    partition T    fail-kernel-add NODE N
- *	fail-kernel-policy NODE N    fail-kernel-with NODE nomem|exists|busy    lose-events NODE THOUSANDTHS
+ *	fail-kernel-policy NODE N    fail-kernel-device NODE N    fail-kernel-with NODE nomem|exists|busy    lose-events NODE THOUSANDTHS
  *	loss|fragment-loss|duplicate|reorder|corrupt THOUSANDTHS     delay T
  *	slow-kernel|slow-pool NODE T (answers take that long at most)     stop-for NODE T (it does nothing, and is not told)
  *	starve NODE THOUSANDTHS (of its allocations fail)
@@ -18,7 +18,8 @@
  *	expect [within T] CONDITION, and for the opposite: expect no CONDITION
  *
  * Conditions: traffic NODE ADDRESS NODE ADDRESS (both ways), sas|established|half-open|children NODE N,
- * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases NODE N, policies NODE N.
+ * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases|policies|devices NODE N,
+ * acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,7 @@ static char **text_of(struct sim_node *n, const char *what)
 {
 	return strcmp(what, "conf") == 0   ? &n->conf_text
 	    : strcmp(what, "secrets") == 0 ? &n->secrets_text
+	    : strcmp(what, "devices") == 0 ? &n->devices_text
 	                                   : &n->settings_text;
 }
 
@@ -182,6 +184,10 @@ static bool number_is(struct script *sc, struct sim_node *n, const char *what, u
 		*got = (uint64_t)(n->kernel.last_cpu + 1);
 	else if (strcmp(what, "acquires") == 0)
 		*got = n->kernel.acquires;
+	else if (strcmp(what, "dumps") == 0)
+		*got = n->kernel.dumps;
+	else if (strcmp(what, "devices") == 0)
+		*got = list_length(&n->kernel.devices);
 	else if (strcmp(what, "policies") == 0)
 		*got = list_length(&n->kernel.policies);
 	else if (strcmp(what, "leases") == 0 && n->d) {
@@ -353,6 +359,8 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		node->kernel.fail_adds = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "fail-kernel-policy") == 0 && n == 3)
 		node->kernel.fail_policies = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "fail-kernel-device") == 0 && n == 3)
+		node->kernel.fail_devices = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "fail-kernel-with") == 0 && n == 3)
 		node->kernel.fail_with = strcmp(w[2], "exists") == 0 ? CY_E_EXISTS
 		    : strcmp(w[2], "busy") == 0                      ? CY_E_BUSY
@@ -401,9 +409,11 @@ static bool on_node(struct script *sc, char **w, size_t n)
 	else if (strcmp(w[0], "cpu") == 0 && n == 3)
 		node->kernel.cpu = atoi(w[2]);
 	else if (strcmp(w[0], "drop-next") == 0 && n >= 4 && exchange_of(w[2])) {
-		node->drop.exchange = exchange_of(w[2]);
-		node->drop.response = strcmp(w[3], "response") == 0;
-		node->drop.n = n > 4 ? (uint32_t)atoi(w[4]) : 1;
+		size_t i = node->drop[0].n ? 1 : 0; /* two kinds at a time */
+
+		node->drop[i].exchange = exchange_of(w[2]);
+		node->drop[i].response = strcmp(w[3], "response") == 0;
+		node->drop[i].n = n > 4 ? (uint32_t)atoi(w[4]) : 1;
 	} else
 		return ailment(node, w, n);
 	return true;
@@ -434,7 +444,7 @@ static void statement(struct script *sc, char **w, size_t n)
 static bool is_cast(const char *word)
 {
 	return strcmp(word, "node") == 0 || strcmp(word, "nat") == 0 || strcmp(word, "conf") == 0 ||
-	    strcmp(word, "secrets") == 0 || strcmp(word, "settings") == 0;
+	    strcmp(word, "secrets") == 0 || strcmp(word, "settings") == 0 || strcmp(word, "devices") == 0;
 }
 
 /* One line outside blocks. A block's node is returned, and its lines follow. */
@@ -503,7 +513,7 @@ static void run_lines(struct script *sc, char **lines, size_t n, uint32_t first_
 				if (strcmp(word, "end") == 0 && depth-- == 0)
 					break;
 				if (strcmp(word, "conf") == 0 || strcmp(word, "secrets") == 0 ||
-				    strcmp(word, "settings") == 0)
+				    strcmp(word, "settings") == 0 || strcmp(word, "devices") == 0)
 					depth++;
 			}
 			for (int k = from; k <= to; k++)

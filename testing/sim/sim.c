@@ -101,7 +101,9 @@ static void answer(void *user)
 	if (d->n->d && d->n->boots == d->boot) { /* not for a daemon that is gone */
 		if (d->what == ENV_KERNEL)
 			d->n->in_kernel--;
+		sim_memory_enter(d->n);
 		d->fn(d->user);
+		sim_memory_leave();
 	}
 	free(d);
 }
@@ -216,10 +218,12 @@ struct sim_node *sim_add(
 	n->conf_text = strdup(conf);
 	n->secrets_text = strdup(secrets);
 	n->settings_text = strdup("");
+	n->devices_text = strdup("");
 	n->workers = 1;
 	n->kernel.n = n;
 	list_init(&n->kernel.sas);
 	list_init(&n->kernel.policies);
+	list_init(&n->kernel.devices);
 	s->nodes[s->n_nodes++] = n;
 	return n;
 }
@@ -228,7 +232,8 @@ static void on_conf(void *user, const struct conf_problem *p)
 {
 	struct sim_node *n = user;
 
-	if (p->level <= CY_LOG_WARN)
+	/* of IKEv1 some things are warned of that are tried here */
+	if (p->level <= (n->sim->v1 ? CY_LOG_ERROR : CY_LOG_WARN))
 		sim_fail(n->sim, "%s: %s:%u: %s", n->name, p->file, p->line, p->text);
 }
 
@@ -292,6 +297,28 @@ static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *te
 	return CY_OK;
 }
 
+/* "connection number" a line: what ipsec-interface=number makes of a connection in the other dialect. */
+static void set_devices(struct conf *conf, const char *text)
+{
+	char name[64];
+	unsigned number;
+
+	for (const char *p = text; *p; p += strcspn(p, "\n"), p += *p == '\n') {
+		if (sscanf(p, "%63s %u", name, &number) != 2)
+			continue;
+		for (size_t i = 0; i < conf->n_conns; i++) {
+			struct conn *c = conf->conns[i];
+
+			if (strcmp(c->name, name) != 0)
+				continue;
+			c->device = (struct conn_device){
+			    .kind = CY_DEVICE_XFRM, .shared = true, .routing = true, .managed = true};
+			snprintf(c->device.name, sizeof(c->device.name), "ipsec%u", number);
+			c->if_id_in = c->if_id_out = number;
+		}
+	}
+}
+
 static void index_free(struct conn_index *ix)
 {
 	conn_index_free(ix);
@@ -308,6 +335,8 @@ static enum cy_err configure(void *user, struct daemon *d, struct config **out)
 	c->refs = 1;
 	c->index_free = index_free;
 	e = conf_load_text(n->conf_text, strlen(n->conf_text), n->name, on_conf, n, &c->conf);
+	if (!e)
+		set_devices(c->conf, n->devices_text);
 	if (!e)
 		e = creds_new(d->crypto, d->log, NULL, &c->creds);
 	if (!e)
@@ -437,13 +466,13 @@ static bool all_closed(void *user)
 
 void sim_recover(struct sim_node *n)
 {
-	n->kernel.fail_adds = n->kernel.fail_policies = n->kernel.lose_events = 0;
+	n->kernel.fail_adds = n->kernel.fail_policies = n->kernel.fail_devices = n->kernel.lose_events = 0;
 	n->slow_ns[ENV_POOL] = n->slow_ns[ENV_KERNEL] = 0;
 	n->stopped_until = 0;
 	n->listener_stalls = false;
 	n->starving.thousandths = 0;
 	n->starving.fail_at = 0;
-	n->drop.n = 0;
+	n->drop[0].n = n->drop[1].n = 0;
 }
 
 bool sim_teardown(struct sim *s, bool finally)
@@ -483,6 +512,7 @@ void sim_fini(struct sim *s)
 		free(s->nodes[i]->conf_text);
 		free(s->nodes[i]->secrets_text);
 		free(s->nodes[i]->settings_text);
+		free(s->nodes[i]->devices_text);
 		free(s->nodes[i]->log);
 		free(s->nodes[i]);
 	}

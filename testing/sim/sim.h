@@ -36,7 +36,8 @@ struct sim_env {
 
 /* Which allocations of a node are refused. */
 struct sim_starving {
-	uint64_t asked, refused, fail_at; /* fail_at: the one with this number, 0 none */
+	uint64_t asked, refused, fail_at; /* fail_at: from the one with this number on, 0 none */
+	uint32_t in_a_row;                /* so many */
 	uint32_t thousandths;
 	struct sim_prng prng;
 };
@@ -78,16 +79,22 @@ struct sim_kpol {
 	struct cy_kernel_policy p;
 };
 
+struct sim_kdev {
+	struct list node;
+	struct cy_kernel_device d;
+	int32_t addrs, routes;
+};
+
 struct sim_kernel {
 	struct sim_node *n;
 	const struct cy_kernel_events *ev;
-	struct list sas, policies;
-	uint64_t next_seq, acquires;
+	struct list sas, policies, devices;
+	uint64_t next_seq, acquires, dumps;
 	int32_t cpu, last_cpu; /* that sends now; whose SA the last packet went through, -1 nobody's */
-	uint32_t fail_adds, fail_policies; /* the next so many fail, */
-	enum cy_err fail_with;             /* so; 0: no memory */
-	uint32_t lose_events;              /* thousandths of acquires and new mappings get lost */
-	bool frozen;                       /* the daemon was killed: nobody removes anything */
+	uint32_t fail_adds, fail_policies, fail_devices; /* the next so many fail, */
+	enum cy_err fail_with;                           /* so; 0: no memory */
+	uint32_t lose_events; /* thousandths of acquires and new mappings get lost */
+	bool frozen;          /* the daemon was killed: nobody removes anything */
 };
 
 #define SIM_EVENT_KINDS 16
@@ -100,7 +107,7 @@ struct sim_node {
 	struct daemon *d; /* NULL: down */
 	struct sim_kernel kernel;
 	struct cy_addr addr; /* of its one interface */
-	char *conf_text, *secrets_text, *settings_text;
+	char *conf_text, *secrets_text, *settings_text, *devices_text;
 	uint32_t workers;
 	bool open;
 	struct cy_socket_config sock;
@@ -109,7 +116,7 @@ struct sim_node {
 		uint8_t exchange;
 		bool response;
 		uint32_t n;
-	} drop; /* the next n datagrams it sends of that kind are lost */
+	} drop[2]; /* the next n datagrams it sends of that kind are lost */
 	struct bus_listener *listener;
 	bool events_wait, listener_stalls;
 	uint32_t boots;
@@ -210,7 +217,7 @@ void sim_check_empty(struct sim *s, struct sim_node *n); /* after an orderly tea
 /* An outbound key is installed: it may be so only once (a second time its sequence numbers would repeat). */
 void sim_saw_key(struct sim *s, const struct cy_kernel_sa *sa);
 /* A datagram is sent: one message ID of one IKE_SA stands for the same bytes for ever (RFC 7296, 2.1). */
-void sim_saw_message(struct sim *s, const struct cy_dgram *d);
+void sim_saw_message(struct sim *s, const struct sim_node *from, const struct cy_dgram *d);
 
 /* --- set.c: 64 bit numbers and what was last noted for them --- */
 struct sim_set;
@@ -237,11 +244,19 @@ uint64_t sim_count_sas(struct sim_node *n, int state); /* IKE_SAs in this state,
 uint64_t sim_count_children(struct sim_node *n, const char *conn);
 struct sim_node *sim_node(struct sim *s, const char *name);
 
+/* --- device.c --- */
+struct sim_kdev *sim_device(struct sim_kernel *k, const char *name);
+enum cy_err sim_device_add(void *k, const struct cy_kernel_device *d, char *why, size_t why_cap);
+enum cy_err sim_device_del(void *k, const struct cy_kernel_device *d);
+enum cy_err sim_device_addr(void *k, const char *name, const struct cy_addr *addr, uint8_t prefix, bool on);
+enum cy_err sim_device_route(
+    void *k, const char *name, const struct cy_ts *dst, const struct cy_ts *local, bool on);
+
 /* --- scenario.c, random.c: one run each; s->failure says what went wrong --- */
 void sim_scenario(struct sim *s, const char *path);
 void sim_random(struct sim *s);
 /* starve.c: a tunnel's life for every allocation that fails, from the from-th and then every every-th; very many half-open IKE_SAs. */
-void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose);
+void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose); /* s->v1: of IKEv1 */
 void sim_half_open(struct sim *s, uint64_t n, bool verbose);
 
 /* --- keys.c: Ed25519 keys made from a number --- */

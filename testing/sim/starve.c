@@ -10,22 +10,28 @@
 #include "daemon/sa/manager.h"
 #include "sim.h"
 
-static const char *const conf[2] = {
-    "config setup\nconn net\n  keyexchange=ikev2\n  authby=secret\n  auto=add\n"
-    "  left=10.0.0.1\n  right=10.0.0.2\n  leftsubnet=10.1.0.0/16\n"
-    "  rightsubnet=10.2.0.0/16\n  leftsourceip=%config\n  dpddelay=30s\n  dpdaction=clear\n"
-    "  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128-sha256-x25519!\n",
-    "config setup\nconn net\n  keyexchange=ikev2\n  authby=secret\n  auto=add\n  left=10.0.0.2\n"
-    "  right=10.0.0.1\n  leftsubnet=10.2.0.0/16\n  rightsubnet=10.1.0.0/16\n  rightsourceip=10.9.0.0/24\n"
-    "  ike=aes128gcm16-prfsha256-x25519!\n  esp=aes128-sha256-x25519!\n"};
+/* The ends of connection net. One that asks for an address gets no other selectors; here traffic goes between the subnets. */
+static const char *const conf[2] = {"  left=10.0.0.1\n  right=10.0.0.2\n  leftsubnet=10.1.0.0/16\n"
+                                    "  rightsubnet=10.2.0.0/16\n  leftsourceip=%config\n  dpddelay=30s\n"
+                                    "  dpdaction=clear\n",
+    "  left=10.0.0.2\n  right=10.0.0.1\n  leftsubnet=10.2.0.0/16\n  rightsubnet=10.1.0.0/16\n"
+    "  rightsourceip=10.9.0.0/24\n"};
+
+static const char *const version[2] = {"  keyexchange=ikev2\n  ike=aes128gcm16-prfsha256-x25519!\n  "
+                                       "esp=aes128-sha256-x25519!\n  per-cpu-sas=yes\n",
+    "  keyexchange=ikev1\n  ike=aes128-sha256-x25519!\n  esp=aes128-sha256-x25519!\n"};
 
 static struct sim_node *end(struct sim *s, int i)
 {
-	struct sim_node *n = sim_add(
-	    s, i ? "b" : "a", i ? "10.0.0.2" : "10.0.0.1", conf[i], "10.0.0.1 10.0.0.2 : PSK sesame\n");
+	struct sim_node *n;
+	char text[1024];
 
-	/* one that asks for an address gets no other selectors; here traffic goes between the subnets */
+	snprintf(text, sizeof(text), "config setup\nconn net\n  authby=secret\n  auto=add\n%s%s", conf[i],
+	    version[s->v1]);
+	n = sim_add(s, i ? "b" : "a", i ? "10.0.0.2" : "10.0.0.1", text, "10.0.0.1 10.0.0.2 : PSK sesame\n");
 	n->slow_ke = true;
+	free(n->devices_text);
+	n->devices_text = strdup("net 1\n");
 	return n;
 }
 
@@ -44,14 +50,17 @@ static bool nothing_left(void *user)
 	return sim_count_sas(s->nodes[0], -1) + sim_count_sas(s->nodes[1], -1) == 0;
 }
 
-/* Up, every exchange from both ends, down. Whether it succeeds is not asked. */
-static void live(struct sim *s)
+/* Up, every exchange from both ends, down. Returns whether it succeeded, which need not be. */
+static bool live(struct sim *s)
 {
 	static const enum sim_act acts[] = {SIM_REKEY_CHILD, SIM_REKEY_IKE, SIM_DELETE_CHILD};
+	bool up;
 
 	sim_up(s->nodes[0], "net");
 	sim_run(s, 2 * NS_PER_S, NULL, NULL);
-	(void)both_ways(s);
+	s->nodes[0]->kernel.cpu = s->nodes[1]->kernel.cpu = 1; /* asks for a CHILD_SA of that CPU */
+	up = both_ways(s);
+	sim_run(s, NS_PER_S, NULL, NULL);
 	for (size_t i = 0; i < 3; i++)
 		for (int side = 0; side < 2; side++) {
 			sim_act(s->nodes[side], acts[i], "net");
@@ -61,6 +70,7 @@ static void live(struct sim *s)
 	sim_run(s, 40 * NS_PER_S, NULL, NULL); /* liveness too */
 	sim_down(s->nodes[1], "net");
 	sim_run(s, 2 * NS_PER_S, NULL, NULL);
+	return up;
 }
 
 /* After it: a tunnel comes up, carries traffic and goes, and nothing is left. */
@@ -81,9 +91,30 @@ static bool recovers(struct sim *s)
 	return s->failure[0] == '\0' && sim_teardown(s, false);
 }
 
+/* A life in which allocations fail at one end, from that with the number at. False: it asks for no more than this, or s->failure. */
+static bool starve_once(struct sim *s, int side, uint64_t at, uint32_t in_a_row)
+{
+	struct sim_starving *st = &s->nodes[side]->starving;
+	uint64_t refused = st->refused;
+	char why[sizeof(s->failure)];
+
+	st->asked = 0;
+	st->fail_at = at;
+	st->in_a_row = in_a_row;
+	(void)live(s);
+	if (recovers(s))
+		return st->refused != refused;
+	snprintf(why, sizeof(why), "%s", s->failure);
+	s->failure[0] = '\0';
+	sim_fail(s, "%u allocations of %s failed from %llu on: %.400s", in_a_row, side ? "b" : "a",
+	    (unsigned long long)at, why);
+	return false;
+}
+
 void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose)
 {
-	size_t first, used = 0;
+	static const uint32_t in_a_row[] = {1, 8};
+	size_t first, used;
 	uint64_t lives = 0;
 
 	for (int i = 0; i < 2; i++)
@@ -91,32 +122,17 @@ void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose)
 			return;
 	/* rings and tables get their size */
 	for (int i = 0; i < 32 && !s->failure[0]; i++) {
-		live(s);
+		if (!live(s))
+			sim_fail(s, "no tunnel, though there is memory");
 		(void)recovers(s);
 	}
 	first = sim_memory_used(s);
-	for (int side = 0; side < 2; side++)
-		for (uint64_t n = from;; n += every) {
-			struct sim_starving *st = &s->nodes[side]->starving;
-			uint64_t refused = st->refused;
-
-			st->asked = 0;
-			st->fail_at = n;
-			live(s);
-			if (!recovers(s)) {
-				char why[sizeof(s->failure)];
-
-				snprintf(why, sizeof(why), "%s", s->failure);
-				s->failure[0] = '\0';
-				sim_fail(s, "allocation %llu of %s failed: %.400s", (unsigned long long)n,
-				    side ? "b" : "a", why);
-				return;
-			}
-			used = sim_memory_used(s);
-			lives++;
-			if (st->refused == refused)
-				break; /* it asks for no more than this */
-		}
+	for (size_t k = 0; k < ARRAY_LEN(in_a_row); k++)
+		for (int side = 0; side < 2; side++)
+			for (uint64_t n = from; !s->failure[0] && starve_once(s, side, n, in_a_row[k]);
+			     n += every)
+				lives++;
+	used = sim_memory_used(s);
 	if (used > first + 65536)
 		sim_fail(
 		    s, "%zu bytes more in use after %llu lives", used - first, (unsigned long long)lives);
@@ -177,7 +193,8 @@ void sim_half_open(struct sim *s, uint64_t n, bool verbose)
 	                      "  left=10.0.0.2\n  right=%any\n  leftsubnet=10.2.0.0/16\n"
 	                      "  rightsubnet=10.1.0.0/16\n  ike=aes128gcm16-prfsha256-x25519!\n");
 	free(b->settings_text);
-	b->settings_text = strdup("cookie_threshold_total = 0\nhalf_open_timeout = 20s\n");
+	b->settings_text =
+	    strdup("cookie_threshold_total = 10000000\ninit_limit_half_open = 0\nhalf_open_timeout = 20s\n");
 	a->slow_ke = b->slow_ke = false;
 	s->hear = true;
 	if (!sim_boot(a) || !sim_boot(b))

@@ -227,9 +227,18 @@ bool v2_child_accept(struct ike_sa *sa, const struct payload *first, struct chil
 	                                                                        : CY_MODE_TUNNEL;
 	child_set_spi_out(c, spi_of(&psa->u.sa.p[0]));
 	c->initiator = true;
-	if (!c->rekeys && !c->per_cpu && percpu_wanted(sa->shard->d, c->conn))
-		c->per_cpu = c->is_fallback = wire_find_notify(first, N_SA_RESOURCE_INFO) != NULL;
-	return set_encap(sa, c) && take_ts(c, tsi, tsr);
+	if (!set_encap(sa, c) || !take_ts(c, tsi, tsr))
+		return false;
+	if (!c->rekeys && !c->per_cpu && percpu_wanted(sa->shard->d, c->conn) &&
+	    wire_find_notify(first, N_SA_RESOURCE_INFO)) {
+		const struct child_sa *group = percpu_group(sa, c->conn, c);
+
+		/* to the peer it is one more of a group that is there: whatever its packets come in by, one policy admits them */
+		if (group)
+			child_take_ids(c, group);
+		c->per_cpu = c->is_fallback = true;
+	}
+	return true;
 }
 
 /* --- responder ------------------------------------------------------------------------------------------------------------------ */

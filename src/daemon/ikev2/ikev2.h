@@ -185,6 +185,8 @@ void v2_rekey_request(struct ike_sa *sa);
  * tasks now: call v2_resume() when done with this one.
  */
 slab_handle v2_rekey_yield(struct ike_sa *sa);
+/* The IKE_SA is lost, why says how: the peer's takes over if there is one, and is asked whether it lives. False: there is none, or we close. */
+bool v2_rekey_save(struct ike_sa *sa);
 void v2_resume(struct sa_shard *s, slab_handle h);
 void v2_info_start(struct ike_sa *sa, struct task *t); /* deletes, liveness */
 void v2_info_response(struct ike_sa *sa);

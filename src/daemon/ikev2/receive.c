@@ -108,7 +108,8 @@ void v2_fatal(struct ike_sa *sa, const char *fmt, ...)
 	va_start(ap, fmt);
 	ike_sa_vfail(sa, fmt, ap);
 	va_end(ap);
-	ike_sa_destroy(sa, sa->why);
+	if (!v2_rekey_save(sa))
+		ike_sa_destroy(sa, sa->why);
 }
 
 /* --- requests ------------------------------------------------------------------------------------------------------------ */
@@ -495,6 +496,8 @@ void v2_peer_lost(struct ike_sa *sa)
 	struct conn *conns[64];
 	size_t count = 0;
 
+	if (v2_rekey_save(sa))
+		return;
 	/* not when it is being closed, or replaced, and the peer just did not say that it has heard of it */
 	if (sa->state == IKE_ESTABLISHED && (action == DPD_RESTART || action == DPD_HOLD))
 		list_foreach (n, &sa->children) {

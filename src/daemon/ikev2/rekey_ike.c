@@ -159,6 +159,25 @@ slab_handle v2_rekey_yield(struct ike_sa *sa)
 	return theirs->handle;
 }
 
+bool v2_rekey_save(struct ike_sa *sa)
+{
+	struct sa_shard *shard = sa->shard;
+	slab_handle h = sa->state == IKE_ESTABLISHED && !shard->m->stopping ? v2_rekey_yield(sa) : 0;
+	struct ike_sa *theirs = slab_get(&shard->slab, h);
+	struct task *t;
+
+	if (!h)
+		return false;
+	ike_note(theirs, LOG_IKE, CY_LOG_NOTICE, "IKE_SA [%llu] is lost (%s), the one the peer made goes on",
+	    (unsigned long long)sa->id, sa->why);
+	ike_sa_destroy(sa, NULL);
+	t = task_new(TASK_LIVENESS);
+	if (t)
+		list_push(&theirs->tasks, &t->node);
+	v2_resume(shard, h);
+	return true;
+}
+
 static void fail(struct ike_sa *sa, const char *why)
 {
 	struct sa_shard *shard = sa->shard;

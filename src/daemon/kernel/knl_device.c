@@ -17,12 +17,14 @@ struct device_user {
 	struct conn *conn; /* a reference */
 	uint32_t children;
 	bool loaded;
-	bool applied; /* its address and routes are in place */
+	bool applied;      /* its address and routes are in place */
+	struct list spare; /* things for all of them, so that later none is missing for want of memory */
 };
 
 /* An address or a route, and how many of the users want it. */
 struct thing {
 	struct hnode node;
+	struct list spare;
 	struct thing_key {
 		struct cy_ts ts; /* of an address: itself */
 		uint32_t prefix; /* of an address; else NO_PREFIX */
@@ -61,15 +63,23 @@ enum cy_err knl_devices_new(struct log *log, const uint64_t key[2], struct knl_d
 	return CY_OK;
 }
 
+static void user_free(struct device_user *u)
+{
+	struct list *n;
+
+	while ((n = list_pop(&u->spare)))
+		free(list_entry(n, struct thing, spare));
+	conn_unref(u->conn);
+	free(u);
+}
+
 static void device_free(struct device *d)
 {
 	struct hnode *n, *tmp;
 	size_t b;
 
-	hmap_foreach (&d->users, b, n, tmp) {
-		conn_unref(container_of(n, struct device_user, node)->conn);
-		free(container_of(n, struct device_user, node));
-	}
+	hmap_foreach (&d->users, b, n, tmp)
+		user_free(container_of(n, struct device_user, node));
 	hmap_foreach (&d->things, b, n, tmp)
 		free(container_of(n, struct thing, node));
 	hmap_fini(&d->users);
@@ -164,7 +174,7 @@ static struct thing *find_thing(struct device *d, const struct thing_key *key, u
 }
 
 /* One user more, or less: does the device have to be changed? */
-static bool count_thing(struct device *d, const struct thing_key *key, bool on)
+static bool count_thing(struct device *d, struct device_user *u, const struct thing_key *key, bool on)
 {
 	uint64_t hash = hmap_hash(&d->things, key, sizeof(*key));
 	struct thing *t = find_thing(d, key, hash);
@@ -174,9 +184,11 @@ static bool count_thing(struct device *d, const struct thing_key *key, bool on)
 		return false;
 	}
 	if (on) {
-		t = calloc(1, sizeof(*t));
-		if (!t)
+		struct list *n = list_pop(&u->spare);
+
+		if (!n)
 			return false;
+		t = list_entry(n, struct thing, spare);
 		t->key = *key;
 		t->refs = 1;
 		hmap_add(&d->things, &t->node, hash);
@@ -208,8 +220,9 @@ static void widen(struct cy_ts *ts)
 }
 
 static void change_route(struct knl_devices *t, const struct cy_kernel_ops *ops, void *k, struct device *d,
-    const struct conn *c, const struct cy_ts *dst, bool on)
+    struct device_user *u, const struct cy_ts *dst, bool on)
 {
+	const struct conn *c = u->conn;
 	struct cy_ts any = ts_any(dst->family_ip6);
 	struct thing_key key;
 
@@ -228,7 +241,7 @@ static void change_route(struct knl_devices *t, const struct cy_kernel_ops *ops,
 	memcpy(key.ts.hi, dst->hi, sizeof(key.ts.hi));
 	widen(&key.ts);
 	key.prefix = NO_PREFIX;
-	if (count_thing(d, &key, on) && ops->device_route)
+	if (count_thing(d, u, &key, on) && ops->device_route)
 		(void)!ops->device_route(k, d->d.name, &key.ts, c->local.n_ts ? &c->local.ts[0] : NULL, on);
 }
 
@@ -247,19 +260,19 @@ static void change_user(struct knl_devices *t, const struct cy_kernel_ops *ops, 
 		memset(&key, 0, sizeof(key));
 		key.ts = ts_host(&c->local.device_addr);
 		key.prefix = c->local.device_prefix;
-		if (count_thing(d, &key, on) && ops->device_addr)
+		if (count_thing(d, u, &key, on) && ops->device_addr)
 			(void)!ops->device_addr(
 			    k, d->d.name, &c->local.device_addr, c->local.device_prefix, on);
 	}
 	if (!c->device.routing)
 		return;
 	for (size_t i = 0; i < c->remote.n_ts; i++)
-		change_route(t, ops, k, d, c, &c->remote.ts[i], on);
+		change_route(t, ops, k, d, u, &c->remote.ts[i], on);
 	for (size_t i = 0; i < pools->n; i++) {
 		struct cy_ts ts;
 
 		if (pools->s[i][0] != '%' && ts_parse(pools->s[i], &ts) == CY_OK)
-			change_route(t, ops, k, d, c, &ts, on);
+			change_route(t, ops, k, d, u, &ts, on);
 	}
 }
 
@@ -333,10 +346,22 @@ static bool fits(const struct cy_kernel_device *a, const struct cy_kernel_device
 static struct device_user *new_user(struct device *d, struct conn *conn)
 {
 	struct device_user *u = calloc(1, sizeof(*u));
+	size_t things = (conn->local.device_addr.family != 0) +
+	    (conn->device.routing ? conn->remote.n_ts + conn->remote.pools.n : 0);
 
 	if (!u)
 		return NULL;
+	list_init(&u->spare);
 	u->conn = conn_ref(conn);
+	for (size_t i = 0; i < things; i++) {
+		struct thing *t = calloc(1, sizeof(*t));
+
+		if (!t) {
+			user_free(u);
+			return NULL;
+		}
+		list_push(&u->spare, &t->spare);
+	}
 	hmap_add(&d->users, &u->node, hmap_hash(&d->users, &conn, sizeof(conn)));
 	return u;
 }
@@ -405,8 +430,7 @@ enum cy_err knl_device_unuse(
 	if (!u->loaded && !u->children) {
 		change_user(t, ops, k, d, u, false);
 		hmap_del(&d->users, &u->node);
-		conn_unref(u->conn);
-		free(u);
+		user_free(u);
 	}
 	drop_device(t, ops, k, d);
 	return CY_OK;

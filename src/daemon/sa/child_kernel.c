@@ -143,20 +143,39 @@ static size_t count_pairs(const struct child_sa *c)
 	return n;
 }
 
-static void add_policies(struct knl_req *r, const struct child_sa *c, bool del, const struct cy_addr *local,
-    const struct cy_addr *remote)
+static void add_pair(struct knl_req *r, const struct child_sa *c, bool del, const struct cy_ts *l,
+    const struct cy_ts *m, const struct cy_addr *local, const struct cy_addr *remote)
 {
-	for (uint32_t i = 0; i < c->n_ts_local; i++)
-		for (uint32_t j = 0; j < c->n_ts_remote; j++) {
-			const struct cy_ts *l = &c->ts_local[i], *m = &c->ts_remote[j];
+	add_policy(r, c, del, CY_DIR_IN, l, m, local, remote);
+	if (c->mode == CY_MODE_TUNNEL)
+		add_policy(r, c, del, CY_DIR_FWD, l, m, local, remote);
+	add_policy(r, c, del, CY_DIR_OUT, l, m, local, remote);
+}
 
-			if (l->family_ip6 != m->family_ip6)
-				continue;
-			add_policy(r, c, del, CY_DIR_IN, l, m, local, remote);
-			if (c->mode == CY_MODE_TUNNEL)
-				add_policy(r, c, del, CY_DIR_FWD, l, m, local, remote);
-			add_policy(r, c, del, CY_DIR_OUT, l, m, local, remote);
-		}
+/* The next pair of selectors that fit together, from *pos on, which begins with 0. */
+static bool next_pair(
+    const struct child_sa *c, size_t *pos, const struct cy_ts **out_local, const struct cy_ts **out_remote)
+{
+	while (*pos < (size_t)c->n_ts_local * c->n_ts_remote) {
+		const struct cy_ts *l = &c->ts_local[*pos / c->n_ts_remote],
+		                   *m = &c->ts_remote[*pos % c->n_ts_remote];
+
+		(*pos)++;
+		if (l->family_ip6 != m->family_ip6)
+			continue;
+		*out_local = l;
+		*out_remote = m;
+		return true;
+	}
+	return false;
+}
+
+static void add_policies(struct knl_req *r, const struct child_sa *c)
+{
+	const struct cy_ts *l, *m;
+
+	for (size_t pos = 0; next_pair(c, &pos, &l, &m);)
+		add_pair(r, c, false, l, m, &c->sa->local, &c->sa->remote);
 }
 
 struct knl_req *child_policies_req(const struct child_sa *c)
@@ -165,7 +184,7 @@ struct knl_req *child_policies_req(const struct child_sa *c)
 
 	if (!r)
 		return NULL;
-	add_policies(r, c, false, &c->sa->local, &c->sa->remote);
+	add_policies(r, c);
 	for (uint32_t i = 0; i < r->n; i++)
 		r->step[i].op = KNL_POLICY_CPU;
 	return r;
@@ -198,8 +217,26 @@ struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 		return NULL;
 	}
 	if (parts & CHILD_PART_POLICIES && c->conn->install_policy)
-		add_policies(r, c, false, &c->sa->local, &c->sa->remote);
+		add_policies(r, c);
 	return r;
+}
+
+/* --- what must be done also when memory is short ---------------------------------------------------------------- */
+
+/* One request, or several after each other out of the reserve, which has small ones. */
+struct pieces {
+	struct knl *k;
+	struct knl_req *r; /* the last of them */
+};
+
+static bool room(struct pieces *p, uint32_t steps)
+{
+	if (p->r && p->r->cap - p->r->n >= steps)
+		return true;
+	if (p->r)
+		knl_submit(p->k, p->r);
+	p->r = knl_req_needed(p->k, KNL_RESERVE_STEPS);
+	return p->r != NULL;
 }
 
 /* --- removal --------------------------------------------------------------------------------------------------- */
@@ -297,8 +334,9 @@ static void removed(struct worker *w, struct knl_req *r)
 void child_remove(struct child_sa *c, const char *why)
 {
 	struct sa_shard *s = c->shard;
-	struct knl_req *r = NULL;
+	struct pieces p = {.k = s->d->knl};
 	struct farewell *f = NULL;
+	const struct cy_ts *l, *m;
 
 	if (c->in_installed || c->out_installed || c->up_announced)
 		f = farewell_new(c, why);
@@ -306,26 +344,28 @@ void child_remove(struct child_sa *c, const char *why)
 		ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} closed: %s", c->conn->name,
 		    (unsigned long long)c->id, why);
 	if (c->in_installed || c->out_installed || c->policies_installed || f)
-		r = knl_req_needed(s->d->knl, (uint32_t)(3 + 3 * count_pairs(c)));
-	if (r) {
-		r->worker = s->w;
-		r->done = removed;
-		r->user = f;
-		if (c->policies_installed && c->conn->install_policy)
-			add_policies(r, c, true, &c->sa->local, &c->sa->remote);
+		p.r = knl_req_new((uint32_t)(3 + 3 * count_pairs(c)));
+	if (c->policies_installed && c->conn->install_policy)
+		for (size_t pos = 0; next_pair(c, &pos, &l, &m);)
+			if (room(&p, 3))
+				add_pair(p.r, c, true, l, m, &c->sa->local, &c->sa->remote);
+	if ((c->in_installed || c->out_installed || c->policies_installed || f) && room(&p, 3)) {
+		p.r->worker = s->w;
+		p.r->done = removed;
+		p.r->user = f;
 		if (c->out_installed) {
-			knl_req_add(r, KNL_SA_DEL)->u.id = sa_id(c, false, &c->sa->local, &c->sa->remote);
+			knl_req_add(p.r, KNL_SA_DEL)->u.id = sa_id(c, false, &c->sa->local, &c->sa->remote);
 			if (f)
-				f->out = r->n;
+				f->out = p.r->n;
 		}
 		if (c->in_installed) {
-			knl_req_add(r, KNL_SA_DEL)->u.id = sa_id(c, true, &c->sa->local, &c->sa->remote);
+			knl_req_add(p.r, KNL_SA_DEL)->u.id = sa_id(c, true, &c->sa->local, &c->sa->remote);
 			if (f)
-				f->in = r->n;
+				f->in = p.r->n;
 		}
 		if (c->policies_installed)
-			add_device(r, c, false);
-		knl_submit(s->d->knl, r);
+			add_device(p.r, c, false);
+		knl_submit(p.k, p.r);
 	} else {
 		farewell_free(f);
 	}
@@ -407,13 +447,12 @@ void child_switch_out(struct child_sa *c)
 
 void child_moved(struct child_sa *c, struct cy_addr old_local, struct cy_addr old_remote)
 {
-	struct knl_req *r = knl_req_needed(c->shard->d->knl, (uint32_t)(2 + 6 * count_pairs(c)));
+	struct pieces p = {.k = c->shard->d->knl, .r = knl_req_new((uint32_t)(2 + 6 * count_pairs(c)))};
+	const struct cy_ts *l, *m;
 
-	if (!r)
-		return;
 	for (int in = 0; in < 2; in++)
-		if (in ? c->in_installed : c->out_installed) {
-			struct knl_step *s = knl_req_add(r, KNL_SA_MOVE);
+		if ((in ? c->in_installed : c->out_installed) && room(&p, 1)) {
+			struct knl_step *s = knl_req_add(p.r, KNL_SA_MOVE);
 
 			s->u.move.id = sa_id(c, in, &old_local, &old_remote);
 			s->u.move.new_src = in ? c->sa->remote : c->sa->local;
@@ -421,9 +460,12 @@ void child_moved(struct child_sa *c, struct cy_addr old_local, struct cy_addr ol
 			s->u.move.encap = c->encap;
 		}
 	/* The new ones replace the old ones: at no time is there none, and nothing leaves in clear. */
-	if (c->policies_installed && c->conn->install_policy) {
-		add_policies(r, c, false, &c->sa->local, &c->sa->remote);
-		add_policies(r, c, true, &old_local, &old_remote);
-	}
-	knl_submit(c->shard->d->knl, r);
+	if (c->policies_installed && c->conn->install_policy)
+		for (size_t pos = 0; next_pair(c, &pos, &l, &m);)
+			if (room(&p, 6)) {
+				add_pair(p.r, c, false, l, m, &c->sa->local, &c->sa->remote);
+				add_pair(p.r, c, true, l, m, &old_local, &old_remote);
+			}
+	if (p.r)
+		knl_submit(p.k, p.r);
 }

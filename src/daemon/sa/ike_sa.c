@@ -277,6 +277,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	struct worker *w = s->w;
 	struct list *n;
 	bool was_up = sa->established_ns != 0;
+	struct ike_sa *other;
 	struct protect_keys in, out;
 
 	if (was_up)
@@ -314,6 +315,11 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 		sa->heir = 0;
 		if (heir)
 			ike_sa_destroy(heir, NULL);
+	}
+	if (sa->collision && (other = sa_find(s, sa->collision)) != NULL && other->unsettled) {
+		/* what it was to replace is gone */
+		other->unsettled = false;
+		worker_timer_set(w, &other->t_expire, worker_now(w));
 	}
 	if (sa->replaces && !sa->established_ns)
 		sa_reauth_failed(sa);

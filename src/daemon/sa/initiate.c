@@ -404,12 +404,17 @@ void sa_up(struct daemon *d, struct conn *conn, struct up_watch *watch)
 
 void sa_reauthenticate(struct ike_sa *old)
 {
-	struct ike_sa *sa = new_initiator(old->shard, old->conn);
+	struct ike_sa *sa;
 	struct list *n;
 	bool first = true;
 
-	if (!sa)
-		return; /* the hard lifetime ends the old one */
+	if (task_pending(old, TASK_IKE_DELETE, 0))
+		return; /* somebody closes it */
+	sa = new_initiator(old->shard, old->conn);
+	if (!sa) { /* no memory: a little later, unless the hard lifetime ends it */
+		worker_timer_set(old->shard->w, &old->t_rekey, worker_now(old->shard->w) + NS_PER_S);
+		return;
+	}
 	ike_note(
 	    old, LOG_IKE, CY_LOG_INFO, "reauthenticating: a new IKE_SA is made before this one is closed");
 	SA_COUNT(sa->shard->m, reauths);
@@ -424,7 +429,8 @@ void sa_reauthenticate(struct ike_sa *old)
 			struct child_sa *c = list_entry(n, struct child_sa, node);
 			struct task *t;
 
-			if (c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING)
+			/* those of CPUs come back when there is traffic */
+			if ((c->state != CHILD_INSTALLED && c->state != CHILD_REKEYING) || child_is_extra(c))
 				continue;
 			t = task_new(first ? TASK_INIT : TASK_CHILD_CREATE);
 			if (!t)
@@ -437,10 +443,12 @@ void sa_reauthenticate(struct ike_sa *old)
 	if (first) {
 		struct task *t = task_new(TASK_INIT);
 
-		if (t) {
-			t->conn = conn_ref(sa->conn);
-			list_push(&sa->tasks, &t->node);
+		if (!t) {
+			ike_sa_destroy(sa, "out of memory"); /* and is begun again */
+			return;
 		}
+		t->conn = conn_ref(sa->conn);
+		list_push(&sa->tasks, &t->node);
 	}
 	choose_source(sa);
 }
@@ -473,6 +481,7 @@ void sa_on_acquire(void *daemon, uint32_t reqid, uint64_t cookie, const struct c
     const struct cy_ts *dst, int32_t cpu)
 {
 	struct daemon *d = daemon;
+	struct up_watch *w;
 	struct conn *conn;
 
 	if (!d->traps || !d->sas)
@@ -484,7 +493,9 @@ void sa_on_acquire(void *daemon, uint32_t reqid, uint64_t cookie, const struct c
 	conn = traps_acquire(d->traps, reqid);
 	if (!conn)
 		return;
-	sa_initiate(d, conn, traps_watch(d->traps, reqid), reqid, src, dst);
+	w = traps_watch(d->traps, reqid);
+	if (w)
+		sa_initiate(d, conn, w, reqid, src, dst);
 	conn_unref(conn);
 }
 

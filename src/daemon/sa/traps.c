@@ -130,7 +130,8 @@ static void add_policy(struct knl_req *r, const struct trap *p, bool del, enum c
 
 static struct knl_req *policies_req(const struct trap *p, bool del)
 {
-	struct knl_req *r = knl_req_new((uint32_t)(3 * p->n_local * p->n_remote));
+	uint32_t steps = (uint32_t)(3 * p->n_local * p->n_remote);
+	struct knl_req *r = del ? knl_req_needed(p->t->d->knl, steps) : knl_req_new(steps);
 
 	if (!r)
 		return NULL;
@@ -381,14 +382,13 @@ enum cy_err traps_unroute(struct traps *t, const char *name)
 
 	pthread_mutex_lock(&t->lock);
 	p = by_name(t, name);
-	if (p)
+	r = p ? policies_req(p, true) : NULL;
+	if (r)
 		list_del(&p->node);
 	pthread_mutex_unlock(&t->lock);
-	if (!p)
-		return CY_E_NOTFOUND;
-	r = policies_req(p, true);
-	if (r)
-		knl_submit(t->d->knl, r);
+	if (!r)
+		return p ? CY_E_NOMEM : CY_E_NOTFOUND;
+	knl_submit(t->d->knl, r);
 	trap_free(p);
 	return CY_OK;
 }
@@ -432,6 +432,17 @@ struct trap_watch {
 	uint32_t reqid;
 };
 
+static void acquire_ended(struct traps *t, uint32_t reqid)
+{
+	struct trap *p;
+
+	pthread_mutex_lock(&t->lock);
+	p = by_reqid(t, reqid);
+	if (p)
+		p->initiating = false;
+	pthread_mutex_unlock(&t->lock);
+}
+
 static void watch_line(struct up_watch *w, const char *text)
 {
 	(void)w;
@@ -441,15 +452,10 @@ static void watch_line(struct up_watch *w, const char *text)
 static void watch_done(struct up_watch *w, bool ok, const char *why)
 {
 	struct trap_watch *tw = container_of(w, struct trap_watch, w);
-	struct trap *p;
 
 	(void)ok;
 	(void)why;
-	pthread_mutex_lock(&tw->t->lock);
-	p = by_reqid(tw->t, tw->reqid);
-	if (p)
-		p->initiating = false;
-	pthread_mutex_unlock(&tw->t->lock);
+	acquire_ended(tw->t, tw->reqid);
 	free(tw);
 }
 
@@ -457,8 +463,10 @@ struct up_watch *traps_watch(struct traps *t, uint32_t reqid)
 {
 	struct trap_watch *tw = calloc(1, sizeof(*tw));
 
-	if (!tw)
+	if (!tw) { /* the data plane asks again */
+		acquire_ended(t, reqid);
 		return NULL;
+	}
 	tw->w.line = watch_line;
 	tw->w.done = watch_done;
 	list_init(&tw->w.node);
