@@ -30,7 +30,7 @@ static void v1_free(void *arg)
 	free(v->idii_b.p);
 	free(v->idir_b.p);
 	free(v->msgids);
-	v1_pieces_free(v->pieces);
+	v1_pieces_drop(v);
 	if (v->encr_key.n)
 		protect_forget(v->sa->shard->protect,
 		    &(struct protect_keys){
@@ -55,6 +55,7 @@ struct v1 *v1_new(struct ike_sa *sa)
 	}
 	sa->init = v;
 	sa->init_free = v1_free;
+	sa->t_fragments.fn = v1_pieces_late;
 	return v;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The fragments of the vendors (Cisco's, which Windows and the BSDs know as well): pieces of a whole message, header and all, each a
- * message in clear with one payload of type 132. No RFC; nobody authenticates a piece, so one set at a time is kept, within bounds.
+ * message in clear with one payload of type 132. No RFC; nobody authenticates a piece, so one set at a time is kept, within bounds,
+ * for as long as those of IKEv2 (fragment_timeout) and in half of their memory (fragment_memory).
  */
 #include <stdlib.h>
 
@@ -18,13 +19,28 @@ struct v1_pieces {
 	struct cy_buf piece[PIECES_MAX];
 };
 
-void v1_pieces_free(struct v1_pieces *f)
+void v1_pieces_drop(struct v1 *v)
 {
+	struct v1_pieces *f = v->pieces;
+
 	if (!f)
 		return;
+	__atomic_fetch_sub(&v->sa->shard->m->c.fragment_bytes, sizeof(*f) + f->bytes, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < PIECES_MAX; i++)
 		free(f->piece[i].p);
 	free(f);
+	v->pieces = NULL;
+}
+
+void v1_pieces_late(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_fragments);
+	struct v1 *v = v1_of(sa);
+
+	if (v && v->pieces) {
+		SA_COUNT(sa->shard->m, drop_fragment_timeout);
+		v1_pieces_drop(v);
+	}
 }
 
 static struct net_packet *join(const struct v1_pieces *f, const struct net_packet *like)
@@ -73,6 +89,36 @@ static bool add(struct v1_pieces *f, const struct v1_fragment *in, size_t max)
 	return true;
 }
 
+/* One set for an IKE_SA, and a limit for all together. False: no room. */
+static bool take_piece(struct ike_sa *sa, const struct v1_fragment *in)
+{
+	struct sa_shard *s = sa->shard;
+	const struct tuning *t = &s->d->tune;
+	struct v1 *v = v1_of(sa);
+	size_t before;
+	bool ok;
+
+	if (v->pieces && v->pieces->id != in->id)
+		v1_pieces_drop(v);
+	if (SA_READ(s->m, fragment_bytes) + (v->pieces ? 0 : sizeof(*v->pieces)) + in->data.n >
+	    t->fragment_memory / 2) {
+		SA_COUNT(s->m, drop_fragment_memory);
+		return false;
+	}
+	if (!v->pieces) {
+		v->pieces = calloc(1, sizeof(*v->pieces));
+		if (!v->pieces)
+			return false;
+		v->pieces->id = in->id;
+		__atomic_fetch_add(&s->m->c.fragment_bytes, sizeof(*v->pieces), __ATOMIC_RELAXED);
+		worker_timer_set(s->w, &sa->t_fragments, worker_now(s->w) + t->fragment_timeout_ns);
+	}
+	before = v->pieces->bytes;
+	ok = add(v->pieces, in, t->max_packet * 8);
+	__atomic_fetch_add(&s->m->c.fragment_bytes, v->pieces->bytes - before, __ATOMIC_RELAXED);
+	return ok;
+}
+
 /* Owns p. The whole message when this was the piece that completed it, else NULL. */
 struct net_packet *v1_fragment(struct ike_sa *sa, struct net_packet *p)
 {
@@ -88,21 +134,11 @@ struct net_packet *v1_fragment(struct ike_sa *sa, struct net_packet *p)
 	    wire_v1_chain_parse(&a, p->h.next, cy_slice(p->data + IKE_HEADER_LEN, p->len - IKE_HEADER_LEN),
 	        false, &first, &why) == CY_OK &&
 	    first->u.fragment1.number <= PIECES_MAX;
-	if (ok && v->pieces && v->pieces->id != first->u.fragment1.id) {
-		v1_pieces_free(v->pieces);
-		v->pieces = NULL;
-	}
-	if (ok && !v->pieces) {
-		v->pieces = calloc(1, sizeof(*v->pieces));
-		if (v->pieces)
-			v->pieces->id = first->u.fragment1.id;
-	}
-	ok = ok && v->pieces && add(v->pieces, &first->u.fragment1, sa->shard->d->tune.max_packet * 8);
+	ok = ok && take_piece(sa, &first->u.fragment1);
 	if (ok && v->pieces->last && v->pieces->have == v->pieces->last) {
 		whole = join(v->pieces, p);
 		ok = whole != NULL;
-		v1_pieces_free(v->pieces);
-		v->pieces = NULL;
+		v1_pieces_drop(v);
 	}
 	if (!ok)
 		SA_COUNT(sa->shard->m, drop_fragment);

@@ -149,7 +149,8 @@ void v1_step_end(struct ike_sa *sa); /* parks the task of the current exchange *
 /* --- fragment.c --- */
 struct net_packet *v1_fragment(struct ike_sa *sa, struct net_packet *p) CY_MUST_USE;
 bool v1_split_message(struct ike_sa *sa, struct v1_exchange *x, struct cy_slice message);
-void v1_pieces_free(struct v1_pieces *f);
+void v1_pieces_drop(struct v1 *v);
+void v1_pieces_late(struct timer *t);
 
 /* --- receive.c --- */
 void v1_packet(struct ike_sa *sa, struct net_packet *p);

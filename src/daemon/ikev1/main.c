@@ -306,10 +306,7 @@ struct ike_sa *v1_responder_new(struct sa_shard *s, struct step *st, uint8_t exc
 	sa->spi_r = net_spi_new(s->d->net, s->d->env, s->index);
 	sa->state = IKE_CONNECTING;
 	ike_sa_index(sa);
-	hmap_add(&s->by_init, &sa->by_init, sa_init_hash(s, sa->spi_i, &sa->remote));
-	sa->in_init_map = sa->counted_half_open = true;
-	SA_COUNT(s->m, half_open);
-	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + s->d->tune.half_open_timeout_ns);
+	ike_sa_half_open(sa, false);
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "%s is initiating %s", addr_str(&sa->remote, from),
 	    exchange == EXCHANGE_V1_MAIN ? "main mode" : "aggressive mode");
 	return sa;

@@ -317,6 +317,7 @@ void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 
 	memcpy(v->iv, x->iv, sizeof(v->iv));
 	v->authenticated = true;
+	list_del(&sa->by_age); /* it makes no room for others while a user types a password */
 	secret_fini(&v->shared);
 	v1_task_park(sa, x);
 	v1_exchange_finish(x);

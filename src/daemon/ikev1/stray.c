@@ -16,6 +16,27 @@ static bool wanted(struct sa_shard *s, const struct net_packet *p)
 	return n != 0;
 }
 
+/*
+ * IKEv1 has no cookie that is returned before there is state, so that whoever forges its address may begin: only half of the room is
+ * for that, or nobody with IKEv2 would get in any more.
+ */
+static bool admit(struct sa_shard *s, const struct net_packet *p)
+{
+	const struct tuning *t = &s->d->tune;
+
+	if (t->block_threshold && half_open_count(s->m->half_open, &p->src, false) >= t->block_threshold) {
+		SA_COUNT(s->m, drop_blocked);
+		return false;
+	}
+	if (s->m->stopping ||
+	    (t->half_open_limit && SA_READ(s->m, half_open) >= (t->half_open_limit + 1) / 2 &&
+	        !sa_make_room(s))) {
+		SA_COUNT(s->m, drop_half_open_limit);
+		return false;
+	}
+	return true;
+}
+
 static void request(struct sa_shard *s, struct net_packet *p)
 {
 	struct step *st = calloc(1, sizeof(*st));
@@ -38,9 +59,7 @@ static void request(struct sa_shard *s, struct net_packet *p)
 		step_free(st);
 		return;
 	}
-	if (s->m->stopping ||
-	    (s->d->tune.half_open_limit && SA_READ(s->m, half_open) >= s->d->tune.half_open_limit)) {
-		SA_COUNT(s->m, drop_half_open_limit);
+	if (!admit(s, p)) {
 		step_free(st);
 		return;
 	}

@@ -5,8 +5,6 @@
  */
 #include "daemon/ikev2/ikev2.h"
 
-#define EVICT_AGE_NS    (2 * NS_PER_S) /* an honest peer has sent IKE_AUTH by then */
-#define EVICT_LOOK      8              /* half-open IKE_SAs that are looked at */
 #define HARDER_MAX      6
 #define LET_THROUGH_ONE 16 /* RFC 8019, 7.1.4: of those who know no puzzles, one in so many is served */
 
@@ -81,27 +79,6 @@ static bool puzzle_passed(struct sa_shard *s, const struct payload *first, struc
 	return false;
 }
 
-/* Make room: the oldest in this shard that only waits for its peer. */
-static bool evict(struct sa_shard *s)
-{
-	uint64_t now = worker_now(s->w);
-	struct list *n;
-	int looked = 0;
-
-	list_foreach (n, &s->half_open) {
-		struct ike_sa *sa = list_entry(n, struct ike_sa, by_age);
-
-		if (++looked > EVICT_LOOK || now - sa->created_ns < EVICT_AGE_NS)
-			return false;
-		if (ike_busy(sa) || sa->step)
-			continue;
-		SA_COUNT(s->m, half_open_evicted);
-		ike_sa_destroy(sa, "it was half open and made room for another (init_limit_half_open)");
-		return true;
-	}
-	return false;
-}
-
 bool v2_admit(struct sa_shard *s, const struct net_packet *p, const struct payload *first, bool *out_proven)
 {
 	const struct tuning *t = &s->d->tune;
@@ -129,7 +106,7 @@ bool v2_admit(struct sa_shard *s, const struct net_packet *p, const struct paylo
 			return false;
 		}
 	}
-	if (t->half_open_limit && SA_READ(s->m, half_open) >= t->half_open_limit && !evict(s)) {
+	if (t->half_open_limit && SA_READ(s->m, half_open) >= t->half_open_limit && !sa_make_room(s)) {
 		SA_COUNT(s->m, drop_half_open_limit);
 		return false;
 	}

@@ -12,6 +12,9 @@
 #include "libcore/base/addr.h"
 #include "libcore/run/bus.h"
 
+#define EVICT_AGE_NS (2 * NS_PER_S) /* an honest peer has gone on by then */
+#define EVICT_LOOK   8              /* half-open IKE_SAs that are looked at */
+
 const struct name ike_state_names[] = {{IKE_CREATED, "CREATED"}, {IKE_CONNECTING, "CONNECTING"},
     {IKE_ESTABLISHED, "ESTABLISHED"}, {IKE_REKEYED, "REKEYED"}, {IKE_DELETING, "DELETING"}, {0, NULL}};
 
@@ -223,6 +226,26 @@ void ike_sa_half_open(struct ike_sa *sa, bool proven)
 	sa->in_init_map = sa->counted_half_open = true;
 	SA_COUNT(s->m, half_open);
 	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + s->d->tune.half_open_timeout_ns);
+}
+
+bool sa_make_room(struct sa_shard *s)
+{
+	uint64_t now = worker_now(s->w);
+	struct list *n;
+	int looked = 0;
+
+	list_foreach (n, &s->half_open) {
+		struct ike_sa *sa = list_entry(n, struct ike_sa, by_age);
+
+		if (++looked > EVICT_LOOK || now - sa->created_ns < EVICT_AGE_NS)
+			return false;
+		if (ike_busy(sa) || sa->step)
+			continue;
+		SA_COUNT(s->m, half_open_evicted);
+		ike_sa_destroy(sa, "it was half open and made room for another (init_limit_half_open)");
+		return true;
+	}
+	return false;
 }
 
 void ike_sa_unindex_init(struct ike_sa *sa)

@@ -79,6 +79,8 @@ void sa_on_resync(void *daemon, struct knl_sa *take, size_t n, uint64_t at_ns);
 
 struct sa_shard *sa_shard_of(struct sa_manager *m, struct worker *w);
 struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi);
+/* Removes the oldest IKE_SA of this shard that is half open and only waits for its peer. False: there is none that is old enough. */
+bool sa_make_room(struct sa_shard *s);
 struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote);
 uint64_t sa_init_hash(const struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote);
 struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id);
