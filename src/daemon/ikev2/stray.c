@@ -5,6 +5,12 @@
 #include "daemon/ikev2/ikev2.h"
 #include "libcore/base/addr.h"
 
+/* A second and worker, so that nobody uses us to flood a third party. */
+#define ANSWERS 10
+#define TOKENS                                                                                               \
+	1000 /* after a crash every peer asks at once, and its answer is hardly longer than what it sent */
+#define PROTECTED 49 /* an empty protected message: header, SK, 8 octets of IV, one of padding, 8 of ICV */
+
 void v2_answer_stray(struct sa_shard *s, const struct net_packet *p, uint64_t spi_r, struct message *m)
 {
 	uint8_t buf[512];
@@ -58,8 +64,7 @@ static void answer_no_sa(struct sa_shard *s, const struct net_packet *p)
 	arena_fini(&a);
 }
 
-/* At most 10 a second a worker, so that nobody uses us to flood a third party. */
-static bool may_answer(struct sa_shard *s)
+static bool may_answer(struct sa_shard *s, uint32_t most)
 {
 	uint64_t now = worker_now(s->w);
 
@@ -67,7 +72,12 @@ static bool may_answer(struct sa_shard *s)
 		s->stray_window_ns = now;
 		s->strays_answered = 0;
 	}
-	return s->strays_answered++ < 10;
+	return s->strays_answered++ < most;
+}
+
+static bool looks_protected(const struct net_packet *p)
+{
+	return p->len >= PROTECTED && (p->h.next == PAYLOAD_SK || p->h.next == PAYLOAD_SKF);
 }
 
 static void init_request(struct sa_shard *s, struct net_packet *p)
@@ -94,7 +104,7 @@ static void init_request(struct sa_shard *s, struct net_packet *p)
 		SA_COUNT(s->m, drop_syntax);
 		LOGF(s->d->log, LOG_ENC, CY_LOG_INFO, NULL, "IKE_SA_INIT request from %s refused: %s",
 		    addr_port_str(&p->src, from), why.text);
-		if (why.notify && may_answer(s))
+		if (why.notify && may_answer(s, ANSWERS))
 			answer(s, p, 0, why.notify,
 			    cy_slice(&why.notify_data, why.notify == N_UNSUPPORTED_CRITICAL_PAYLOAD));
 	} else if (s->m->stopping) {
@@ -112,7 +122,7 @@ void v2_stray(struct sa_shard *s, struct net_packet *p)
 
 	if (p->h.major != 2) {
 		/* RFC 7296, 2.5 */
-		if (!(p->h.flags & IKE_FLAG_RESPONSE) && p->h.major > 2 && may_answer(s))
+		if (!(p->h.flags & IKE_FLAG_RESPONSE) && p->h.major > 2 && may_answer(s, ANSWERS))
 			answer(s, p, p->h.spi_r, N_INVALID_MAJOR_VERSION, cy_slice(&none, 0));
 		SA_COUNT(s->m, drop_stray);
 		net_packet_free(p);
@@ -131,7 +141,8 @@ void v2_stray(struct sa_shard *s, struct net_packet *p)
 	}
 	SA_COUNT(s->m, drop_stray);
 	/* unprotected and rate limited; never answer an answer */
-	if (!(p->h.flags & IKE_FLAG_RESPONSE) && p->h.exchange != EXCHANGE_IKE_SA_INIT && may_answer(s))
+	if (!(p->h.flags & IKE_FLAG_RESPONSE) && p->h.exchange != EXCHANGE_IKE_SA_INIT &&
+	    may_answer(s, s->d->tune.crash_detection && looks_protected(p) ? TOKENS : ANSWERS))
 		answer_no_sa(s, p);
 	net_packet_free(p);
 }

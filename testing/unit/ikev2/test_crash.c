@@ -114,6 +114,32 @@ START_TEST(no_token_of_a_living_sa)
 }
 END_TEST
 
+/* Everybody asks at once; but who sends next to nothing gets next to nothing. */
+START_TEST(many_ask_at_once)
+{
+	uint8_t request[64] = {0};
+	uint64_t sent = d->a.n_sent;
+
+	request[0] = request[15] = 1;
+	memcpy(request + 16, (uint8_t[]){PAYLOAD_SK, 0x20, EXCHANGE_INFORMATIONAL, IKE_FLAG_INITIATOR}, 4);
+	memcpy(request + IKE_HEADER_LEN, (uint8_t[]){0, 0, 0, sizeof(request) - IKE_HEADER_LEN}, 4);
+	for (int i = 0; i < 3000; i++) {
+		request[7] = (uint8_t)i;
+		request[27] = sizeof(request);
+		duel_inject(&d->a, request, sizeof(request));
+	}
+	ck_assert_uint_eq(d->a.n_sent - sent, 1000);
+	ck_assert_uint_eq(COUNTED(&d->a, crash_tokens_sent), 1000);
+	d->now += 2 * NS_PER_S;
+	sent = d->a.n_sent;
+	request[16] = 0;
+	request[27] = IKE_HEADER_LEN;
+	for (int i = 0; i < 3000; i++)
+		duel_inject(&d->a, request, IKE_HEADER_LEN);
+	ck_assert_uint_eq(d->a.n_sent - sent, 10);
+}
+END_TEST
+
 START_TEST(switched_off)
 {
 	d->a.d->tune.crash_detection = false;
@@ -154,6 +180,7 @@ UNIT_TESTS(crash)
 	tcase_add_test(tc, the_initiator_crashed);
 	tcase_add_test(tc, a_wrong_token);
 	tcase_add_test(tc, no_token_of_a_living_sa);
+	tcase_add_test(tc, many_ask_at_once);
 	tcase_add_test(tc, switched_off);
 	tcase_add_test(tc, rekeyed);
 }
