@@ -163,16 +163,23 @@ static void write_drops(struct metrics *m, const struct sample *s)
 	    {"malformed", s->net.drop_malformed},
 	    {"no_memory", s->net.drop_nomem},
 	    {"queue", s->net.drop_queue},
+	    {"queue_new", s->net.drop_queue_new},
+	    {"too_big", s->net.drop_too_big},
+	    {"interface", s->net.drop_interface},
 	    {"esp", s->net.drop_esp},
 	    {"bad_icv", s->sas.drop_bad_icv},
 	    {"syntax", s->sas.drop_syntax},
 	    {"unexpected", s->sas.drop_unexpected},
 	    {"half_open_limit", s->sas.drop_half_open_limit},
+	    {"blocked", s->sas.drop_blocked},
+	    {"late", s->sas.drop_late},
 	    {"inbox", s->sas.drop_inbox},
 	    {"stray", s->sas.drop_stray},
 	    {"replay", s->sas.drop_replay},
 	    {"unprotected", s->sas.drop_unprotected},
 	    {"fragment", s->sas.drop_fragment},
+	    {"fragment_memory", s->sas.drop_fragment_memory},
+	    {"fragment_timeout", s->sas.drop_fragment_timeout},
 	};
 	char text[16];
 

@@ -288,6 +288,31 @@ static void rule_inbox(struct doctor *d)
 	    "those. inbox_max makes it longer.");
 }
 
+static uint64_t shed(const struct sample *s)
+{
+	return s->net.drop_queue + s->net.drop_queue_new + s->sas.drop_late;
+}
+
+static void rule_shed(struct doctor *d)
+{
+	const struct sample *s = d->in->now, *from = s;
+	enum finding_level level;
+	uint64_t n;
+
+	if (!counted(shed(s), shed(d->in->total), &level, &n))
+		return;
+	if (level == FINDING_PAST)
+		from = d->in->total;
+	doctor_advise(doctor_add(d, "shed", level, (double)n, "messages dropped",
+	                  "%llu messages were dropped %s before a worker took them: %llu first requests and "
+	                  "%llu others for which the queue had no room, %llu first requests that had waited "
+	                  "too long.",
+	                  (unsigned long long)n, when(level), (unsigned long long)from->net.drop_queue_new,
+	                  (unsigned long long)from->net.drop_queue, (unsigned long long)from->sas.drop_late),
+	    "More arrives than the workers can answer: a flood, or a mass reconnect, which repeats what was "
+	    "dropped. See the advice on workers; receive_queue and init_queue_time.");
+}
+
 static void rule_limits(struct doctor *d)
 {
 	const struct sample *s = d->in->now, *t = d->in->total;
@@ -303,7 +328,26 @@ static void rule_limits(struct doctor *d)
 		        d->in->half_open_limit),
 		    "Peers do not complete IKE_AUTH (a flood, or answers that get lost), or the limit is too "
 		    "small for "
-		    "a mass reconnect: half_open_limit in cygnet.conf.");
+		    "a mass reconnect: init_limit_half_open in cygnet.conf.");
+	if (counted(s->sas.drop_blocked, t->sas.drop_blocked, &level, &n))
+		doctor_advise(
+		    doctor_add(d, "blocked", level == FINDING_LIMITS ? FINDING_WARNS : level, (double)n,
+		        "requests dropped",
+		        "%llu first requests were dropped %s because their peers had as many half-open "
+		        "IKE_SAs as one may have.",
+		        (unsigned long long)n, when(level)),
+		    "One peer that begins and does not go on; or a NAT that gives many peers one port: "
+		    "block_threshold.");
+	if (counted(s->sas.drop_fragment_memory, t->sas.drop_fragment_memory, &level, &n))
+		doctor_advise(
+		    doctor_add(d, "fragment-memory", level, (double)n, "fragments dropped",
+		        "%llu fragments were dropped %s because those of messages that are not complete use "
+		        "all "
+		        "the memory for them (%llu bytes now).",
+		        (unsigned long long)n, when(level), (unsigned long long)s->sas.fragment_bytes),
+		    "Fragments get lost on the way, or somebody never completes a message: fragment_timeout, "
+		    "or "
+		    "fragment_memory.");
 	if (counted(s->sas.cookies_sent, t->sas.cookies_sent, &level, &n))
 		doctor_advise(
 		    doctor_add(d, "cookies", level == FINDING_LIMITS ? FINDING_WARNS : level, (double)n,
@@ -576,8 +620,8 @@ static int pressing(const void *a, const void *b)
 size_t doctor_run(const struct doctor_input *in, void (*cb)(void *user, const struct finding *f), void *user)
 {
 	static void (*const rules[])(struct doctor * d) = {rule_sockets, rule_workers, rule_starved,
-	    rule_inbox, rule_pool, rule_kernel, doctor_rule_errors, doctor_rule_machine, rule_limits,
-	    rule_steps, rule_peers, rule_algorithms, rule_listeners, rule_log, rule_clock};
+	    rule_inbox, rule_shed, rule_pool, rule_kernel, doctor_rule_errors, doctor_rule_machine,
+	    rule_limits, rule_steps, rule_peers, rule_algorithms, rule_listeners, rule_log, rule_clock};
 	struct doctor *d = calloc(1, sizeof(*d));
 	size_t limits = 0;
 

@@ -279,6 +279,7 @@ static void sas_since(struct sample *now, const struct sample *before)
 	now->sas.up = present.up;
 	now->sas.half_open = present.half_open;
 	now->sas.child_sas = present.child_sas;
+	now->sas.fragment_bytes = present.fragment_bytes;
 }
 
 static void threads_since(struct sample *now, const struct sample *before)
@@ -294,7 +295,7 @@ static void threads_since(struct sample *now, const struct sample *before)
 void sample_since(struct sample *now, const struct sample *before)
 {
 	const uint64_t *b = (const uint64_t *)&before->net;
-	uint64_t *n = (uint64_t *)&now->net;
+	uint64_t *n = (uint64_t *)&now->net, queued = now->net.queued_bytes;
 
 	now->ns = now->at_ns - before->at_ns;
 	now->clock_jump_s -= before->clock_jump_s;
@@ -304,6 +305,7 @@ void sample_since(struct sample *now, const struct sample *before)
 	usage_sum_sort(&now->usage);
 	for (size_t i = 0; i < sizeof(now->net) / sizeof(*n); i++)
 		n[i] -= b[i];
+	now->net.queued_bytes = queued;
 	workers_since(now, before);
 	pool_since(now, before);
 	kernel_since(now, before);

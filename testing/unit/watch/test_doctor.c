@@ -340,10 +340,22 @@ START_TEST(floods)
 {
 	now.sas.drop_half_open_limit = total.sas.drop_half_open_limit = 5;
 	now.sas.half_open = 10000;
-	says(only("half-open", FINDING_LIMITS), "of 10000 allowed", "half_open_limit");
+	says(only("half-open", FINDING_LIMITS), "of 10000 allowed", "init_limit_half_open");
 	setup();
 	now.sas.cookies_sent = total.sas.cookies_sent = 50;
 	says(only("cookies", FINDING_WARNS), "50 were sent", "cookie_threshold");
+	setup();
+	now.net.drop_queue_new = total.net.drop_queue_new = 7;
+	now.sas.drop_late = total.sas.drop_late = 3;
+	says(only("shed", FINDING_LIMITS), "7 first requests and 0 others", "receive_queue");
+	now.net.drop_queue_new = now.sas.drop_late = 0;
+	says(only("shed", FINDING_PAST), "3 first requests that had waited", "init_queue_time");
+	setup();
+	now.sas.drop_blocked = total.sas.drop_blocked = 4;
+	says(only("blocked", FINDING_WARNS), "4 first requests", "block_threshold");
+	setup();
+	now.sas.drop_fragment_memory = total.sas.drop_fragment_memory = 6;
+	says(only("fragment-memory", FINDING_LIMITS), "6 fragments", "fragment_memory");
 	setup();
 	now.net.drop_malformed = 1000;
 	says(only("garbage", FINDING_WARNS), "500 messages a second", "Filter");
