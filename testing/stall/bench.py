@@ -94,8 +94,8 @@ class Daemon:
 def crowd_conns(n, **keys):
     """n connections, each with an identity and a network of its own."""
     return "".join(section(f"c{i}", left="10.9.0.1", leftid=f"c{i}@crowd.example", right="10.9.0.2", rightid="gw@example",
-                           leftsubnet=f"10.{64 + i // 256}.{i % 256}.0/24", rightsubnet="10.2.0.0/16",
-                           **{"auto": "start", "keyingtries": "%forever", "dpdaction": "none", **keys}) for i in range(n))
+                           **{"leftsubnet": f"10.{64 + i // 256}.{i % 256}.0/24", "rightsubnet": "10.2.0.0/16", "auto": "start",
+                              "keyingtries": "%forever", "dpdaction": "none", **keys}) for i in range(n))
 
 
 def probe_conns(n, **keys):
