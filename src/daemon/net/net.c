@@ -133,6 +133,17 @@ static void packet_job(struct worker *w, struct job *j)
 	p->net->deliver(p->net->user, w, p);
 }
 
+/*
+ * Of the memory for what waits, messages of IKE_SAs may use all, and first requests half. Those that begin with a notify, as they do
+ * when they return a cookie, may use somewhat more: whoever got an answer in a flood gets in with the next request.
+ */
+static uint64_t room_for(uint64_t all, enum prio prio, const struct ike_header *h)
+{
+	if (prio != PRIO_MEDIUM)
+		return all;
+	return h->next == PAYLOAD_NOTIFY ? all / 4 * 3 : all / 2;
+}
+
 static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, const uint8_t *data, size_t len)
 {
 	struct ike_header h;
@@ -153,9 +164,8 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 		return;
 	}
 	prio = prio_of(&h);
-	/* half of the room is for peers that have an IKE_SA */
 	if (__atomic_load_n(&n->queued_bytes, __ATOMIC_RELAXED) + sizeof(*p) + len >
-	    n->d->tune.receive_queue / (prio == PRIO_MEDIUM ? 2 : 1)) {
+	    room_for(n->d->tune.receive_queue, prio, &h)) {
 		if (prio == PRIO_MEDIUM)
 			COUNT(n, drop_queue_new);
 		else

@@ -382,6 +382,8 @@ static void rule_pool(struct doctor *d)
 		bool crypto = strcmp(o->owner, "crypto") == 0;
 		struct finding *f;
 
+		if (strcmp(o->owner, "speed") == 0) /* that is we ourselves: what algorithms cost here */
+			continue;
 		if (crypto && (wait > WAIT_LONG || o->queued > 2 * s->cpus)) {
 			f = doctor_add(d, "pool-cpu", FINDING_LIMITS, ms(wait), "ms",
 			    "Computations (key exchange, signatures) wait for the pool: %.0f ms at the 99th "

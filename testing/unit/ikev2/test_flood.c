@@ -262,6 +262,41 @@ START_TEST(the_queue_is_bounded)
 }
 END_TEST
 
+static uint64_t queued(int flag, uint8_t next)
+{
+	struct cy_dgram g = {.src = d->b.addr, .dst = d->a.addr, .data = first, .len = (uint32_t)n_first};
+	struct net_counters c;
+
+	g.src.port = g.dst.port = 500;
+	first[16] = next;
+	first[19] = (uint8_t)flag;
+	for (int i = 0; i < 100; i++)
+		net_inject(d->a.d->net, NULL, &g);
+	net_read_counters(d->a.d->net, &c);
+	return c.queued_bytes;
+}
+
+/* Each leaves room for those that are worth more, however many come. */
+START_TEST(the_queue_is_divided)
+{
+	uint64_t new, with_cookie, others;
+
+	take_first();
+	t->receive_queue = 16384;
+	new = queued(IKE_FLAG_INITIATOR, PAYLOAD_SA);
+	with_cookie = queued(IKE_FLAG_INITIATOR, PAYLOAD_NOTIFY);
+	others = queued(IKE_FLAG_INITIATOR | IKE_FLAG_RESPONSE, PAYLOAD_SA);
+	ck_assert_uint_gt(new, 4096);
+	ck_assert_uint_le(new, 8192);
+	ck_assert_uint_gt(with_cookie, 8192);
+	ck_assert_uint_le(with_cookie, 12288);
+	ck_assert_uint_gt(others, 12288);
+	ck_assert_uint_le(others, 16384);
+	d->pass = 0;
+	duel_pump(d);
+}
+END_TEST
+
 static void fragment(uint16_t no, uint32_t msgid)
 {
 	static const uint8_t plain[600];
@@ -311,5 +346,6 @@ UNIT_TESTS(flood)
 	tcase_add_test(tc, the_oldest_makes_room);
 	tcase_add_test(tc, shed_by_age);
 	tcase_add_test(tc, the_queue_is_bounded);
+	tcase_add_test(tc, the_queue_is_divided);
 	tcase_add_test(tc, fragments_never_completed);
 }

@@ -242,6 +242,10 @@ START_TEST(back_ends_are_slow)
 	pool[1].queued = 40;
 	pool[1].running = 8;
 	says(only("slow-backend", FINDING_LIMITS), "40 are queued", "io_quota (now 8)");
+	/* its own measurement of algorithms is nobody's back end */
+	pool[1].owner = "speed";
+	ck_assert_uint_eq(run(), 0);
+	ck_assert_uint_eq(n_found, 0);
 }
 END_TEST
 
