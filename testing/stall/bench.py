@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 
 from lib.cygnet import installed
@@ -134,6 +135,28 @@ def build(source, output, *flags):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise Failure(f"{source} does not compile: {done.stdout[-800:]}")
+
+
+def examine(daemon, seconds):
+    """What ipsec doctor finds in the seconds that begin now: a function that waits for it."""
+    box = []
+
+    def look():
+        try:
+            findings = daemon.query("doctor", str(seconds))["findings"]
+            box.append({f["id"] for f in findings if f["level"] != "past"})
+        except Failure as err:
+            box.append(err)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+
+    def found():
+        thread.join()
+        if isinstance(box[0], Failure):
+            raise box[0]
+        return box[0]
+    return found
 
 
 def unread_client(daemon, command):
