@@ -15,6 +15,7 @@
 #define SLOW_CALL    NS_PER_S
 #define RETRANSMIT   0.2 /* of what is sent */
 #define LISTENER_LAG 1000
+#define LOGINS       8     /* at a time: fewer may be people who think */
 #define GARBAGE      100.0 /* messages a second */
 #define JUMP_S       2
 
@@ -419,6 +420,28 @@ static void rule_pool(struct doctor *d)
 		    "See which in the log; helper_limit lets more run at a time.");
 }
 
+/* What each takes follows from how many there are and how many a second are done with (Little). */
+static void rule_logins(struct doctor *d)
+{
+	const struct xauth_stats *x = &d->in->now->xauth;
+	double done = doctor_rate(d, x->ok + x->refused + x->errors + x->timeouts),
+	       each = done > 0 ? x->in_progress / done : (double)d->in->now->ns / (double)NS_PER_S;
+
+	if (!x->timeouts && !x->limit_queue &&
+	    (x->in_progress < LOGINS || each * (double)NS_PER_S < (double)SLOW_CALL))
+		return;
+	doctor_advise(
+	    doctor_add(d, "slow-logins", x->timeouts || x->limit_queue ? FINDING_LIMITS : FINDING_WARNS, each,
+	        "s a login",
+	        "Logins (XAUTH) are slow: %u are in progress and %.1f a second are answered, so that each "
+	        "takes "
+	        "%.1f s; %llu were not answered in time and %llu refused because there are too many.",
+	        x->in_progress, done, each, (unsigned long long)x->timeouts,
+	        (unsigned long long)x->limit_queue),
+	    "Only who logs in waits. Look at what PAM asks (a directory, RADIUS); more helpers of the plugin "
+	    "let more logins run at a time: ipsec statusall shows its queue.");
+}
+
 static void rule_kernel(struct doctor *d)
 {
 	const struct knl_stats *k = &d->in->now->kernel;
@@ -622,8 +645,9 @@ static int pressing(const void *a, const void *b)
 size_t doctor_run(const struct doctor_input *in, void (*cb)(void *user, const struct finding *f), void *user)
 {
 	static void (*const rules[])(struct doctor * d) = {rule_sockets, rule_workers, rule_starved,
-	    rule_inbox, rule_shed, rule_pool, rule_kernel, doctor_rule_errors, doctor_rule_machine,
-	    rule_limits, rule_steps, rule_peers, rule_algorithms, rule_listeners, rule_log, rule_clock};
+	    rule_inbox, rule_shed, rule_pool, rule_logins, rule_kernel, doctor_rule_errors,
+	    doctor_rule_machine, rule_limits, rule_steps, rule_peers, rule_algorithms, rule_listeners,
+	    rule_log, rule_clock};
 	struct doctor *d = calloc(1, sizeof(*d));
 	size_t limits = 0;
 

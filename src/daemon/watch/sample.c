@@ -161,6 +161,8 @@ struct sample *sample_take(struct daemon *d)
 		plugins_list(d->plugins, on_plugin, s);
 	if (d->procs)
 		procs_read_stats(d->procs, &s->procs);
+	if (d->xauth)
+		xauth_read_stats(d->xauth, &s->xauth);
 	s->log_dropped = log_dropped(d->log);
 	if (d->env->simulated)
 		return s;
@@ -282,6 +284,19 @@ static void sas_since(struct sample *now, const struct sample *before)
 	now->sas.fragment_bytes = present.fragment_bytes;
 }
 
+static void xauth_since(struct sample *now, const struct sample *before)
+{
+	struct xauth_stats *n = &now->xauth;
+	const struct xauth_stats *b = &before->xauth;
+
+	n->begun -= b->begun;
+	n->ok -= b->ok;
+	n->refused -= b->refused;
+	n->errors -= b->errors;
+	n->timeouts -= b->timeouts;
+	n->limit_queue -= b->limit_queue;
+}
+
 static void threads_since(struct sample *now, const struct sample *before)
 {
 	for (size_t i = 0; i < now->n_threads; i++)
@@ -313,6 +328,7 @@ void sample_since(struct sample *now, const struct sample *before)
 	sockets_since(now, before);
 	sas_since(now, before);
 	threads_since(now, before);
+	xauth_since(now, before);
 	now->procs.started -= before->procs.started;
 	now->procs.finished -= before->procs.finished;
 	now->procs.failed -= before->procs.failed;

@@ -6,6 +6,7 @@
 #ifndef DAEMON_WATCH_SAMPLE_H
 #define DAEMON_WATCH_SAMPLE_H
 
+#include "daemon/auth/xauth.h"
 #include "daemon/core/daemon.h"
 #include "daemon/kernel/knl.h"
 #include "daemon/net/net.h"
@@ -54,6 +55,7 @@ struct sample {
 	struct sample_plugin *plugins;
 	size_t n_plugins;
 	struct procs_stats procs;
+	struct xauth_stats xauth;
 	struct sample_thread *threads;
 	size_t n_threads;
 	uint64_t log_dropped;

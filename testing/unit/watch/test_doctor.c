@@ -249,6 +249,27 @@ START_TEST(back_ends_are_slow)
 }
 END_TEST
 
+START_TEST(logins_are_slow)
+{
+	/* setup: 2 s */
+	now.xauth.in_progress = 100;
+	now.xauth.ok = 90;
+	now.xauth.refused = 10;
+	says(only("slow-logins", FINDING_WARNS), "100 are in progress and 50.0 a second", "PAM");
+	ck_assert_msg(get("slow-logins")->value > 1.9 && get("slow-logins")->value < 2.1, "2 s each");
+	now.xauth.timeouts = 1;
+	only("slow-logins", FINDING_LIMITS);
+	/* many that are answered at once, and few that take their time */
+	now.xauth.timeouts = 0;
+	now.xauth.ok = 400;
+	ck_assert_uint_eq(run(), 0);
+	ck_assert_uint_eq(n_found, 0);
+	now.xauth = (struct xauth_stats){.in_progress = 3};
+	run();
+	ck_assert_uint_eq(n_found, 0);
+}
+END_TEST
+
 START_TEST(computations_wait)
 {
 	hist_fill(&pool[0].wait, 200 * NS_PER_MS, 10);
@@ -499,6 +520,7 @@ UNIT_TESTS(doctor)
 	tcase_add_test(tc, somebody_else_has_the_cpus);
 	tcase_add_test(tc, inboxes_are_full);
 	tcase_add_test(tc, back_ends_are_slow);
+	tcase_add_test(tc, logins_are_slow);
 	tcase_add_test(tc, computations_wait);
 	tcase_add_test(tc, scripts_are_slow);
 	tcase_add_test(tc, the_kernel_is_slow);
