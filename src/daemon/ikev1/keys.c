@@ -106,18 +106,38 @@ enum cy_err v1_derive(struct ike_sa *sa, struct cy_slice psk)
 	return e;
 }
 
+/* With ECDSA it is the hash of the curve that is used, whatever was agreed on for the IKE_SA: strongSwan does so, too. */
+static uint16_t auth_prf(const struct ike_sa *sa, size_t *out_n)
+{
+	switch (v1_of(sa)->auth) {
+	case V1_AUTH_ECDSA_256:
+		*out_n = 32;
+		return CY_PRF_HMAC_SHA2_256;
+	case V1_AUTH_ECDSA_384:
+		*out_n = 48;
+		return CY_PRF_HMAC_SHA2_384;
+	case V1_AUTH_ECDSA_521:
+		*out_n = 64;
+		return CY_PRF_HMAC_SHA2_512;
+	default:
+		*out_n = v1_of(sa)->skeyid.n;
+		return sa->suite.prf;
+	}
+}
+
 enum cy_err v1_auth_hash(struct ike_sa *sa, bool of_initiator, uint8_t *out, size_t *out_n)
 {
 	struct v1 *v = v1_of(sa);
 	struct cy_slice i = cy_slice(v->ke_i, v->n_ke_i), r = cy_slice(v->ke_r, v->n_ke_r);
 	const struct cy_buf *id = of_initiator ? &v->idii_b : &v->idir_b;
 	uint8_t cky[16];
+	uint16_t prf;
 	struct cy_slice in[5] = {of_initiator ? i : r, of_initiator ? r : i, cy_slice(cky, sizeof(cky)),
 	    cy_slice(v->sai_b.p, v->sai_b.n), cy_slice(id->p, id->n)};
 
 	cookies(sa, !of_initiator, cky);
-	*out_n = v->skeyid.n;
-	return prf_compute(sa->shard->d->crypto, sa->suite.prf, secret_slice(&v->skeyid), in, 5, out);
+	prf = auth_prf(sa, out_n);
+	return prf_compute(sa->shard->d->crypto, prf, secret_slice(&v->skeyid), in, 5, out);
 }
 
 enum cy_err v1_iv_phase1(struct ike_sa *sa, uint8_t iv[V1_BLOCK_MAX])
