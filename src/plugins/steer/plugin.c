@@ -17,8 +17,9 @@
 
 #include <cygnet/plugin.h>
 
-#define IFS_MAX 32
-#define ONLINE  "/sys/devices/system/cpu/online"
+#define END_IDLE_MS 5000
+#define IFS_MAX     32
+#define ONLINE      "/sys/devices/system/cpu/online"
 
 struct iface {
 	char name[IF_NAMESIZE];
@@ -158,7 +159,7 @@ static void on_event(void *user, const struct cy_event *ev)
 	if (ev->kind == CY_EV_CHILD_DOWN)
 		(void)table_remove(&p->table, ev->spi_in);
 	else
-		e = table_add(&p->table, ev->spi_in, ev->reqid, ev->kind == CY_EV_CHILD_REKEYED);
+		e = table_add(&p->table, ev->spi_in, CY_HAS(ev, spi_in_before) ? ev->spi_in_before : 0);
 	pthread_mutex_unlock(&p->lock);
 	if (e)
 		p->host->log(p->self, CY_LOG_DEBUG, "%s: SPI %08x is not steered: %s", ev->conn, ev->spi_in,
@@ -310,6 +311,7 @@ static void read_tuning(struct plugin *p, struct table_config *out)
 	            .min_rate = (uint64_t)number(p, "min_rate", 1000, 0, UINT32_MAX) * p->interval_ms / 1000,
 	        },
 	    .gap_ns = number(p, "gap", 2000, 0, 1000000) * 1000,
+	    .end_idle = END_IDLE_MS / p->interval_ms + 1,
 	    .limit_ns = (uint64_t)number(p, "limit", 500, 0, 60000) * 1000000,
 	};
 }

@@ -15,9 +15,8 @@
 #include <bpf/libbpf.h>
 
 /* redirect.bpf.c, compiled */
-static const _Alignas(8) uint8_t object[] = {
-#include "redirect.inc"
-};
+extern const unsigned char steer_object[];
+extern const size_t steer_object_len;
 
 struct program {
 	struct bpf_object *object;
@@ -136,7 +135,7 @@ enum cy_err program_load(const struct program_config *cfg, char *why, size_t cap
 	}
 	p->n_possible = (uint32_t)possible;
 	(void)libbpf_set_print(say_nothing);
-	p->object = bpf_object__open_mem(object, sizeof(object), NULL);
+	p->object = bpf_object__open_mem(steer_object, steer_object_len, NULL);
 	e = p->object ? load(p, cfg, why, cap) : fail(why, cap, "reading the programs", errno);
 	if (e) {
 		program_free(p);

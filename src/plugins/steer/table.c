@@ -74,15 +74,6 @@ const struct table_sa *table_find(const struct table *t, uint32_t spi)
 	return i == NONE ? NULL : &t->sas[i];
 }
 
-/* The last one of the same reqid that nobody has followed yet. With per-CPU SAs several have the same: then it is any of them. */
-static uint32_t predecessor(const struct table *t, uint32_t reqid)
-{
-	for (uint32_t i = 0; i < t->cap; i++)
-		if (t->sas[i].used && t->sas[i].reqid == reqid && !t->sas[i].succeeded)
-			return i;
-	return NONE;
-}
-
 static void remove_at(struct table *t, uint32_t i)
 {
 	struct table_sa *s = &t->sas[i];
@@ -131,21 +122,9 @@ static bool make_room(struct table *t)
 	return true;
 }
 
-static void put_balance(struct table *t, uint32_t i, uint32_t reqid, bool successor)
+enum cy_err table_add(struct table *t, uint32_t spi, uint32_t before)
 {
-	uint32_t before = successor ? predecessor(t, reqid) : NONE;
-
-	if (before == NONE) {
-		balance_add(&t->balance, i, balance_place(&t->balance));
-		return;
-	}
-	balance_succeed(&t->balance, i, before);
-	t->sas[before].succeeded = true;
-}
-
-enum cy_err table_add(struct table *t, uint32_t spi, uint32_t reqid, bool successor)
-{
-	uint32_t i, cpu, next, *head;
+	uint32_t i, cpu, next, old, *head;
 
 	(void)table_remove(t, spi); /* its end was not told */
 	if (t->free_first == NONE && !make_room(t)) {
@@ -154,7 +133,11 @@ enum cy_err table_add(struct table *t, uint32_t spi, uint32_t reqid, bool succes
 	}
 	i = t->free_first;
 	next = t->sas[i].next;
-	put_balance(t, i, reqid, successor);
+	old = before ? find(t, before) : NONE;
+	if (old == NONE)
+		balance_add(&t->balance, i, balance_place(&t->balance));
+	else
+		balance_succeed(&t->balance, i, old);
 	cpu = t->cpus[t->balance.sas[i].cpu];
 	t->path.slots[i] = (struct steer_slot){.cpu = cpu, .want = cpu};
 	if (t->path.set(t->path.path, spi, i) != 0) {
@@ -164,9 +147,11 @@ enum cy_err table_add(struct table *t, uint32_t spi, uint32_t reqid, bool succes
 	}
 	t->free_first = next;
 	head = bucket(t, spi);
-	t->sas[i] = (struct table_sa){.spi = spi, .reqid = reqid, .next = *head, .used = true};
+	t->sas[i] = (struct table_sa){.spi = spi, .next = *head, .used = true};
 	*head = i;
 	t->n++;
+	if (old != NONE)
+		t->sas[old].replaced = true;
 	return CY_OK;
 }
 
@@ -202,8 +187,11 @@ size_t table_tick(struct table *t, uint64_t now_ns)
 
 	t->no_idle = false;
 	for (uint32_t i = 0; i < t->cap; i++)
-		if (t->sas[i].used)
+		if (t->sas[i].used) {
 			read_slot(t, i);
+			if (t->sas[i].replaced && t->sas[i].idle >= t->cfg.end_idle)
+				remove_at(t, i);
+		}
 	n = balance_decide(&t->balance, moves, MOVES_MAX);
 	for (size_t i = 0; i < n; i++) {
 		struct steer_slot *slot = &t->path.slots[moves[i].sa];

@@ -15,6 +15,7 @@ struct table_config {
 	struct balance_config balance;
 	uint32_t gap_ns;   /* an SA is moved when it has had no packet for so long */
 	uint64_t limit_ns; /* after so long it is moved without that */
+	uint32_t end_idle; /* intervals without a packet after which a replaced one is taken out */
 };
 
 struct table_path {
@@ -26,13 +27,13 @@ struct table_path {
 };
 
 struct table_sa {
-	uint32_t spi, reqid;
+	uint32_t spi;
 	uint32_t next;    /* in its bucket, or of the free ones */
 	uint32_t idle;    /* intervals without a packet */
 	uint64_t packets; /* at the end of the last interval */
 	uint32_t moved_gap, moved_late;
 	bool used;
-	bool succeeded; /* by another one */
+	bool replaced; /* by another one */
 };
 
 struct table {
@@ -54,10 +55,10 @@ void table_fini(struct table *t);
 void table_configure(struct table *t, const struct table_config *cfg);
 
 /*
- * An SA is there. successor: it replaces one with the same reqid, and goes to the same CPU. CY_E_LIMIT: the table is full of SAs that
- * have traffic; it is not steered.
+ * An SA is there. before: the SPI of the one that it replaces, whose CPU it takes over, 0 none; that one ends without a word, and is taken out
+ * when it is silent. CY_E_LIMIT: the table is full of SAs that have traffic; it is not steered.
  */
-enum cy_err table_add(struct table *t, uint32_t spi, uint32_t reqid, bool successor);
+enum cy_err table_add(struct table *t, uint32_t spi, uint32_t before) CY_MUST_USE;
 bool table_remove(struct table *t, uint32_t spi);
 /* NULL: not there. */
 const struct table_sa *table_find(const struct table *t, uint32_t spi);

@@ -52,6 +52,7 @@ static void init(struct table *t, struct kernel *k, uint32_t max)
 	        {.start_pct = 20, .stop_pct = 5, .patience = 1, .max_moves = 2, .hold = 5, .memory = 1},
 	    .gap_ns = 1000,
 	    .limit_ns = 500,
+	    .end_idle = 5,
 	};
 	const struct table_path path = {.set = set, .unset = unset, .path = k, .slots = k->slots};
 
@@ -76,16 +77,15 @@ START_TEST(new_ones_take_turns)
 
 	init(&t, &k, MAX);
 	for (uint32_t i = 1; i <= MAX; i++)
-		ck_assert_int_eq(table_add(&t, 0xc0000000 + i, i, false), CY_OK);
+		ck_assert_int_eq(table_add(&t, 0xc0000000 + i, 0), CY_OK);
 	ck_assert_uint_eq(t.n, MAX);
 	for (uint32_t i = 1; i <= MAX; i++) {
 		const struct steer_slot *s = slot_of(&k, 0xc0000000 + i);
 		EXPECT(s->cpu == cpus[(i - 1) % 2] && s->want == s->cpu && !s->packets);
 	}
 	/* its end was not told */
-	ck_assert_int_eq(table_add(&t, 0xc0000001, 99, false), CY_OK);
+	ck_assert_int_eq(table_add(&t, 0xc0000001, 0), CY_OK);
 	ck_assert_uint_eq(t.n, MAX);
-	ck_assert_uint_eq(table_find(&t, 0xc0000001)->reqid, 99);
 	for (uint32_t i = 1; i <= MAX; i++)
 		ck_assert(table_remove(&t, 0xc0000000 + i));
 	ck_assert(!table_remove(&t, 0xc0000001));
@@ -104,7 +104,7 @@ START_TEST(slots_rest)
 
 	init(&t, &k, 4);
 	for (uint32_t i = 0; i < 8; i++) {
-		ck_assert_int_eq(table_add(&t, 100 + i, 1, false), CY_OK);
+		ck_assert_int_eq(table_add(&t, 100 + i, 0), CY_OK);
 		ck_assert_uint_eq(k.spi[i % 4], 100 + i);
 		ck_assert(table_remove(&t, 100 + i));
 	}
@@ -120,8 +120,8 @@ START_TEST(full)
 
 	init(&t, &k, 4);
 	for (uint32_t i = 0; i < 4; i++)
-		ck_assert_int_eq(table_add(&t, 100 + i, i, false), CY_OK);
-	ck_assert_int_eq(table_add(&t, 200, 9, false), CY_E_LIMIT);
+		ck_assert_int_eq(table_add(&t, 100 + i, 0), CY_OK);
+	ck_assert_int_eq(table_add(&t, 200, 0), CY_E_LIMIT);
 	ck_assert_uint_eq(t.refused, 1);
 	for (uint32_t n = 0; n < 40; n++) {
 		for (uint32_t i = 0; i < 4; i++)
@@ -129,10 +129,10 @@ START_TEST(full)
 				slot_of(&k, 100 + i)->packets++;
 		table_tick(&t, n);
 	}
-	ck_assert_int_eq(table_add(&t, 200, 9, false), CY_OK);
+	ck_assert_int_eq(table_add(&t, 200, 0), CY_OK);
 	ck_assert_ptr_null(table_find(&t, 102));
 	ck_assert_uint_eq(t.evicted, 1);
-	ck_assert_int_eq(table_add(&t, 201, 9, false), CY_E_LIMIT);
+	ck_assert_int_eq(table_add(&t, 201, 0), CY_E_LIMIT);
 	table_fini(&t);
 }
 END_TEST
@@ -144,12 +144,12 @@ START_TEST(kernel_refuses)
 
 	init(&t, &k, 4);
 	k.fail = ENOMEM;
-	ck_assert_int_eq(table_add(&t, 100, 1, false), CY_E_IO);
+	ck_assert_int_eq(table_add(&t, 100, 0), CY_E_IO);
 	ck_assert_uint_eq(t.n, 0);
 	ck_assert_uint_eq(t.balance.n_sas, 0);
 	k.fail = 0;
 	for (uint32_t i = 0; i < 4; i++)
-		ck_assert_int_eq(table_add(&t, 100 + i, i, false), CY_OK);
+		ck_assert_int_eq(table_add(&t, 100 + i, 0), CY_OK);
 	table_fini(&t);
 }
 END_TEST
@@ -162,18 +162,29 @@ START_TEST(rekeyed)
 
 	init(&t, &k, MAX);
 	for (uint32_t i = 0; i < 4; i++)
-		ck_assert_int_eq(table_add(&t, 100 + i, 10 + i, false), CY_OK);
+		ck_assert_int_eq(table_add(&t, 100 + i, 0), CY_OK);
 	slot_of(&k, 101)->packets = 5000; /* on CPU 6, which then has the most */
 	slot_of(&k, 100)->packets = 4900;
 	table_tick(&t, 1);
-	ck_assert_int_eq(table_add(&t, 201, 11, true), CY_OK);
+	ck_assert_int_eq(table_add(&t, 201, 101), CY_OK);
 	ck_assert_uint_eq(slot_of(&k, 201)->cpu, 6);
-	ck_assert(table_remove(&t, 101));
-	ck_assert_int_eq(table_add(&t, 301, 11, true), CY_OK);
+	ck_assert_int_eq(table_add(&t, 301, 201), CY_OK);
 	ck_assert_uint_eq(slot_of(&k, 301)->cpu, 6);
 	/* one that nobody knows is a new one */
-	ck_assert_int_eq(table_add(&t, 400, 77, true), CY_OK);
+	ck_assert_int_eq(table_add(&t, 400, 77), CY_OK);
 	ck_assert_uint_eq(slot_of(&k, 400)->cpu, 4);
+	/* those that were replaced go when they are silent, and only those */
+	for (uint32_t n = 0; n < 5; n++) {
+		ck_assert_ptr_nonnull(table_find(&t, 101));
+		slot_of(&k, 201)->packets++;
+		table_tick(&t, 2 + n);
+	}
+	ck_assert_ptr_null(table_find(&t, 101));
+	ck_assert_ptr_nonnull(table_find(&t, 201));
+	for (uint32_t n = 0; n < 5; n++)
+		table_tick(&t, 7 + n);
+	ck_assert_ptr_null(table_find(&t, 201));
+	ck_assert_uint_eq(t.n, 5);
 	table_fini(&t);
 }
 END_TEST
@@ -187,7 +198,7 @@ START_TEST(moves)
 
 	init(&t, &k, MAX);
 	for (uint32_t i = 0; i < 8; i++)
-		ck_assert_int_eq(table_add(&t, 100 + i, i, false), CY_OK);
+		ck_assert_int_eq(table_add(&t, 100 + i, 0), CY_OK);
 	for (uint32_t i = 0; i < 8; i++) /* CPU 4 has 4000, CPU 6 has 400 */
 		slot_of(&k, 100 + i)->packets = i % 2 ? 100 : 1000;
 	ck_assert_uint_eq(table_tick(&t, 7777), 2);
@@ -233,7 +244,7 @@ START_TEST(churn)
 			n--;
 			there[i] = 0;
 		} else if (n < MAX) {
-			EXPECT(table_add(&t, 0x1000 * (i + 1), i, seed & 1) == CY_OK);
+			EXPECT(table_add(&t, 0x1000 * (i + 1), seed & 1 ? 0x1000 * (1 + i / 2) : 0) == CY_OK);
 			n++;
 			there[i] = 1;
 		}
