@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "daemon/run.h"
+#include "libcore/conf/settings.h"
 
 enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_RUNNING = 3 };
 
@@ -252,18 +253,25 @@ static void no_core(const struct program *p)
 }
 
 /* Capabilities belong to a thread and are inherited, so this happens before the first is started. */
-static enum cy_err drop_capabilities(void *user)
+static enum cy_err drop_capabilities(void *user, const struct settings *settings)
 {
+	const char *steer = settings_str(settings, "plugins.steer.interfaces");
+	bool bpf;
+
 	(void)user;
 	if (capng_get_caps_process() != 0)
 		return CY_E_IO;
 	if (capng_have_capabilities(CAPNG_SELECT_CAPS) <= CAPNG_NONE)
 		return CY_OK;
+	/* only where a plugin that loads programs into the kernel is switched on; a container may not have it */
+	bpf = steer && *steer && capng_have_capability(CAPNG_PERMITTED, CAP_BPF);
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (capng_updatev(CAPNG_ADD,
 	        (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE | CAPNG_BOUNDING_SET),
 	        CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, -1) != 0)
 		return CY_E_IO;
+	if (bpf)
+		(void)capng_update(CAPNG_ADD, (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED), CAP_BPF);
 	/* not ours, but of PAM's helpers: without it PAM refuses everybody where the kernel audits */
 	(void)capng_update(CAPNG_ADD, CAPNG_BOUNDING_SET, CAP_AUDIT_WRITE);
 	/* the bounding set, which scripts inherit, takes a privilege of its own that a container may not have */

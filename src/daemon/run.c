@@ -404,7 +404,7 @@ static enum cy_err make_all(struct run *r, struct why *why)
 	if (!e)
 		e = make_control(r, why);
 	if (!e && r->o.before_threads) {
-		e = r->o.before_threads(r->o.user);
+		e = r->o.before_threads(r->o.user, r->d.settings);
 		if (e)
 			return fail(r, why, e, "privileges could not be given up: %s", err_text(e));
 	}

@@ -21,8 +21,9 @@ struct daemon_options {
 	bool foreground;  /* log to standard error, not to syslog */
 	bool no_control;  /* no control socket */
 	uint32_t workers; /* 0: as the settings have it, else one per CPU */
-	/* Called once the control socket exists and before the first thread: to give up privileges. May be NULL. */
-	enum cy_err (*before_threads)(void *user);
+	/* Called once the control socket exists and before the first thread: to give up privileges, but those that the settings want.
+	   May be NULL. */
+	enum cy_err (*before_threads)(void *user, const struct settings *settings);
 	/* A client of the control socket asked the daemon to stop; on the control thread. */
 	void (*stop_wanted)(void *user);
 	void *user;

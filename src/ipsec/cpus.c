@@ -5,6 +5,26 @@
 
 static char last[32];
 
+/* What the plugin that sends packets to CPUs says. */
+static void print_steering(json_t *s)
+{
+	json_t *f;
+	size_t i;
+
+	printf("  steering %lld SAs: the busiest CPU has %lld %% of the mean; %lld packets, %lld of SAs not "
+	       "steered, %lld "
+	       "fragments\n",
+	    (long long)get_int(s, "sas"), (long long)get_int(s, "spread"), (long long)get_int(s, "packets"),
+	    (long long)get_int(s, "unknown"), (long long)get_int(s, "fragments"));
+	printf("  %lld moves of SAs: %lld at a gap, %lld at the limit, %lld under way\n",
+	    (long long)get_int(s, "moves"), (long long)get_int(s, "moved_at_gap"),
+	    (long long)get_int(s, "moved_at_limit"), (long long)get_int(s, "moving"));
+	if (get_int(s, "refused"))
+		printf("  %lld SAs found no room and are not steered\n", (long long)get_int(s, "refused"));
+	json_array_foreach(json_object_get(s, "interfaces"), i, f) printf("  steering on %s: %s%s%s\n",
+	    get_str(f, "name"), get_str(f, "mode"), *get_str(f, "why") ? ", " : "", get_str(f, "why"));
+}
+
 static void on_data(void *user, json_t *d)
 {
 	const char *name;
@@ -20,6 +40,8 @@ static void on_data(void *user, json_t *d)
 		printf("  a worker did not answer in time: its SAs are missing\n");
 	if (has(d, "sa_cpus_how"))
 		printf("  %s\n", get_str(d, "sa_cpus_how"));
+	if (has(d, "steering"))
+		print_steering(json_object_get(d, "steering"));
 	json_object_foreach(json_object_get(d, "drops"), name, v)
 	    printf("  dropped by the data plane: %s %lld\n", name, (long long)json_integer_value(v));
 	json_array_foreach(json_object_get(d, "sockets"), i, v) if (get_int(v, "dropped"))
@@ -44,6 +66,8 @@ static void heading(const char *list)
 		puts("Queues: where their interrupts go, and RPS or XPS");
 	else if (strcmp(list, "threads") == 0)
 		puts("Threads of the data plane");
+	else if (strcmp(list, "steering_cpus") == 0)
+		puts("Steering: CPUs that received ESP is sent to");
 	else if (strcmp(list, "sas") == 0)
 		puts("Busiest SAs");
 }
@@ -124,13 +148,19 @@ static void on_item(void *user, const char *list, json_t *d)
 		print_queue(d);
 	else if (strcmp(list, "threads") == 0)
 		print_thread(d);
+	else if (strcmp(list, "steering_cpus") == 0)
+		printf("  CPU %-4lld %6lld SAs, %10lld packets/s, %12lld sent to it, %12lld arrived\n",
+		    (long long)get_int(d, "cpu"), (long long)get_int(d, "sas"),
+		    (long long)get_int(d, "packets_per_second"), (long long)get_int(d, "sent"),
+		    (long long)get_int(d, "arrived"));
 	else if (strcmp(list, "sas") == 0)
 		print_sa(d);
 }
 
 static int run(const struct options *o)
 {
-	static const char *const lists[] = {"cpus", "interfaces", "queues", "threads", "sas", NULL};
+	static const char *const lists[] = {
+	    "cpus", "interfaces", "queues", "threads", "steering_cpus", "sas", NULL};
 	struct call c = {.cmd = "cpus", .data = on_data, .item = on_item};
 	struct json_out *j = NULL;
 	int rc;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "daemon/control/span.h"
+#include "daemon/control/steering.h"
 #include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
 
@@ -98,14 +99,14 @@ static void ask(struct cpus *c, bool again)
 {
 	void *k;
 	const struct cy_kernel_ops *ops = knl_ops(c->c->d->knl, &k);
+	bool tells = k && CY_HAS(ops, sa_place) && ops->sa_place;
 
-	if (!k || !CY_HAS(ops, sa_place) || !ops->sa_place)
-		return;
 	for (size_t i = 0; i < c->all.n; i++) {
 		struct placed *p = &c->all.p[i];
 		struct cy_kernel_place at = {.size = sizeof(at)};
 
-		if (ops->sa_place(k, &p->id, &at))
+		if (!(tells && !ops->sa_place(k, &p->id, &at)) &&
+		    !(p->id.dir == CY_DIR_IN && steering_place(c->c->d, p->id.spi, &at)))
 			continue;
 		p->known = true;
 		p->lane = at.lane;
@@ -298,6 +299,19 @@ static void write_lanes(struct request *r, struct jw *w, struct cpus *c, uint64_
 	}
 }
 
+static void write_steering(struct request *r, struct jw *w, const struct daemon *d)
+{
+	struct cy_steer_cpu *cpus = calloc(STEERING_CPUS, sizeof(*cpus));
+	size_t n = cpus ? steering_cpus(d, cpus, STEERING_CPUS) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		item(r, w, "steering_cpus");
+		steering_write_cpu(w, &cpus[i]);
+		item_end(w);
+	}
+	free(cpus);
+}
+
 static int busier(const void *a, const void *b)
 {
 	const struct placed *x = a, *y = b;
@@ -354,6 +368,7 @@ static void write_head(
 		    "the kernel does not tell which CPU carries an SA: packets arrive where the receive "
 		    "queue's interrupt "
 		    "or RPS leads (queues), and leave from the CPU that sent them");
+	steering_write_head(c->c->d, w);
 	jw_obj(w, "drops");
 	for (size_t i = 0; i < now->n_errors; i++)
 		if (now->errors[i].value)
@@ -395,6 +410,7 @@ static void write_all(struct request *r, struct span *s, void *arg)
 		write_queues(r, &w, s->machine, s->now->ns);
 	}
 	write_lanes(r, &w, c, ns);
+	write_steering(r, &w, c->c->d);
 	write_sas(r, &w, c, ns);
 	request_send(r, &w);
 }

@@ -8,6 +8,7 @@
 
 #include "config.h"
 #include "daemon/control/span.h"
+#include "daemon/control/steering.h"
 #include "daemon/sa/totals.h"
 
 struct metrics {
@@ -234,6 +235,51 @@ static void write_rest(struct metrics *m, const struct sample *s)
 	single(m, "cygnet_sent_messages", "counter", "Messages of IKE sent.", (double)s->net.tx_ike);
 }
 
+static void of_cpus(struct metrics *m, const struct cy_steer_cpu *cpus, size_t n, const char *name,
+    const char *type, const char *help, size_t at)
+{
+	char text[16];
+	uint64_t v;
+
+	family(m, name, type, help);
+	for (size_t i = 0; i < n; i++) {
+		snprintf(text, sizeof(text), "%u", cpus[i].cpu);
+		memcpy(&v, (const uint8_t *)&cpus[i] + at, sizeof(v));
+		one(m, "cpu", text, v);
+	}
+	family_end(m);
+}
+
+static void write_steering(struct metrics *m, const struct daemon *d)
+{
+	struct cy_steer_cpu *cpus;
+	struct cy_steer_stats s;
+	size_t n;
+
+	if (!steering_stats(d, &s))
+		return;
+	cpus = calloc(STEERING_CPUS, sizeof(*cpus));
+	n = cpus ? steering_cpus(d, cpus, STEERING_CPUS) : 0;
+	single(m, "cygnet_steering_sas", "gauge", "Inbound SAs whose packets are sent to a CPU.", s.sas);
+	single(m, "cygnet_steering_spread_percent", "gauge",
+	    "Load of the busiest CPU in percent of the mean.", s.spread);
+	single(m, "cygnet_steering_unknown_packets", "counter", "ESP of SAs that are not steered.",
+	    (double)s.unknown);
+	single(m, "cygnet_steering_moves", "counter", "SAs that were given to another CPU.", (double)s.moves);
+	family(m, "cygnet_steering_moved_sas", "counter", "SAs that went over to it, by how.");
+	one(m, "when", "gap", s.moved_gap);
+	one(m, "when", "limit", s.moved_late);
+	family_end(m);
+	of_cpus(m, cpus, n, "cygnet_steering_cpu_rate", "gauge",
+	    "Packets a second of a CPU's SAs, a moving average.", offsetof(struct cy_steer_cpu, rate));
+	of_cpus(m, cpus, n, "cygnet_steering_cpu_sent_packets", "counter", "Packets sent to a CPU.",
+	    offsetof(struct cy_steer_cpu, sent));
+	of_cpus(m, cpus, n, "cygnet_steering_cpu_arrived_packets", "counter",
+	    "Packets that a CPU took; the others wait, or were dropped.",
+	    offsetof(struct cy_steer_cpu, arrived));
+	free(cpus);
+}
+
 static void write_metrics(struct request *r)
 {
 	struct metrics m = {.r = r};
@@ -259,6 +305,7 @@ static void write_metrics(struct request *r)
 	write_workers(&m, s);
 	write_drops(&m, s);
 	write_rest(&m, s);
+	write_steering(&m, d);
 	write_totals(&m);
 	sample_free(s);
 	if (r->state && r->state_free)

@@ -76,6 +76,18 @@ static void child_fill(const struct child_sa *c, struct cy_event *e)
 	e->packets_out = c->packets_out;
 }
 
+static uint32_t spi_of(const struct ike_sa *sa, uint64_t child_id)
+{
+	struct list *n;
+
+	list_foreach (n, &sa->children) {
+		const struct child_sa *c = list_entry(n, struct child_sa, node);
+		if (c->id == child_id)
+			return c->spi_in;
+	}
+	return 0;
+}
+
 void ike_event_child(
     const struct ike_sa *sa, const struct child_sa *c, enum cy_event_kind kind, const char *reason)
 {
@@ -89,6 +101,8 @@ void ike_event_child(
 	ev.kind = kind;
 	ev.reason = reason ? reason : "";
 	child_fill(c, &ev);
+	if (kind == CY_EV_CHILD_REKEYED)
+		ev.spi_in_before = spi_of(sa, c->rekeys);
 	bus_publish(sa->shard->d->bus, &ev);
 }
 

@@ -51,6 +51,7 @@ struct cy_event {
 	uint8_t encap;     /* ESP in UDP, to and from remote.port */
 	uint32_t if_id_in; /* if_id and mark are those of the way out */
 	struct cy_mark mark_in;
+	uint32_t spi_in_before; /* REKEYED: of the one that is replaced, 0 unknown; no DOWN tells its end */
 };
 
 #endif

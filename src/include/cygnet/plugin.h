@@ -20,6 +20,7 @@
 #include <cygnet/kernel.h>
 #include <cygnet/lease.h>
 #include <cygnet/socket.h>
+#include <cygnet/steer.h>
 #include <cygnet/types.h>
 #include <cygnet/xauth.h>
 
@@ -43,6 +44,7 @@ enum cy_kind {
 	CY_KIND_LOG_SINK,   /* struct cy_log_sink, at most one of a plugin */
 	CY_KIND_XAUTH,      /* struct cy_xauth_ops */
 	CY_KIND_AUTHORIZE,  /* struct cy_authorize_ops */
+	CY_KIND_STEER,      /* struct cy_steer_ops */
 };
 
 /* Does a struct of the other side, which begins with its size, reach to this member? */

@@ -182,6 +182,8 @@ static size_t least_size(enum cy_kind kind)
 		return offsetof(struct cy_xauth_ops, end) + sizeof(void *);
 	case CY_KIND_AUTHORIZE:
 		return offsetof(struct cy_authorize_ops, ask) + sizeof(void *);
+	case CY_KIND_STEER:
+		return offsetof(struct cy_steer_ops, place) + sizeof(void *);
 	}
 	return 0;
 }
@@ -299,6 +301,8 @@ static const char *ops_name(enum cy_kind kind, const void *ops)
 		return ((const struct cy_xauth_ops *)ops)->name;
 	case CY_KIND_AUTHORIZE:
 		return ((const struct cy_authorize_ops *)ops)->name;
+	case CY_KIND_STEER:
+		return ((const struct cy_steer_ops *)ops)->name;
 	default:
 		return NULL;
 	}
