@@ -31,6 +31,7 @@ struct knl {
 	struct knl_handlers h;
 	struct cy_kernel_events ev;
 	struct knl_policies *policies;
+	uint64_t settle_ns; /* not before, when it refused */
 	struct knl_devices *devices;
 	pthread_t thread;
 	bool threaded, stopping, resyncing /* atomic: a KNL_RESYNC is queued */;
@@ -45,6 +46,9 @@ struct knl {
 
 /* Requests whose completions are posted together, so that a worker is woken once for them. */
 #define FINISH_TOGETHER 16
+
+/* A data plane that refused to take out a policy is asked again with a later request. */
+#define SETTLE_NS (100 * NS_PER_MS)
 
 static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
     const struct cy_ts *dst, int32_t cpu)
@@ -242,6 +246,8 @@ static void req_run(struct knl *k, struct knl_req *r)
 {
 	uint64_t now = env_now(k->d->env);
 
+	if (now >= k->settle_ns && !knl_policies_settle(k->policies, k->ops, k->k))
+		k->settle_ns = now + SETTLE_NS;
 	for (uint32_t i = 0; i < r->n; i++) {
 		struct knl_step *s = &r->step[i];
 		uint64_t begun = now;

@@ -151,5 +151,10 @@ enum cy_err knl_policy_cpu(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
 enum cy_err knl_policy_del(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
+/*
+ * Does what the data plane refused to do when users went: their policy is taken out, or becomes the one of the next user. False
+ * when it refuses again; then it is to be called later. Costs nothing when nothing is owed.
+ */
+bool knl_policies_settle(struct knl_policies *t, const struct cy_kernel_ops *ops, void *k);
 
 #endif

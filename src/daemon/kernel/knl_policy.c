@@ -27,6 +27,7 @@ struct policy_user {
 
 struct knl_policies {
 	struct hmap map;
+	struct policy_user *owed; /* users that are gone, which the data plane refused to take out; by next */
 };
 
 /* --- packing --------------------------------------------------------------------------------------------------- */
@@ -197,6 +198,10 @@ void knl_policies_free(struct knl_policies *t)
 			free(u);
 		}
 	}
+	for (struct policy_user *u = t->owed, *next; u; u = next) {
+		next = u->next;
+		free(u);
+	}
 	hmap_fini(&t->map);
 	free(t);
 }
@@ -318,15 +323,42 @@ enum cy_err knl_policy_del(
 		return CY_E_NOTFOUND;
 	if (prev) {
 		prev->next = u->next;
-	} else {
-		hmap_del(&t->map, &u->node);
-		if (u->next) {
-			hmap_add(&t->map, &u->next->node, hash);
-			err = ops->policy_add(k, unpack(u->next, &given));
-		} else {
-			err = ops->policy_del(k, unpack(u, &given));
-		}
+		free(u);
+		return CY_OK;
 	}
-	free(u);
+	hmap_del(&t->map, &u->node);
+	if (u->next) {
+		hmap_add(&t->map, &u->next->node, hash);
+		err = ops->policy_add(k, unpack(u->next, &given));
+	} else {
+		err = ops->policy_del(k, unpack(u, &given));
+	}
+	if (err && err != CY_E_NOTFOUND) {
+		u->next = t->owed;
+		t->owed = u;
+	} else {
+		free(u);
+	}
 	return err;
+}
+
+bool knl_policies_settle(struct knl_policies *t, const struct cy_kernel_ops *ops, void *k)
+{
+	while (t->owed) {
+		struct policy_user *gone = t->owed, *first;
+		struct unpacked given;
+		uint64_t hash;
+		enum cy_err err;
+
+		first = find(t, unpack(gone, &given), &hash);
+		if (first)
+			err = ops->policy_add(k, unpack(first, &given));
+		else
+			err = ops->policy_del(k, &given.p);
+		if (err && err != CY_E_NOTFOUND)
+			return false;
+		t->owed = gone->next;
+		free(gone);
+	}
+	return true;
 }

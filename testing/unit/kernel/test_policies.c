@@ -49,6 +49,8 @@ static enum cy_err del(void *kv, const struct cy_kernel_policy *p)
 	struct plane *k = kv;
 	int i = slot_of(k, p);
 
+	if (k->refuse)
+		return CY_E_IO;
 	k->dels++;
 	if (i < 0)
 		return CY_E_NOTFOUND;
@@ -168,6 +170,45 @@ START_TEST(a_refusal_leaves_no_trace)
 }
 END_TEST
 
+/* What the data plane refuses when a user goes is owed, and done when it no longer refuses. */
+START_TEST(a_refused_removal_is_made_up_for)
+{
+	struct plane k = {0};
+	struct knl_policies *t = knl_policies_new(key);
+	struct cy_kernel_policy a = policy("10.2.0.0/16", 1, 100, 1), b = policy("10.2.0.0/16", 2, 100, 2),
+	                        c = policy("10.3.0.0/16", 3, 100, 3);
+
+	ck_assert_int_eq(knl_policy_add(t, &ops, &k, &a), CY_OK);
+	ck_assert_int_eq(knl_policy_add(t, &ops, &k, &b), CY_OK);
+	ck_assert_int_eq(knl_policy_add(t, &ops, &k, &c), CY_OK);
+	ck_assert(knl_policies_settle(t, &ops, &k));
+	k.refuse = true;
+	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &b), CY_E_IO);
+	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &c), CY_E_IO);
+	ck_assert(!knl_policies_settle(t, &ops, &k));
+	ck_assert_uint_eq(held(&k, "10.2.0.0/16"), 2);
+	ck_assert_uint_eq(held(&k, "10.3.0.0/16"), 3);
+	k.refuse = false;
+	ck_assert(knl_policies_settle(t, &ops, &k));
+	ck_assert_uint_eq(held(&k, "10.2.0.0/16"), 1);
+	ck_assert_uint_eq(held(&k, "10.3.0.0/16"), 0);
+	/* once */
+	ck_assert_uint_eq(k.dels, 1);
+	ck_assert(knl_policies_settle(t, &ops, &k));
+	ck_assert_uint_eq(k.dels, 1);
+	/* the selector has a user again before it is made up for; and with some owed all is freed */
+	k.refuse = true;
+	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &a), CY_E_IO);
+	k.refuse = false;
+	ck_assert_int_eq(knl_policy_add(t, &ops, &k, &b), CY_OK);
+	ck_assert(knl_policies_settle(t, &ops, &k));
+	ck_assert_uint_eq(held(&k, "10.2.0.0/16"), 2);
+	k.refuse = true;
+	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &b), CY_E_IO);
+	knl_policies_free(t);
+}
+END_TEST
+
 /* A CHILD_SA that moves adds what it has at its new addresses, then removes the old: there is a policy all the time. */
 START_TEST(moving_leaves_no_gap)
 {
@@ -195,6 +236,7 @@ END_TEST
 
 UNIT_TESTS(policies)
 {
+	tcase_add_test(tc, a_refused_removal_is_made_up_for);
 	tcase_add_test(tc, moving_leaves_no_gap);
 	tcase_add_test(tc, goes_with_its_last_user);
 	tcase_add_test(tc, the_one_before_comes_back);
