@@ -196,6 +196,8 @@ static void print_kernel(json_t *k)
 		    (long long)get_int(k, "requests"), (long long)get_int(k, "failures"),
 		    (long long)get_int(k, "queued"), (long long)get_int(k, "max_us"),
 		    (long long)get_int(k, "policies"));
+	if (get_int(k, "policies_owed"))
+		printf(", %lld that it refused to take out", (long long)get_int(k, "policies_owed"));
 	if (get_int(k, "running_ms") > 1000)
 		printf(", in one request for %lld ms", (long long)get_int(k, "running_ms"));
 	putchar('\n');

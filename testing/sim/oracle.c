@@ -116,8 +116,12 @@ static void note_trap(void *user, const struct conn *conn, uint32_t reqid, uint6
 
 static void check_policies(struct sim *s, struct sim_node *n)
 {
+	struct knl_stats st;
 	struct list *l;
 
+	knl_read_stats(n->d->knl, &st);
+	if (st.policies_owed)
+		return; /* it was refused, and is asked again; a random run ends with none owed */
 	list_foreach (l, &n->kernel.policies) {
 		const struct cy_kernel_policy *p = &list_entry(l, struct sim_kpol, node)->p;
 		uint32_t reqid = p->reqid;

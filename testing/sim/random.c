@@ -347,8 +347,17 @@ void sim_random(struct sim *s)
 		heal(&w);
 	if (!s->failure[0] && sim_run(s, 60 * NS_PER_S, settled, &w) && !settled(&w))
 		sim_fail(s, "an IKE_SA is stuck between two states");
-	for (uint32_t i = 0; i < w.n; i++)
+	for (uint32_t i = 0; i < w.n; i++) {
+		struct knl_stats st;
+
 		sim_check_leases(s, w.nodes[i]);
+		if (!w.nodes[i]->d)
+			continue;
+		knl_read_stats(w.nodes[i]->d->knl, &st);
+		if (st.policies_owed)
+			sim_fail(s, "%s: %zu policies are still to be taken out", w.nodes[i]->name,
+			    st.policies_owed);
+	}
 	if (!s->failure[0])
 		sim_teardown(s, true);
 	if (s->verbose)

@@ -212,6 +212,7 @@ static void write_kernel(struct control *c, struct jw *w, bool all)
 		if (s.running_since_ns)
 			jw_u64(w, "running_ms", (env_now(c->d->env) - s.running_since_ns) / NS_PER_MS);
 		jw_u64(w, "policies", s.policies);
+		jw_u64(w, "policies_owed", s.policies_owed);
 		jw_arr(w, "devices");
 		knl_devices_list(knl_devices(c->d->knl), on_device, w);
 		jw_arr_end(w);

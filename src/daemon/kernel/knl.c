@@ -308,6 +308,7 @@ static void req_run_and_finish(struct knl *k, struct knl_req *r)
 	pthread_mutex_lock(&k->lock);
 	req_count(k, r, began, now);
 	k->stats.policies = knl_policies_count(k->policies);
+	k->stats.policies_owed = knl_policies_owed(k->policies);
 	pthread_mutex_unlock(&k->lock);
 	req_post(r);
 }
@@ -335,6 +336,7 @@ static void run_some(struct knl *k, struct list *batch)
 	pthread_mutex_lock(&k->lock);
 	k->stats.running_since_ns = 0;
 	k->stats.policies = knl_policies_count(k->policies);
+	k->stats.policies_owed = knl_policies_owed(k->policies);
 	pthread_mutex_unlock(&k->lock);
 	while ((n = list_pop(&done)))
 		req_post(list_entry(n, struct knl_req, node));

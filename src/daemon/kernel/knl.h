@@ -91,8 +91,8 @@ struct knl_stats {
 	uint32_t features, queued;
 	uint64_t requests, steps, failures, max_ns, wait_max_ns;
 	uint64_t running_since_ns;
-	size_t policies;
-	struct hist wait; /* ns in the queue */
+	size_t policies, policies_owed; /* owed: which it refused to take out, and will be asked again */
+	struct hist wait;               /* ns in the queue */
 	struct {
 		uint64_t n, failed, ns, max_ns;
 	} op[KNL_OP_N];
@@ -144,6 +144,7 @@ struct knl_policies;
 struct knl_policies *knl_policies_new(const uint64_t key[2]);
 void knl_policies_free(struct knl_policies *p);
 size_t knl_policies_count(const struct knl_policies *p);
+size_t knl_policies_owed(const struct knl_policies *p);
 enum cy_err knl_policy_add(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
 /* Of all its users with that reqid. */

@@ -28,6 +28,7 @@ struct policy_user {
 struct knl_policies {
 	struct hmap map;
 	struct policy_user *owed; /* users that are gone, which the data plane refused to take out; by next */
+	size_t n_owed;
 };
 
 /* --- packing --------------------------------------------------------------------------------------------------- */
@@ -211,6 +212,11 @@ size_t knl_policies_count(const struct knl_policies *t)
 	return t->map.n;
 }
 
+size_t knl_policies_owed(const struct knl_policies *t)
+{
+	return t->n_owed;
+}
+
 /* The first user of p's selector. */
 static struct policy_user *find(struct knl_policies *t, const struct cy_kernel_policy *p, uint64_t *out_hash)
 {
@@ -336,6 +342,7 @@ enum cy_err knl_policy_del(
 	if (err && err != CY_E_NOTFOUND) {
 		u->next = t->owed;
 		t->owed = u;
+		t->n_owed++;
 	} else {
 		free(u);
 	}
@@ -358,6 +365,7 @@ bool knl_policies_settle(struct knl_policies *t, const struct cy_kernel_ops *ops
 		if (err && err != CY_E_NOTFOUND)
 			return false;
 		t->owed = gone->next;
+		t->n_owed--;
 		free(gone);
 	}
 	return true;

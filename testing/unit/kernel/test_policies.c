@@ -186,6 +186,7 @@ START_TEST(a_refused_removal_is_made_up_for)
 	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &b), CY_E_IO);
 	ck_assert_int_eq(knl_policy_del(t, &ops, &k, &c), CY_E_IO);
 	ck_assert(!knl_policies_settle(t, &ops, &k));
+	ck_assert_uint_eq(knl_policies_owed(t), 2);
 	ck_assert_uint_eq(held(&k, "10.2.0.0/16"), 2);
 	ck_assert_uint_eq(held(&k, "10.3.0.0/16"), 3);
 	k.refuse = false;
@@ -193,6 +194,7 @@ START_TEST(a_refused_removal_is_made_up_for)
 	ck_assert_uint_eq(held(&k, "10.2.0.0/16"), 1);
 	ck_assert_uint_eq(held(&k, "10.3.0.0/16"), 0);
 	/* once */
+	ck_assert_uint_eq(knl_policies_owed(t), 0);
 	ck_assert_uint_eq(k.dels, 1);
 	ck_assert(knl_policies_settle(t, &ops, &k));
 	ck_assert_uint_eq(k.dels, 1);
