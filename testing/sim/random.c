@@ -299,6 +299,34 @@ static bool settled(void *user)
 	return true;
 }
 
+/* The CHILD_SAs and policies of a node, for who looks for what went wrong. */
+static void show(struct sim_node *n)
+{
+	struct sa_manager *m = n->d ? n->d->sas : NULL;
+	struct hnode *h, *tmp;
+	struct list *l;
+	size_t b;
+
+	for (uint32_t i = 0; m && i < m->n; i++)
+		hmap_foreach (&m->shards[i].child_in, b, h, tmp) {
+			const struct child_sa *c = container_of(h, struct child_sa, by_spi_in);
+
+			printf("%s: %s{%llu} of [%llu], state %d, reqid %u, CPU %d%s%s, in %d, out %d, "
+			       "policies %d\n",
+			    n->name, c->conn->name, (unsigned long long)c->id,
+			    c->sa ? (unsigned long long)c->sa->id : 0, c->state, c->reqid, c->cpu,
+			    c->per_cpu ? ", per CPU" : "", c->is_fallback ? ", first" : "", c->in_installed,
+			    c->out_installed, c->policies_installed);
+		}
+	list_foreach (l, &n->kernel.policies) {
+		const struct cy_kernel_policy *p = &list_entry(l, struct sim_kpol, node)->p;
+
+		if (p->dir == CY_DIR_OUT)
+			printf("%s: policy of reqid %u, cookie %08llx\n", n->name, p->reqid,
+			    (unsigned long long)p->cookie);
+	}
+}
+
 static void heal(struct world *w)
 {
 	struct sim *s = w->s;
@@ -321,6 +349,8 @@ static void heal(struct world *w)
 	for (uint32_t i = 0; i < w->n_links; i++)
 		if (!flows(&w->links[i]))
 			sim_fail(s, "no traffic on %s long after the network healed", w->links[i].name);
+	for (uint32_t i = 0; s->verbose && s->failure[0] && i < w->n; i++)
+		show(w->nodes[i]);
 }
 
 void sim_random(struct sim *s)

@@ -196,7 +196,7 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 		                     : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
 		if (like) {
 			child_take_ids(t->fresh, like);
-			t->fresh->is_fallback = false;
+			t->fresh->is_fallback = t->cpu < 0; /* the first one was closed, others were not */
 			t->fresh->cpu = t->cpu;
 		}
 		ike_note(sa, LOG_CHD, CY_LOG_INFO, "establishing CHILD_SA %s{%llu}", t->conn->name,

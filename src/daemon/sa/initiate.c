@@ -487,12 +487,14 @@ void sa_on_acquire(void *daemon, uint32_t reqid, uint64_t cookie, const struct c
 	if (!d->traps || !d->sas)
 		return;
 	if (cpu >= 0) { /* there is a CHILD_SA, but not of that CPU */
-		percpu_on_acquire(d, cookie, cpu);
+		percpu_on_acquire(d, cookie, reqid, cpu);
 		return;
 	}
 	conn = traps_acquire(d->traps, reqid);
-	if (!conn)
+	if (!conn) { /* not a trap's: a group whose first CHILD_SA is gone */
+		percpu_on_acquire(d, cookie, reqid, -1);
 		return;
+	}
 	w = traps_watch(d->traps, reqid);
 	if (w)
 		sa_initiate(d, conn, w, reqid, src, dst);

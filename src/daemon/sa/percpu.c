@@ -116,8 +116,23 @@ void percpu_gone(struct ike_sa *sa, const struct child_sa *c)
 		percpu_set_full(sa, c, false);
 }
 
+static bool has_fallback(const struct ike_sa *sa, const struct child_sa *member)
+{
+	struct list *n;
+
+	list_foreach (n, &sa->children) {
+		const struct child_sa *c = list_entry(n, struct child_sa, node);
+
+		if (c->is_fallback && counts(c) && same_group(c, member))
+			return true;
+	}
+	return false;
+}
+
 bool percpu_missing(struct ike_sa *sa, const struct child_sa *member, int32_t cpu)
 {
+	if (cpu < 0)
+		return !has_fallback(sa, member);
 	if (member->group_full || has_cpu(sa, member, cpu))
 		return false;
 	if (percpu_room(sa, member))
@@ -131,7 +146,7 @@ bool percpu_missing(struct ike_sa *sa, const struct child_sa *member, int32_t cp
 struct acquire {
 	struct job job;
 	struct sa_shard *s;
-	uint32_t spi_in;
+	uint32_t spi_in, reqid;
 	int32_t cpu;
 };
 
@@ -151,14 +166,14 @@ static bool on_its_way(const struct ike_sa *sa, const struct child_sa *member, i
 	return false;
 }
 
-static void create(struct sa_shard *s, uint32_t spi_in, int32_t cpu)
+static void create(struct sa_shard *s, uint32_t spi_in, uint32_t reqid, int32_t cpu)
 {
 	struct child_sa *c = child_find_in(s, spi_in);
 	struct ike_sa *sa = c ? c->sa : NULL;
 	struct task *t;
 
-	if (!c || !c->per_cpu || !list_linked(&c->node) || sa->state != IKE_ESTABLISHED ||
-	    on_its_way(sa, c, cpu) || !percpu_missing(sa, c, cpu))
+	if (!c || !c->per_cpu || c->reqid != reqid || !list_linked(&c->node) ||
+	    sa->state != IKE_ESTABLISHED || on_its_way(sa, c, cpu) || !percpu_missing(sa, c, cpu))
 		return;
 	t = task_new(TASK_CHILD_CREATE);
 	if (!t)
@@ -175,11 +190,11 @@ static void acquire_job(struct worker *w, struct job *j)
 	struct acquire *a = container_of(j, struct acquire, job);
 
 	(void)w;
-	create(a->s, a->spi_in, a->cpu);
+	create(a->s, a->spi_in, a->reqid, a->cpu);
 	free(a);
 }
 
-void percpu_on_acquire(struct daemon *d, uint64_t cookie, int32_t cpu)
+void percpu_on_acquire(struct daemon *d, uint64_t cookie, uint32_t reqid, int32_t cpu)
 {
 	struct acquire *a = d->sas ? calloc(1, sizeof(*a)) : NULL;
 
@@ -188,6 +203,7 @@ void percpu_on_acquire(struct daemon *d, uint64_t cookie, int32_t cpu)
 	a->job.fn = acquire_job;
 	a->s = &d->sas->shards[net_esp_spi_owner(d->net, (uint32_t)cookie)];
 	a->spi_in = (uint32_t)cookie;
+	a->reqid = reqid;
 	a->cpu = cpu;
 	worker_post(a->s->w, &a->job, PRIO_HIGH, JOB_EXPIRE);
 }

@@ -17,13 +17,16 @@ struct child_sa *percpu_group(struct ike_sa *sa, const struct conn *conn, const 
 bool percpu_room(const struct ike_sa *sa, const struct child_sa *member);
 /* A CPU of ours that has none in the group: the wanted one, or the first; -1 when all have one. */
 int32_t percpu_free_cpu(const struct ike_sa *sa, const struct child_sa *member, uint32_t wanted);
-/* When its turn comes, is one for that CPU still missing? The peer may have made one meanwhile. */
+/* When its turn comes, is one for that CPU (-1: the one of none) still missing? The peer may have made one meanwhile. */
 bool percpu_missing(struct ike_sa *sa, const struct child_sa *member, int32_t cpu);
 /* No more can be had, or again: the data plane shall stop to ask, or begin. */
 void percpu_set_full(struct ike_sa *sa, const struct child_sa *member, bool full);
 /* One of the group has gone. */
 void percpu_gone(struct ike_sa *sa, const struct child_sa *c);
-/* Any thread: traffic on a CPU without an SA met the policy of the CHILD_SA with that inbound SPI. */
-void percpu_on_acquire(struct daemon *d, uint64_t cookie, int32_t cpu);
+/*
+ * Any thread: traffic met the policy of the CHILD_SA with that inbound SPI (cookie), and there is no SA of its CPU, or (-1) not even
+ * the one of none.
+ */
+void percpu_on_acquire(struct daemon *d, uint64_t cookie, uint32_t reqid, int32_t cpu);
 
 #endif
