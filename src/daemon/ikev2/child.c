@@ -237,6 +237,7 @@ bool v2_child_accept(struct ike_sa *sa, const struct payload *first, struct chil
 		if (group)
 			child_take_ids(c, group);
 		c->per_cpu = c->is_fallback = true;
+		c->cpu = -1;
 	}
 	return true;
 }
@@ -389,6 +390,11 @@ bool v2_child_resource(
 		theirs = read_u32(&r);
 	}
 	child_take_ids(c, group);
+	if (!group->is_fallback && n->u.notify.data.n != 4) { /* it was closed, and comes back */
+		c->is_fallback = true;
+		c->cpu = -1;
+		return true;
+	}
 	c->is_fallback = false;
 	/* the peer's number means nothing here, but two hosts of one kind do best with the same */
 	c->cpu = percpu_free_cpu(sa, group, theirs);

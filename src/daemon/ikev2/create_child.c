@@ -579,9 +579,10 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		refuse(sa, N_TS_MAX_QUEUE, cy_slice(NULL, 0), why);
 		return;
 	}
-	an->c->reqid = child_is_extra(an->c) ? an->c->reqid
-	    : an->c->conn->reqid             ? an->c->conn->reqid
-	                         : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
+	if (!an->c->reqid) /* not of a group */
+		an->c->reqid = an->c->conn->reqid
+		    ? an->c->conn->reqid
+		    : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
 	if (old)
 		child_take_ids(an->c, old);
 	an->old_id = old ? old->id : 0;

@@ -32,17 +32,21 @@ static bool counts(const struct child_sa *c)
 
 struct child_sa *percpu_group(struct ike_sa *sa, const struct conn *conn, const struct child_sa *like)
 {
+	struct child_sa *any = NULL;
 	struct list *n;
 
 	list_foreach (n, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
-		if (counts(c) && c->is_fallback && c->conn == conn && c->mode == like->mode &&
-		    same_list(c->ts_local, c->n_ts_local, like->ts_local, like->n_ts_local) &&
-		    same_list(c->ts_remote, c->n_ts_remote, like->ts_remote, like->n_ts_remote))
+		if (!counts(c) || c->conn != conn || c->mode != like->mode ||
+		    !same_list(c->ts_local, c->n_ts_local, like->ts_local, like->n_ts_local) ||
+		    !same_list(c->ts_remote, c->n_ts_remote, like->ts_remote, like->n_ts_remote))
+			continue;
+		if (c->is_fallback)
 			return c;
+		any = c;
 	}
-	return NULL;
+	return any;
 }
 
 static bool same_group(const struct child_sa *a, const struct child_sa *b)

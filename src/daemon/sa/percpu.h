@@ -11,7 +11,10 @@
 
 /* Does the connection want them, and can the data plane do it? */
 bool percpu_wanted(const struct daemon *d, const struct conn *conn);
-/* The one of that group, with these selectors, that a further one is made like; NULL: there is no such group. */
+/*
+ * The one of that group, with these selectors, that a further one is made like: the first, or when that was closed another one;
+ * NULL: there is no such group. One policy admits the packets of all, so that no second group may begin beside it.
+ */
 struct child_sa *percpu_group(struct ike_sa *sa, const struct conn *conn, const struct child_sa *like);
 /* May the group have one more? */
 bool percpu_room(const struct ike_sa *sa, const struct child_sa *member);
