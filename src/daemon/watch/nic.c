@@ -72,19 +72,21 @@ static void take(struct machine_queue *q, const char *what, uint64_t value)
 
 static void nic_counters(const char *ifname, struct machine_queue *q, size_t n_q)
 {
-	struct {
+	union {
 		struct ethtool_sset_info i;
-		uint32_t n;
-	} info = {.i = {.cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ull << ETH_SS_STATS}};
+		uint32_t words[sizeof(struct ethtool_sset_info) / 4 + 1]; /* and one number */
+	} info = {.words = {0}};
 	struct ethtool_gstrings *names;
 	struct ethtool_stats *values;
 	uint32_t n, index;
 	char name[ETH_GSTRING_LEN + 1], what[ETH_GSTRING_LEN + 1];
 	bool rx;
 
-	if (!ask(ifname, &info) || !info.i.sset_mask || info.n > STATS_MAX)
+	info.i.cmd = ETHTOOL_GSSET_INFO;
+	info.i.sset_mask = 1ull << ETH_SS_STATS;
+	if (!ask(ifname, &info) || !info.i.sset_mask || info.i.data[0] > STATS_MAX)
 		return;
-	n = info.n;
+	n = info.i.data[0];
 	names = calloc(1, sizeof(*names) + (size_t)n * ETH_GSTRING_LEN);
 	values = calloc(1, sizeof(*values) + (size_t)n * sizeof(values->data[0]));
 	if (names && values) {

@@ -42,7 +42,7 @@ static const struct cy_feature features[] = {
 #define CY_OPTION(...) {__VA_ARGS__},
 static const struct cy_option options[] = {
 #include "kernel-tun.opt"
-    {NULL}};
+    {0}};
 
 CYGNET_PLUGIN_EXPORT extern const struct cy_plugin cygnet_plugin;
 const struct cy_plugin cygnet_plugin = {
