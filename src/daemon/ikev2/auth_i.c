@@ -110,6 +110,7 @@ void v2_auth_start(struct ike_sa *sa, struct task *t)
 	op->local = sa->local;
 	op->remote = sa->remote;
 	op->peer_hashes = sa->peer_hashes;
+	ident_fini(&sa->my_id); /* of an attempt that was not answered */
 	if (auth_pick_own(op) || ident_dup(&op->remote_id, &sa->conn->remote.auth[0].id) ||
 	    ident_dup(&sa->my_id, &op->local_id)) {
 		ike_sa_fail(sa, "%s", op->why[0] ? op->why : "out of memory");

@@ -376,6 +376,14 @@ static void on_turn(void *user)
 	pthread_mutex_unlock(&k->lock);
 }
 
+static void on_turns(struct knl *k, void (*fn)(void *user))
+{
+	struct daemon *d = k->d;
+
+	for (uint32_t i = 0; d->processor && i < processor_n(d->processor); i++)
+		worker_on_turn(processor_worker(d->processor, i), fn, k);
+}
+
 /* --- requests for when memory is short ---------------------------------------------------------------------------- */
 
 static bool make_reserve(struct knl *k)
@@ -459,10 +467,10 @@ enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plu
 	if (e)
 		goto fail;
 	(void)!ops->flush(k->k);
-	for (uint32_t i = 0; d->processor && i < processor_n(d->processor); i++)
-		worker_on_turn(processor_worker(d->processor, i), on_turn, k);
+	on_turns(k, on_turn);
 	if (!d->env->simulated) {
 		if (pthread_create(&k->thread, NULL, kernel_thread, k) != 0) {
+			on_turns(k, NULL);
 			ops->close(k->k);
 			e = CY_E_NOMEM;
 			goto fail;
@@ -504,6 +512,7 @@ void knl_stop(struct knl *k)
 	if (k->threaded)
 		pthread_join(k->thread, NULL);
 	k->threaded = false;
+	on_turns(k, NULL);
 	while (!list_empty(&k->queue))
 		run_deferred(k);
 	(void)!k->ops->flush(k->k);

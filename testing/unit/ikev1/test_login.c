@@ -64,7 +64,8 @@ static void login(const char *secrets, const uint32_t *ask, size_t n)
 	    .secrets_b = ": PSK \"of the group\"\n"};
 
 	memset(&be, 0, sizeof(be));
-	memcpy(be.ask, ask, n * sizeof(*ask));
+	if (n)
+		memcpy(be.ask, ask, n * sizeof(*ask));
 	d = duel_new_with(&c);
 	ck_assert_int_eq(plugins_provide_builtin(d->b.d->plugins, CY_KIND_XAUTH, &ops, &be), CY_OK);
 	duel_start(d, &d->a, 100);
