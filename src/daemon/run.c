@@ -490,8 +490,10 @@ enum cy_err daemon_start(struct daemon *d, char *why_text, size_t why_cap)
 	struct run *r = run_of(d);
 	struct why why = {why_text, why_cap};
 	struct config *c;
-	enum cy_err e = processor_start(d->processor);
+	enum cy_err e;
 
+	knl_listen(d->knl);
+	e = processor_start(d->processor);
 	r->started = true;
 	if (e)
 		return fail(r, &why, e, "workers: %s", err_text(e));

@@ -34,7 +34,7 @@ struct knl {
 	uint64_t settle_ns; /* not before, when it refused */
 	struct knl_devices *devices;
 	pthread_t thread;
-	bool threaded, stopping, resyncing /* atomic: a KNL_RESYNC is queued */;
+	bool threaded, stopping, resyncing /* atomic: a KNL_RESYNC is queued */, listening /* atomic */;
 	pthread_mutex_t
 	    lock; /* guards queue, stopping and the statistics below; held for a few instructions */
 	pthread_cond_t cond;
@@ -50,12 +50,23 @@ struct knl {
 /* A data plane that refused to take out a policy is asked again with a later request. */
 #define SETTLE_NS (100 * NS_PER_MS)
 
+/* The data plane may tell something before the daemon is all there. */
+static bool listens(const struct knl *k)
+{
+	return __atomic_load_n(&k->listening, __ATOMIC_ACQUIRE);
+}
+
+void knl_listen(struct knl *k)
+{
+	__atomic_store_n(&k->listening, true, __ATOMIC_RELEASE);
+}
+
 static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct cy_ts *src,
     const struct cy_ts *dst, int32_t cpu)
 {
 	struct knl *k = user;
 
-	if (k->h.acquire)
+	if (k->h.acquire && listens(k))
 		k->h.acquire(k->h.user, reqid, cookie, src, dst, cpu);
 }
 
@@ -63,7 +74,7 @@ static void on_expire(void *user, const struct cy_kernel_sa_id *id, bool hard)
 {
 	struct knl *k = user;
 
-	if (k->h.expire)
+	if (k->h.expire && listens(k))
 		k->h.expire(k->h.user, id, hard);
 }
 
@@ -71,7 +82,7 @@ static void on_mapping(void *user, const struct cy_kernel_sa_id *id, const struc
 {
 	struct knl *k = user;
 
-	if (k->h.mapping)
+	if (k->h.mapping && listens(k))
 		k->h.mapping(k->h.user, id, new_src);
 }
 
@@ -79,7 +90,7 @@ static void on_network(void *user)
 {
 	struct knl *k = user;
 
-	if (k->h.network_changed)
+	if (k->h.network_changed && listens(k))
 		k->h.network_changed(k->h.user);
 }
 
@@ -94,6 +105,8 @@ static void on_overrun(void *user)
 	struct knl *k = user;
 	struct knl_req *r;
 
+	if (!listens(k))
+		return;
 	LOGF(k->d->log, LOG_KNL, CY_LOG_WARN, NULL,
 	    "the kernel lost events for us (receive buffer full): comparing what it has with what we know");
 	if (!has_dump(k) || __atomic_exchange_n(&k->resyncing, true, __ATOMIC_ACQ_REL))

@@ -118,6 +118,8 @@ struct knl_handlers {
 
 enum cy_err knl_new(struct daemon *d, const struct cy_kernel_ops *ops, void *plugin,
     const struct knl_handlers *h, struct knl **out) CY_MUST_USE;
+/* What the data plane tells is heard from now on: once all that the handlers use is there. */
+void knl_listen(struct knl *k);
 void knl_stop(struct knl *k); /* executes what is queued, flushes, closes */
 void knl_free(struct knl *k);
 uint32_t knl_features(const struct knl *k);
