@@ -384,7 +384,7 @@ static void on_turn(void *user)
 	if (!__atomic_load_n(&k->unsignalled, __ATOMIC_RELAXED))
 		return;
 	pthread_mutex_lock(&k->lock);
-	k->unsignalled = false;
+	__atomic_store_n(&k->unsignalled, false, __ATOMIC_RELAXED);
 	pthread_cond_signal(&k->cond);
 	pthread_mutex_unlock(&k->lock);
 }
