@@ -229,19 +229,24 @@ static void step_count(struct knl *k, const struct knl_step *s, uint64_t ns)
 	pthread_mutex_unlock(&k->lock);
 }
 
+struct cy_kernel_sa_id knl_sa_id(const struct cy_kernel_sa *sa)
+{
+	return (struct cy_kernel_sa_id){.spi = sa->spi,
+	    .src = sa->src,
+	    .dst = sa->dst,
+	    .proto = sa->proto,
+	    .dir = sa->dir,
+	    .mark = sa->mark,
+	    .if_id = sa->if_id};
+}
+
 static void step_undo(struct knl *k, struct knl_step *s)
 {
 	struct cy_kernel_sa_id id;
 
 	switch (s->op) {
 	case KNL_SA_ADD:
-		id = (struct cy_kernel_sa_id){.spi = s->u.add.sa.spi,
-		    .src = s->u.add.sa.src,
-		    .dst = s->u.add.sa.dst,
-		    .proto = s->u.add.sa.proto,
-		    .dir = s->u.add.sa.dir,
-		    .mark = s->u.add.sa.mark,
-		    .if_id = s->u.add.sa.if_id};
+		id = knl_sa_id(&s->u.add.sa);
 		(void)!k->ops->sa_del(k->k, &id);
 		break;
 	case KNL_POLICY_ADD:

@@ -125,6 +125,9 @@ void knl_free(struct knl *k);
 uint32_t knl_features(const struct knl *k);
 const struct cy_kernel_ops *knl_ops(const struct knl *k, void **out_handle);
 
+/* How the data plane knows an SA. */
+struct cy_kernel_sa_id knl_sa_id(const struct cy_kernel_sa *sa);
+
 struct knl_req *knl_req_new(uint32_t cap) CY_MUST_USE;
 /*
  * For what must be done even when memory is short: removals, and SAs that move. There are a few for that, with room for
@@ -156,7 +159,7 @@ enum cy_err knl_policy_del(
     struct knl_policies *t, const struct cy_kernel_ops *ops, void *k, const struct cy_kernel_policy *p);
 /*
  * Does what the data plane refused to do when users went: their policy is taken out, or becomes the one of the next user. False
- * when it refuses again; then it is to be called later. Costs nothing when nothing is owed.
+ * when it refuses again; then it is to be called later. A few at a time; costs nothing when nothing is owed.
  */
 bool knl_policies_settle(struct knl_policies *t, const struct cy_kernel_ops *ops, void *k);
 

@@ -13,6 +13,9 @@
 #include "libcore/base/addr.h"
 #include "libcore/base/rw.h"
 
+/* With a data plane that runs in the worker, one request does no more of them than this. */
+#define SETTLE_MOST 16
+
 struct policy_user {
 	struct hnode node; /* in the table: the first of its selector */
 	struct policy_user *next;
@@ -351,7 +354,7 @@ enum cy_err knl_policy_del(
 
 bool knl_policies_settle(struct knl_policies *t, const struct cy_kernel_ops *ops, void *k)
 {
-	while (t->owed) {
+	for (int i = 0; t->owed && i < SETTLE_MOST; i++) {
 		struct policy_user *gone = t->owed, *first;
 		struct unpacked given;
 		uint64_t hash;

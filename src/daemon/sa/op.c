@@ -102,13 +102,7 @@ static bool turn_round(struct knl_step *s)
 		return false;
 	switch (s->op) {
 	case KNL_SA_ADD:
-		id = (struct cy_kernel_sa_id){.spi = s->u.add.sa.spi,
-		    .src = s->u.add.sa.src,
-		    .dst = s->u.add.sa.dst,
-		    .proto = s->u.add.sa.proto,
-		    .dir = s->u.add.sa.dir,
-		    .mark = s->u.add.sa.mark,
-		    .if_id = s->u.add.sa.if_id};
+		id = knl_sa_id(&s->u.add.sa);
 		free(s->u.add.ts);
 		mem_wipe(&s->u.add, sizeof(s->u.add));
 		s->op = KNL_SA_DEL;
