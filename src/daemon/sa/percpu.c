@@ -61,7 +61,7 @@ static bool has_cpu(const struct ike_sa *sa, const struct child_sa *member, int3
 	list_foreach (n, &sa->children) {
 		const struct child_sa *c = list_entry(n, struct child_sa, node);
 
-		if (c->cpu == cpu && counts(c) && same_group(c, member))
+		if ((cpu < 0 ? c->is_fallback : c->cpu == cpu) && counts(c) && same_group(c, member))
 			return true;
 	}
 	return false;
@@ -120,24 +120,13 @@ void percpu_gone(struct ike_sa *sa, const struct child_sa *c)
 		percpu_set_full(sa, c, false);
 }
 
-static bool has_fallback(const struct ike_sa *sa, const struct child_sa *member)
-{
-	struct list *n;
-
-	list_foreach (n, &sa->children) {
-		const struct child_sa *c = list_entry(n, struct child_sa, node);
-
-		if (c->is_fallback && counts(c) && same_group(c, member))
-			return true;
-	}
-	return false;
-}
-
 bool percpu_missing(struct ike_sa *sa, const struct child_sa *member, int32_t cpu)
 {
+	if (has_cpu(sa, member, cpu))
+		return false;
 	if (cpu < 0)
-		return !has_fallback(sa, member);
-	if (member->group_full || has_cpu(sa, member, cpu))
+		return true;
+	if (member->group_full)
 		return false;
 	if (percpu_room(sa, member))
 		return true;
