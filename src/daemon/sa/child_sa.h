@@ -66,7 +66,7 @@ struct child_sa *child_new(
     struct ike_sa *sa, struct conn *conn) CY_MUST_USE; /* not yet on sa->children; SPI drawn */
 void child_take_ids(
     struct child_sa *c, const struct child_sa *old); /* reqid, marks, if_ids, CPU of the one it replaces */
-void child_adopt(struct ike_sa *sa, struct child_sa *c); /* put on sa's list */
+void child_adopt(struct ike_sa *sa, struct child_sa *c); /* put on sa's list, which is in order of ids */
 void child_free(struct child_sa *c);                     /* must not be installed */
 enum cy_err child_set_ts(
     struct child_sa *c, const struct cy_ts *l, size_t n_l, const struct cy_ts *r, size_t n_r) CY_MUST_USE;

@@ -163,7 +163,7 @@ struct ike_sa {
 	struct list inbox; /* net_packet */
 	uint32_t n_inbox, inbox_dropped;
 
-	struct list children; /* child_sa */
+	struct list children; /* child_sa, in order of ids */
 	uint32_t n_children;
 	struct list watches;            /* up_watch of the bring-up */
 	struct child_sa *pending_child; /* being made for the peer's request; owned */

@@ -92,9 +92,47 @@ START_TEST(up_after_the_peer)
 }
 END_TEST
 
+static void require_in_order(struct duel_side *s, uint32_t count)
+{
+	uint64_t last = 0;
+	struct list *n;
+
+	ck_assert_uint_eq(duel_sa(s)->n_children, count);
+	list_foreach (n, &duel_sa(s)->children) {
+		struct child_sa *c = list_entry(n, struct child_sa, node);
+
+		ck_assert_uint_gt(c->id, last);
+		last = c->id;
+	}
+}
+
+/* The number of ours is drawn before the peer's, which is there first. Listings go by numbers, and missed one. */
+START_TEST(children_of_both_ends_at_once_stay_in_order)
+{
+	struct config *a, *b;
+
+	d = duel_new();
+	duel_start(d, &d->a, 4);
+	a = daemon_config(d->a.d);
+	b = daemon_config(d->b.d);
+	d->pass = 0;
+	sa_initiate(d->a.d, a->conf->conns[0], NULL, 0, NULL, NULL);
+	sa_initiate(d->b.d, b->conf->conns[0], NULL, 0, NULL, NULL);
+	duel_pump(d);
+	d->pass = 100;
+	duel_advance(d, 10 * NS_PER_S); /* they are sent again */
+	require_in_order(&d->a, 3);
+	require_in_order(&d->b, 3);
+	config_unref(a);
+	config_unref(b);
+	duel_free(d);
+}
+END_TEST
+
 UNIT_TESTS(up)
 {
 	tcase_add_test(tc, up_twice_makes_one);
 	tcase_add_test(tc, up_twice_makes_one_where_ike_sas_are_not_shared);
 	tcase_add_test(tc, up_after_the_peer);
+	tcase_add_test(tc, children_of_both_ends_at_once_stay_in_order);
 }
