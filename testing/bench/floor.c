@@ -19,7 +19,8 @@
 struct work {
 	bool modp;
 	const char *sign; /* NULL, "rsa", "ecdsa" */
-	bool aead;
+	bool aead, mac;   /* the messages': AEAD, or CBC with a MAC besides */
+	bool v1;
 };
 
 struct state {
@@ -75,7 +76,8 @@ static void seal(struct state *s, const struct work *w, int encrypt, int n)
 	check(EVP_CipherInit_ex2(s->cipher, s->cbc, key, iv, encrypt, NULL) == 1);
 	EVP_CIPHER_CTX_set_padding(s->cipher, 0);
 	EVP_CipherUpdate(s->cipher, s->buf, &done, s->buf, n / 16 * 16);
-	hmac(s, (size_t)n + 48);
+	if (w->mac)
+		hmac(s, (size_t)n + 48);
 }
 
 static void exchange_x25519(struct state *s)
@@ -128,10 +130,50 @@ static void verify(struct state *s, EVP_PKEY *key)
 	EVP_MD_CTX_free(md);
 }
 
+/* An exchange under an IKEv1 SA: hashes over n bytes and their messages, some opened, some sealed (RFC 2409, 5.5; appendix B for the IV) */
+static void exchange_v1(struct state *s, const struct work *w, int messages, int n)
+{
+	unsigned char out[32];
+
+	digest(s, s->sha256, 16 + 4, out);
+	for (int i = 0; i < messages; i++) {
+		hmac(s, 4 + (size_t)n);
+		seal(s, w, i & 1, n + 36);
+	}
+}
+
+/* IKEv1: main mode with a PSK (RFC 2409, 5.4), XAUTH, quick mode without PFS */
+static void one_v1(struct state *s, const struct work *w)
+{
+	unsigned char out[32];
+
+	check(RAND_bytes(out, 32) == 1);
+	for (int i = 0; i < 4; i++) /* NAT detection, RFC 3947 3.2 */
+		digest(s, s->sha256, 22, out);
+	exchange_x25519(s);
+	hmac(s, 64);                /* SKEYID */
+	for (int i = 0; i < 3; i++) /* SKEYID_d, _a, _e */
+		hmac(s, 32 + 32 + 16 + 1);
+	digest(s, s->sha256, 64, out); /* IV */
+	hmac(s, 200);                  /* HASH_I, HASH_R */
+	hmac(s, 200);
+	seal(s, w, 0, 80);
+	seal(s, w, 1, 64);
+	exchange_v1(s, w, 2, 40); /* name and password */
+	exchange_v1(s, w, 2, 24); /* the result */
+	exchange_v1(s, w, 3, 140);
+	for (int i = 0; i < 2; i++) /* KEYMAT of both directions */
+		hmac(s, 1 + 4 + 32 + 32);
+}
+
 static void one(struct state *s, const struct work *w)
 {
 	unsigned char out[32];
 
+	if (w->v1) {
+		one_v1(s, w);
+		return;
+	}
 	/* IKE_SA_INIT: SPI, nonce, two NAT detection hashes checked and two made (RFC 7296, 2.23) */
 	check(RAND_bytes(out, 32) == 1);
 	for (int i = 0; i < 4; i++)
@@ -204,8 +246,9 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		struct work w;
-	} all[] = {{"W1", {false, NULL, true}}, {"W2", {true, NULL, false}}, {"W3r", {false, "rsa", true}},
-	    {"W3e", {false, "ecdsa", true}}};
+	} all[] = {{"W1", {.aead = true}}, {"W2", {.modp = true, .mac = true}},
+	    {"W3r", {.sign = "rsa", .aead = true}}, {"W3e", {.sign = "ecdsa", .aead = true}},
+	    {"W4", {.v1 = true}}};
 	int n = argc > 2 ? atoi(argv[2]) : 500;
 	static struct state s;
 	double begin;
@@ -222,6 +265,6 @@ int main(int argc, char **argv)
 		printf("%.1f\n", (cpu_us() - begin) / n);
 		return 0;
 	}
-	fprintf(stderr, "Usage: floor W1|W2|W3r|W3e [N]\n");
+	fprintf(stderr, "Usage: floor W1|W2|W3r|W3e|W4 [N]\n");
 	return 2;
 }

@@ -12,16 +12,18 @@ from .vici import Session
 
 GATEWAY, GENERATOR, SOURCES = "10.9.0.1", "10.9.0.2", "10.99.0.0/16"
 CLIENT_NETS, BEHIND = "10.128.0.0/9", "10.127.0.0/16"
+XAUTH_USER, XAUTH_PASSWORD, XAUTH_USERS = "user-%u", "pass-word", 4000
 
-#: IKE and ESP proposals, how both sides authenticate
+#: IKE and ESP proposals, how both sides authenticate; W4 is IKEv1 with XAUTH
 WORKLOADS = {
     "W1": ("aes128gcm16-prfsha256-x25519", "aes128gcm16", "psk"),
     "W2": ("aes128-sha256-modp2048", "aes128-sha256", "psk"),
     "W3r": ("aes128gcm16-prfsha256-x25519", "aes128gcm16", "rsa"),
+    "W4": ("aes128-sha256-x25519", "aes128gcm16", "psk"),
     "W3e": ("aes128gcm16-prfsha256-x25519", "aes128gcm16", "ecdsa"),
 }
 
-CYGNET_SETTINGS = """load = openssl socket-reuseport socket-default kernel-null kernel-tun
+CYGNET_SETTINGS = """load = openssl xauth-generic socket-reuseport socket-default kernel-null kernel-tun
 kernel = {kernel}
 socket = {socket}
 workers = {workers}
@@ -36,7 +38,7 @@ log {{
 
 # as well as it can be tuned: only OpenSSL, no logging, a large SA table, as little locking as its table allows
 CHARON_CONF = """charon {{
-	load = openssl random nonce kdf pem pkcs1 pkcs8 x509 pubkey constraints kernel-libipsec kernel-netlink socket-default vici
+	load = openssl random nonce kdf pem pkcs1 pkcs8 x509 pubkey constraints xauth-generic kernel-libipsec kernel-netlink socket-default vici
 	threads = 16
 	ikesa_table_size = 16384
 	ikesa_table_segments = 256
@@ -68,6 +70,10 @@ CHARON_CONF = """charon {{
 	}}
 }}
 """
+
+
+def xauth_users():
+    return [XAUTH_USER.replace("%u", str(i)) for i in range(1, XAUTH_USERS + 1)]
 
 
 def cpus():
@@ -104,6 +110,8 @@ class Bed:
                 "--count", str(count), "--clients", str(clients or count), "--plugindir", installed("lib", "cygnet", "plugins")]
         if pki:
             argv += ["--pki", pki]
+        if workload == "W4":
+            argv += ["--ike-version", "1", "--xauth-user", XAUTH_USER, "--xauth-password", XAUTH_PASSWORD]
         return argv + [str(x) for x in more]
 
     def load(self, responder, workload, count, clients=None, more=(), timeout=300):
@@ -190,11 +198,15 @@ class CygnetResponder(Responder):
                 f"conn load\n\tkeyexchange=ikev2\n\tauto=add\n\tleft={GATEWAY}\n\tleftid=gateway.test\n\tright=%any\n"
                 f"\tike={ike}!\n\tesp={esp}!\n\tleftauth={how}\n\trightauth={how}\n\tleftsubnet={BEHIND}\n"
                 f"\trightsubnet={CLIENT_NETS}\n\treauth=no\n\tmobike=no\n\tikelifetime=24h\n\tlifetime=24h\n")
+        if workload == "W4":
+            conf = conf.replace("keyexchange=ikev2", "keyexchange=ikev1\n\trightauth2=xauth")
         if pki:
             conf += f"\tleftcert={pki}/gateway.pem\n\tleftsendcert=always\n\nca load\n\tcacert={pki}/ca.pem\n\tauto=add\n"
             secrets = f": {'RSA' if auth == 'rsa' else 'ECDSA'} {pki}/gateway.key\n"
         else:
             secrets = ': PSK "load-test"\n'
+        if workload == "W4":
+            secrets += "".join(f'{user} : XAUTH "{XAUTH_PASSWORD}"\n' for user in xauth_users())
         self._write("ipsec.conf", conf)
         self._write("ipsec.secrets", secrets)
         self._write("cygnet.conf", CYGNET_SETTINGS.format(kernel=kernel, socket=socket, workers=workers, rcvbuf=rcvbuf, more=more))
@@ -258,10 +270,14 @@ class CharonResponder(Responder):
                     local["certs"] = [cert.read()]
             else:
                 s.request("load-shared", {"type": "IKE", "data": "load-test"})
+            remote = {"remote": {"auth": how}}
+            if workload == "W4":
+                s.request("load-shared", {"type": "XAUTH", "data": XAUTH_PASSWORD, "owners": xauth_users()})
+                remote = {"remote-1": {"auth": how}, "remote-2": {"auth": "xauth"}}
             child = {"mode": "tunnel", "esp_proposals": [esp], "local_ts": [BEHIND], "remote_ts": [CLIENT_NETS], "rekey_time": 0}
             answer, _ = s.request("load-conn", {"load": {
-                "version": 2, "local_addrs": [GATEWAY], "remote_addrs": ["%any"], "proposals": [ike], "mobike": "no",
-                "rekey_time": 0, "reauth_time": 0, "dpd_delay": 0, "unique": "never", "local": local, "remote": {"auth": how},
+                "version": 1 if workload == "W4" else 2, "local_addrs": [GATEWAY], "remote_addrs": ["%any"], "proposals": [ike], "mobike": "no",
+                "rekey_time": 0, "reauth_time": 0, "dpd_delay": 0, "unique": "never", "local": local, **remote,
                 "children": {"load": child}}})
         if answer.get("success") != "yes":
             raise Failure(f"charon: load-conn: {answer}")

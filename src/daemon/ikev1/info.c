@@ -179,11 +179,10 @@ static void liveness_over(struct ike_sa *sa, struct v1_exchange *x)
 	struct task *t = x->task;
 
 	if (t) {
-		list_del(&t->node);
+		ike_watch_done(sa, &t->watches, true, "");
 		task_free(t);
 	}
 	v1_exchange_free(x);
-	task_start_next(sa);
 }
 
 /* Repeated as a new message: what has the message ID of an old one, others take for a replay. */
@@ -199,6 +198,7 @@ static void on_liveness(struct timer *timer)
 	}
 	if (!v->dpd_waiting) { /* something was heard */
 		liveness_over(sa, x);
+		task_start_next(sa);
 		return;
 	}
 	if (x->tries >= retransmit_max(sa)) {
@@ -217,6 +217,25 @@ static void on_liveness(struct timer *timer)
 		return;
 	}
 	step_end(sa);
+}
+
+/* The answer to the last one that we sent. What else is heard counts as well, but may be older than the question. */
+static void liveness_answered(struct ike_sa *sa, const struct v1_notify *nt)
+{
+	struct reader r = reader_of(nt->data);
+	uint32_t seq = read_u32(&r);
+	struct list *n;
+
+	if (r.bad || seq != v1_of(sa)->dpd_out)
+		return;
+	list_foreach (n, &v1_of(sa)->exchanges) {
+		struct v1_exchange *x = list_entry(n, struct v1_exchange, node);
+
+		if (x->timer.fn == on_liveness) {
+			liveness_over(sa, x); /* with its timer */
+			return;
+		}
+	}
 }
 
 static void liveness(struct ike_sa *sa, struct task *t)
@@ -404,7 +423,8 @@ static void take_notify(struct ike_sa *sa, const struct v1_notify *nt)
 		}
 		break;
 	case V1N_R_U_THERE_ACK:
-		break; /* that it was heard is what counts */
+		liveness_answered(sa, nt);
+		break;
 	case V1N_INITIAL_CONTACT:
 		if (!sa->got_initial_contact && v->authenticated && sa->state == IKE_ESTABLISHED) {
 			sa->got_initial_contact = true;

@@ -54,10 +54,9 @@ static void start_task(struct client *c, struct ike_sa *sa)
 		c->watch.done(&c->watch, false, "out of memory");
 		return;
 	}
-	if (t->kind == TASK_CHILD_REKEY)
-		t->child_id = list_empty(&sa->children)
-		    ? 0
-		    : list_entry(list_first(&sa->children), struct child_sa, node)->id;
+	if (t->kind == TASK_CHILD_REKEY &&
+	    !list_empty(&sa->children)) /* the last: others may be replaced already */
+		t->child_id = list_entry(sa->children.prev, struct child_sa, node)->id;
 	list_push(&t->watches, &c->watch.node);
 	task_queue(sa, t);
 }

@@ -25,9 +25,10 @@ extern const char *const phase_names[PHASE_N];
 
 struct options {
 	const char *remote, *remote_id, *local_id, *source, *local_ts, *remote_ts, *ike, *esp, *psk, *auth,
-	    *pki;
+	    *pki, *xauth_user, *xauth_password; /* xauth_user NULL: no XAUTH */
 	const char *json, *svg, *plugindir, *rundir, *settings;
-	uint32_t remote_port, clients, concurrency, workers, reuse_keys, tries, timeout_ms;
+	uint32_t version /* 1 or 2 */, remote_port, clients, concurrency, workers, reuse_keys, tries,
+	    timeout_ms;
 	uint64_t count;
 	double rate, duration_s, hold_s; /* rate 0: as fast as `concurrency` allows */
 	uint64_t phase[PHASE_N];         /* exchanges of each phase, 0: not run */

@@ -20,20 +20,24 @@
 static void usage(FILE *to)
 {
 	fputs("Usage: ipsec load-test --remote ADDRESS [OPTION]...\n\n"
-	      "Sets up IKEv2 tunnels as many virtual clients, and measures. Nothing is installed on this "
+	      "Sets up tunnels as many virtual clients, and measures. Nothing is installed on this "
 	      "host.\n\n"
 	      "  --remote ADDRESS     the gateway under test; --remote-port PORT: not 500 (NAT traversal "
 	      "from the start)\n"
 	      "  --remote-id ID       its identity (%any)\n"
+	      "  --ike-version 1|2    IKEv1 (main mode) or IKEv2 (2)\n"
 	      "  --auth psk|rsa|ecdsa how both sides authenticate (psk)\n"
 	      "  --psk SECRET         (load-test)\n"
 	      "  --pki DIR            authority, gateway's and clients' certificates; what is missing is "
 	      "made there\n"
 	      "  --id PATTERN         of the clients, %u is their number (client-%u@load.test)\n"
+	      "  --xauth-user PATTERN  IKEv1: clients log in besides, with XAUTH\n"
+	      "  --xauth-password PATTERN  of the users (load-test)\n"
 	      "  --source PREFIX      client N sends from the Nth address of it; they must be this host's\n"
 	      "  --local-ts PREFIX    client N proposes the Nth address of it (10.128.0.0/9)\n"
 	      "  --remote-ts PREFIX   and this on the other side (10.127.0.0/16)\n"
-	      "  --ike, --esp SUITES  proposals (aes128gcm16-prfsha256-x25519, aes128gcm16)\n"
+	      "  --ike, --esp SUITES  proposals (aes128gcm16-prfsha256-x25519, aes128gcm16; "
+	      "IKEv1: aes128-sha256-x25519)\n"
 	      "  --clients N          how many (the count, or 1000)\n"
 	      "  --count N            tunnels to set up (1000)\n"
 	      "  --concurrency N      exchanges at a time (16)\n"
@@ -60,6 +64,9 @@ enum opt {
 	OPT_REMOTE = 256,
 	OPT_REMOTE_PORT,
 	OPT_REMOTE_ID,
+	OPT_VERSION,
+	OPT_XAUTH_USER,
+	OPT_XAUTH_PASSWORD,
 	OPT_AUTH,
 	OPT_PSK,
 	OPT_PKI,
@@ -94,10 +101,11 @@ enum opt {
 
 static const struct option long_options[] = {{"remote", 1, NULL, OPT_REMOTE},
     {"remote-port", 1, NULL, OPT_REMOTE_PORT}, {"remote-id", 1, NULL, OPT_REMOTE_ID},
-    {"auth", 1, NULL, OPT_AUTH}, {"psk", 1, NULL, OPT_PSK}, {"pki", 1, NULL, OPT_PKI},
-    {"id", 1, NULL, OPT_ID}, {"source", 1, NULL, OPT_SOURCE}, {"local-ts", 1, NULL, OPT_LOCAL_TS},
-    {"remote-ts", 1, NULL, OPT_REMOTE_TS}, {"ike", 1, NULL, OPT_IKE}, {"esp", 1, NULL, OPT_ESP},
-    {"clients", 1, NULL, OPT_CLIENTS}, {"count", 1, NULL, OPT_COUNT},
+    {"ike-version", 1, NULL, OPT_VERSION}, {"xauth-user", 1, NULL, OPT_XAUTH_USER},
+    {"xauth-password", 1, NULL, OPT_XAUTH_PASSWORD}, {"auth", 1, NULL, OPT_AUTH}, {"psk", 1, NULL, OPT_PSK},
+    {"pki", 1, NULL, OPT_PKI}, {"id", 1, NULL, OPT_ID}, {"source", 1, NULL, OPT_SOURCE},
+    {"local-ts", 1, NULL, OPT_LOCAL_TS}, {"remote-ts", 1, NULL, OPT_REMOTE_TS}, {"ike", 1, NULL, OPT_IKE},
+    {"esp", 1, NULL, OPT_ESP}, {"clients", 1, NULL, OPT_CLIENTS}, {"count", 1, NULL, OPT_COUNT},
     {"concurrency", 1, NULL, OPT_CONCURRENCY}, {"rate", 1, NULL, OPT_RATE},
     {"duration", 1, NULL, OPT_DURATION}, {"hold", 1, NULL, OPT_HOLD}, {"liveness", 1, NULL, OPT_LIVENESS},
     {"rekey-child", 1, NULL, OPT_REKEY_CHILD}, {"rekey-ike", 1, NULL, OPT_REKEY_IKE},
@@ -128,6 +136,9 @@ static void set_number(struct options *o, int c, const char *text)
 	switch ((enum opt)c) {
 	case OPT_REMOTE_PORT:
 		o->remote_port = v32;
+		break;
+	case OPT_VERSION:
+		o->version = v32;
 		break;
 	case OPT_CLIENTS:
 		o->clients = v32;
@@ -181,6 +192,12 @@ static void set_text(struct options *o, int c, const char *text)
 		break;
 	case OPT_REMOTE_ID:
 		o->remote_id = text;
+		break;
+	case OPT_XAUTH_USER:
+		o->xauth_user = text;
+		break;
+	case OPT_XAUTH_PASSWORD:
+		o->xauth_password = text;
 		break;
 	case OPT_AUTH:
 		o->auth = text;
@@ -242,11 +259,12 @@ static void parse(int argc, char **argv, struct options *o)
 
 	*o = (struct options){.remote_id = "%any",
 	    .auth = "psk",
+	    .version = 2,
 	    .psk = "load-test",
+	    .xauth_password = "load-test",
 	    .local_id = "client-%u@load.test",
 	    .local_ts = "10.128.0.0/9",
 	    .remote_ts = "10.127.0.0/16",
-	    .ike = "aes128gcm16-prfsha256-x25519",
 	    .esp = "aes128gcm16",
 	    .count = 1000,
 	    .concurrency = 16,
@@ -266,6 +284,20 @@ static void parse(int argc, char **argv, struct options *o)
 		usage(stderr);
 		exit(EXIT_USAGE);
 	}
+	if (o->version != 1 && o->version != 2) {
+		fprintf(stderr, "load-test: --ike-version is 1 or 2\n");
+		exit(EXIT_USAGE);
+	}
+	if (o->xauth_user && o->version != 1) {
+		fprintf(stderr, "load-test: --xauth-user needs --ike-version 1\n");
+		exit(EXIT_USAGE);
+	}
+	if (o->phase[PHASE_REKEY_IKE] && o->version == 1) {
+		fprintf(stderr, "load-test: IKEv1 has no exchange for --rekey-ike\n");
+		exit(EXIT_USAGE);
+	}
+	if (!o->ike)
+		o->ike = o->version == 1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519";
 	if (!o->clients)
 		o->clients = o->count < 100000 ? (uint32_t)o->count : 100000;
 	if (strcmp(o->auth, "psk") != 0 &&
@@ -308,10 +340,10 @@ static bool write_conf(const struct options *o, FILE *f)
 		fprintf(f, "ca load\n\tcacert=%s/ca.pem\n\tauto=add\n\n", o->pki);
 	fprintf(f,
 	    "conn "
-	    "%%default\n\tkeyexchange=ikev2\n\tauto=add\n\tright=%s\n\trightid=%s\n\tike=%s!\n\tesp=%s!\n"
+	    "%%default\n\tkeyexchange=ikev%u\n\tauto=add\n\tright=%s\n\trightid=%s\n\tike=%s!\n\tesp=%s!\n"
 	    "\trightsubnet=%s\n\tkeyingtries=1\n\treauth=no\n\tmobike=no\n\tikelifetime=24h\n\tlifetime=24h\n"
 	    "\tleftauth=%s\n\trightauth=%s\n",
-	    o->remote, o->remote_id, o->ike, o->esp, o->remote_ts, o->pki ? "pubkey" : "psk",
+	    o->version, o->remote, o->remote_id, o->ike, o->esp, o->remote_ts, o->pki ? "pubkey" : "psk",
 	    o->pki ? "pubkey" : "psk");
 	if (o->remote_port)
 		fprintf(f, "\trightikeport=%u\n", o->remote_port);
@@ -320,6 +352,10 @@ static bool write_conf(const struct options *o, FILE *f)
 		if (o->source && !nth(o->source, i, addr))
 			return false;
 		fprintf(f, "\nconn c%u\n\tleft=%s\n\tleftid=%s\n", i, o->source ? addr : "%any", id);
+		if (o->xauth_user) {
+			pattern_fill(o->xauth_user, i, id, sizeof(id));
+			fprintf(f, "\tleftauth2=xauth\n\txauth_identity=%s\n", id);
+		}
 		if (o->pki)
 			fprintf(f, "\tleftcert=%s/client-%u.pem\n\tleftsendcert=always\n", o->pki, i);
 		if (!nth(o->local_ts, i, addr))
@@ -327,6 +363,23 @@ static bool write_conf(const struct options *o, FILE *f)
 		fprintf(f, "\tleftsubnet=%s/%d\n", addr, strchr(addr, ':') ? 128 : 32);
 	}
 	return true;
+}
+
+static void write_secrets(const struct options *o, FILE *f)
+{
+	char user[256], password[256];
+
+	if (o->pki)
+		fprintf(f, ": %s %s/client.key\n", strcmp(o->auth, "rsa") == 0 ? "RSA" : "ECDSA", o->pki);
+	else
+		fprintf(f, ": PSK \"%s\"\n", o->psk);
+	for (uint32_t i = 1; o->xauth_user && i <= o->clients; i++) {
+		pattern_fill(o->xauth_user, i, user, sizeof(user));
+		pattern_fill(o->xauth_password, i, password, sizeof(password));
+		fprintf(f, "%s : XAUTH \"%s\"\n", user, password);
+		if (!strstr(o->xauth_user, "%u"))
+			break; /* one for all */
+	}
 }
 
 static FILE *create(const char *dir, const char *name)
@@ -346,11 +399,7 @@ static bool write_files(const struct options *o, const char *dir)
 	int c;
 
 	if (ok) {
-		if (o->pki)
-			fprintf(secrets, ": %s %s/client.key\n",
-			    strcmp(o->auth, "rsa") == 0 ? "RSA" : "ECDSA", o->pki);
-		else
-			fprintf(secrets, ": PSK \"%s\"\n", o->psk);
+		write_secrets(o, secrets);
 		fprintf(settings,
 		    "kernel = kernel-null\nsocket = socket-default\n"
 		    "reuse_ikesa = no\nretransmit_tries = %u\nretransmit_timeout = %ums\n"

@@ -204,6 +204,43 @@ START_TEST(a_silent_peer_is_noticed)
 }
 END_TEST
 
+static uint32_t told;
+static void on_told(struct up_watch *w, bool ok, const char *why)
+{
+	(void)w;
+	(void)why;
+	told += ok;
+}
+
+/* The answer ends it at once, and who waits for it is told. */
+START_TEST(liveness_ends_with_its_answer)
+{
+	struct up_watch watch = {.done = on_told};
+	struct task *t = task_new(TASK_LIVENESS);
+
+	tunnel();
+	told = 0;
+	list_push(&t->watches, &watch.node);
+	d->pass = 100;
+	task_queue(duel_sa(&d->a), t);
+	duel_pump(d);
+	ck_assert_uint_eq(told, 1);
+	ck_assert(list_empty(&duel_sa(&d->a)->running));
+	/* one that is lost is asked again, and ends as well */
+	told = 0;
+	t = task_new(TASK_LIVENESS);
+	list_push(&t->watches, &watch.node);
+	d->pass = 0;
+	task_queue(duel_sa(&d->a), t);
+	duel_pump(d);
+	ck_assert_uint_eq(told, 0);
+	d->pass = 100;
+	duel_advance(d, 10 * NS_PER_S);
+	ck_assert_uint_eq(told, 1);
+	ck_assert_uint_eq(duel_count(&d->a), 1);
+}
+END_TEST
+
 /* Nothing that is forged, or turned round on its way, has an effect; and every loss is counted. */
 START_TEST(forgeries_are_dropped)
 {
@@ -255,6 +292,7 @@ UNIT_TESTS(main_mode)
 	tcase_add_test(tc, reauthentication_keeps_the_children);
 	tcase_add_test(tc, closing_is_heard);
 	tcase_add_test(tc, a_silent_peer_is_noticed);
+	tcase_add_test(tc, liveness_ends_with_its_answer);
 	tcase_add_test(tc, forgeries_are_dropped);
 	tcase_add_test(tc, nobody_asked_for_it);
 }
