@@ -55,7 +55,7 @@ static void write_memory(struct jw *w)
 
 struct workers {
 	uint32_t n, idle, working[PRIO_N], queued[PRIO_N], timers, inbox;
-	uint64_t jobs[PRIO_N], slow_steps, max_step_ns;
+	uint64_t jobs[PRIO_N], slow_steps, max_step_ns, max_ns_by_kind[JOB_KIND_N];
 	uint8_t max_step_kind;
 	struct hist latency[PRIO_N];
 };
@@ -76,6 +76,9 @@ static void read_workers(struct processor *p, struct workers *all)
 			all->jobs[q] += s->jobs[q];
 			hist_merge(&all->latency[q], &s->latency[q]);
 		}
+		for (int k = 0; k < JOB_KIND_N; k++)
+			if (s->max_ns_by_kind[k] > all->max_ns_by_kind[k])
+				all->max_ns_by_kind[k] = s->max_ns_by_kind[k];
 		all->timers += s->timers;
 		all->inbox += s->inbox;
 		all->slow_steps += s->slow_steps;
@@ -145,6 +148,16 @@ static void write_workers(struct control *c, struct jw *w, bool all)
 		jw_u64(w, "max_step_us", ws->max_step_ns / NS_PER_US);
 		jw_str(w, "max_step_kind",
 		    ws->max_step_kind < JOB_KIND_N ? job_kind_names[ws->max_step_kind] : "");
+		jw_arr(w, "longest");
+		for (int k = 0; k < JOB_KIND_N; k++) {
+			if (!ws->max_ns_by_kind[k])
+				continue;
+			jw_obj(w, NULL);
+			jw_str(w, "kind", job_kind_names[k]);
+			jw_u64(w, "us", ws->max_ns_by_kind[k] / NS_PER_US);
+			jw_obj_end(w);
+		}
+		jw_arr_end(w);
 		jw_arr(w, "latency");
 		for (int q = 0; q < PRIO_N; q++) {
 			jw_obj(w, NULL);

@@ -192,8 +192,9 @@ static void step_end(struct worker *w, uint8_t kind, uint8_t prio)
 	uint64_t now = env_now(w->env), took = now - w->now, cpu;
 
 	ADD(&w->stats.jobs_by_kind[kind], 1);
-	ADD(&w->stats.ns_by_kind[kind], took);
 	ADD(&w->stats.busy_ns, took);
+	if (took > LOAD(&w->stats.max_ns_by_kind[kind]))
+		STORE(&w->stats.max_ns_by_kind[kind], took);
 	if (took > LOAD(&w->stats.max_step_ns)) {
 		STORE(&w->stats.max_step_ns, took);
 		STORE(&w->stats.max_step_kind, kind);
@@ -488,7 +489,7 @@ void worker_read_stats(struct worker *w, struct worker_stats *out)
 	}
 	for (int i = 0; i < JOB_KIND_N; i++) {
 		out->jobs_by_kind[i] = LOAD(&s->jobs_by_kind[i]);
-		out->ns_by_kind[i] = LOAD(&s->ns_by_kind[i]);
+		out->max_ns_by_kind[i] = LOAD(&s->max_ns_by_kind[i]);
 	}
 	out->busy_ns = LOAD(&s->busy_ns);
 	out->wakeups = LOAD(&s->wakeups);

@@ -61,7 +61,7 @@ struct watch {
 };
 
 struct worker_stats {
-	uint64_t jobs[PRIO_N], jobs_by_kind[JOB_KIND_N], ns_by_kind[JOB_KIND_N];
+	uint64_t jobs[PRIO_N], jobs_by_kind[JOB_KIND_N], max_ns_by_kind[JOB_KIND_N];
 	uint64_t busy_ns, wakeups, timers_fired, slow_steps; /* slow: over 10 ms */
 	uint64_t max_step_ns;
 	uint8_t max_step_kind;

@@ -400,6 +400,7 @@ START_TEST(slow_steps_are_named)
 	ck_assert_uint_eq(st.slow_steps, 1);
 	ck_assert_uint_ge(st.max_step_ns, 60 * NS_PER_MS);
 	ck_assert_int_eq(st.max_step_kind, JOB_REKEY);
+	ck_assert_uint_eq(st.max_ns_by_kind[JOB_REKEY], st.max_step_ns);
 	for (int i = 0; i < 200 && !found; i++) {
 		log_recent(r.log, 10, find_slow, &found);
 		sleep_ms(1);
