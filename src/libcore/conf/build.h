@@ -105,6 +105,10 @@ enum cy_err build_pairs(struct build *b, struct raw_section *s, struct conn *who
 /* The last steps, in ends.c, auth.c, device.c and finish.c. False: reported. Addresses come after both ends. */
 bool finish_end(struct build *b, bool right);
 bool finish_addresses(struct build *b, bool right);
+bool virtual_named(const char *value); /* "vhost:..." or "vnet:..." */
+bool virtual_private_ok(const char *text);
+bool finish_virtual(
+    struct build *b, bool right); /* virtual.c: leftsubnet= of that kind, after leftprotoport= */
 bool finish_auth(struct build *b);
 bool finish_xauth(struct build *b);         /* xauth.c, while the ends are left and right */
 bool finish_remote_access(struct build *b); /* xauth.c, when the ends are local and remote */

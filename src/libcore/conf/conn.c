@@ -85,6 +85,7 @@ static void end_fini(struct conn_end *e)
 	for (size_t i = 0; i < ARRAY_LEN(e->auth); i++)
 		round_fini(&e->auth[i]);
 	free(e->ts);
+	free(e->virt_ts);
 	strs_fini(&e->pools);
 	free(e->request_addrs);
 	free(e->dns);
@@ -198,28 +199,33 @@ static void mix_round(struct mix *m, const struct conn_auth_round *a)
 	mix_str(m, a->eap_method);
 }
 
-static void mix_end(struct mix *m, const struct conn_end *e)
+static void mix_ts(struct mix *m, const struct cy_ts *ts, size_t n)
 {
-	mix_host(m, &e->host);
-	mix_u64(m, e->n_auth);
-	for (size_t i = 0; i < e->n_auth && i < ARRAY_LEN(e->auth); i++)
-		mix_round(m, &e->auth[i]);
-	mix_u64(m, e->n_ts);
-	for (size_t i = 0; i < e->n_ts; i++) {
-		const struct cy_ts *ts = &e->ts[i];
-
+	mix_u64(m, n);
+	for (; n; n--, ts++) {
 		mix_u64(m,
 		    (uint64_t)ts->family_ip6 << 40 | (uint64_t)ts->proto << 32 | (uint64_t)ts->port_lo << 16 |
 		        ts->port_hi);
 		mix_bytes(m, ts->lo, sizeof(ts->lo));
 		mix_bytes(m, ts->hi, sizeof(ts->hi));
 	}
+}
+
+static void mix_end(struct mix *m, const struct conn_end *e)
+{
+	mix_host(m, &e->host);
+	mix_u64(m, e->n_auth);
+	for (size_t i = 0; i < e->n_auth && i < ARRAY_LEN(e->auth); i++)
+		mix_round(m, &e->auth[i]);
+	mix_ts(m, e->ts, e->n_ts);
 	mix_u64(m,
 	    (uint64_t)e->sendcert << 8 | (uint64_t)e->ts_dynamic << 7 | (uint64_t)e->ts_per_child << 6 |
 	        (uint64_t)e->request_vip4 << 5 | (uint64_t)e->request_vip6 << 4 |
 	        (uint64_t)e->request_dns << 3 | (uint64_t)e->hostaccess << 2 | (uint64_t)e->firewall << 1 |
 	        (uint64_t)e->xauth_server << 16 | (uint64_t)e->xauth_client << 17 |
 	        (uint64_t)e->modecfg_server << 18 | (uint64_t)e->modecfg_client << 19);
+	mix_u64(m, (uint64_t)e->virt << 1 | e->virt_self);
+	mix_ts(m, e->virt_ts, e->n_virt_ts);
 	mix_u64(m, (uint64_t)e->ts_proto << 32 | (uint64_t)e->ts_port_lo << 16 | e->ts_port_hi);
 	mix_strs(m, &e->pools);
 	mix_u64(m, e->n_request_addrs);
