@@ -56,6 +56,7 @@ struct build {
 		const struct raw_entry *authby, *dns[3], *dpdaction, *dpddelay, *mark, *mark_in, *mark_out;
 		const struct raw_entry *hostfamily, *keyexchange, *ikev2, *start, *esp, *ah;
 		const struct raw_entry *xauth, *xauth_identity, *aggressive;
+		const struct raw_entry *backups;
 		bool authby_xauth;
 		enum conn_version ikev2_version;
 		const struct raw_entry *if_id[3], *vti[3], *ipsec_interface, *device_addr, *per_cpu, *clones;
@@ -125,6 +126,7 @@ SETTER(set_auth);
 SETTER(set_authby);
 SETTER(set_auto);
 SETTER(set_bool);
+SETTER(set_backups);
 SETTER(set_banner);
 SETTER(set_ca);
 SETTER(set_cert);

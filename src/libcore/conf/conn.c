@@ -102,6 +102,7 @@ void conn_unref(struct conn *c)
 	proposal_list_fini(&c->ike);
 	proposal_list_fini(&c->child);
 	strs_fini(&c->dns_domains);
+	strs_fini(&c->modecfg_backups);
 	free(c->xauth_backend);
 	free(c->modecfg_banner);
 	free(c->name);
@@ -266,6 +267,7 @@ void conn_seal(struct conn *c)
 	mix_str(&m, c->xauth_backend);
 	mix_str(&m, c->modecfg_banner);
 	mix_strs(&m, &c->dns_domains);
+	mix_strs(&m, &c->modecfg_backups);
 	const uint64_t scalars[] = {c->dialect, c->version, c->start, c->type, c->ike_strict, c->child_strict,
 	    c->child_ah, c->aggressive, c->mobike, c->compress, c->rekey, c->reauth, c->pfs, c->force_encap,
 	    c->install_policy, c->sha256_96, c->allow_esn, c->require_esn, c->fragmentation, c->unique,
@@ -277,7 +279,7 @@ void conn_seal(struct conn *c)
 	    c->if_id_in_own, c->if_id_out_own, c->if_id_in, c->if_id_out, c->device.kind, c->device.shared,
 	    c->device.routing, c->device.managed, c->per_cpu, c->clones, c->ike_dscp, c->copy_dscp, c->no_ecn,
 	    c->no_pmtu_disc, c->priority, c->mtu, c->metric, c->xauth_soft, c->modecfg_pull, c->cisco_unity,
-	    c->authorize};
+	    c->modecfg_save_password, c->authorize};
 	mix_str(&m, c->device.name);
 	for (size_t i = 0; i < ARRAY_LEN(scalars); i++)
 		mix_u64(&m, scalars[i]);

@@ -154,7 +154,10 @@ struct conn {
 	bool cisco_unity;    /* the vendor ID and the attributes of Cisco Unity */
 	char *modecfg_banner;        /* or NULL */
 	struct str_list dns_domains; /* modecfgdomains */
-	uint64_t digest[2];          /* of everything above that matters; equal = unchanged */
+	/* with cisco_unity, as advice to the client: */
+	bool modecfg_save_password;      /* it may keep the user's password */
+	struct str_list modecfg_backups; /* servers to try when this one is away */
+	uint64_t digest[2];              /* of everything above that matters; equal = unchanged */
 };
 
 bool conn_is_called(const struct conn *c, const char *name); /* by its name or its alias */

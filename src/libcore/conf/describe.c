@@ -194,6 +194,13 @@ static void put_addresses(FILE *f, const struct conn *c)
 		fputc('.', f);
 		if (c->modecfg_banner)
 			fprintf(f, " It is greeted by \"%s\".", c->modecfg_banner);
+		if (c->cisco_unity && c->modecfg_save_password)
+			fputs(" It may keep the user's password.", f);
+		if (c->cisco_unity && c->modecfg_backups.n) {
+			fputs(" When we are away it may go to ", f);
+			put_list(f, &c->modecfg_backups);
+			fputc('.', f);
+		}
 	}
 	if (c->local.request_vip4 || c->local.request_vip6)
 		fprintf(f, " We ask the peer for an %s address.",
