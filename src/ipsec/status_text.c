@@ -364,6 +364,11 @@ static void print_ike(json_t *sa)
 		printf("%12s: ", name);
 		print_list("", "virtual addresses", member(sa, "vips"));
 	}
+	if (*get_str(sa, "backup_servers"))
+		printf("%12s: backup servers: %s\n", name, get_str(sa, "backup_servers"));
+	if (member(sa, "save_password"))
+		printf("%12s: the peer %s that the user's password is kept\n", name,
+		    get_bool(sa, "save_password") ? "allows" : "does not allow");
 	if (get_int(sa, "inbox") || get_int(sa, "inbox_dropped"))
 		printf("%12s: inbox: %lld datagrams, %lld dropped\n", name, (long long)get_int(sa, "inbox"),
 		    (long long)get_int(sa, "inbox_dropped"));

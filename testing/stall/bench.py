@@ -40,6 +40,7 @@ class Daemon:
     def __init__(self, ns, directory, conns, settings="", plugins=(), plugin_dir=None, env=None):
         self.ns, self.dir, self.env = ns, directory, env
         self.process = None
+        self.wrap = []   # a command line that runs it
         os.makedirs(self.path("run"), exist_ok=True)
         self.write("ipsec.conf", HEAD + conns)
         self.write("ipsec.secrets", f': PSK "{PSK}"\n')
@@ -57,7 +58,8 @@ class Daemon:
         os.chmod(self.path(name), 0o600)
 
     def start(self, log=None):
-        self.process = Background(self.ns.argv(installed("sbin", "cygnetd"), "--nofork", *self.options), log or self.path("log"))
+        self.process = Background(self.ns.argv(*self.wrap, installed("sbin", "cygnetd"), "--nofork", *self.options),
+                                  log or self.path("log"), env=self.env)
         self.process.name = "cygnetd"
 
         def ready():

@@ -2,7 +2,8 @@
 /*
  * Plugins that do not behave, for testing/stall/run; one object for each, chosen when it is compiled:
  * CULPRIT_LISTENER blocks for ever on every event, CULPRIT_AUTHORIZE never answers, CULPRIT_KERNEL is a data plane without
- * data whose every call takes its time.
+ * data whose every call takes its time, CULPRIT_WORKER a back end of XAUTH that does what none may: it holds the worker that asks it,
+ * until the file $STALL_RELEASE is there.
  */
 #include <stdlib.h>
 #include <time.h>
@@ -178,6 +179,36 @@ static enum cy_err init(const struct cy_host *host, void *self, void **out_plugi
 {
 	*out_plugin = self;
 	return host->provide(self, CY_KIND_KERNEL, &ops, self);
+}
+#endif
+
+#ifdef CULPRIT_WORKER
+#	define NAME "stall-worker"
+static const struct cy_feature features[] = {{CY_PROVIDES, "xauth:none"}, {CY_FEATURE_END, NULL}};
+
+static void begin(void *plugin, const struct cy_xauth_login *l)
+{
+	const char *release = getenv("STALL_RELEASE");
+
+	(void)plugin;
+	(void)l;
+	for (int i = 0; i < 6000 && release && access(release, F_OK) != 0; i++)
+		nap(10);
+}
+
+static void reply(void *plugin, uint64_t id, struct cy_slice answer)
+{
+	(void)plugin;
+	(void)id;
+	(void)answer;
+}
+
+static const struct cy_xauth_ops ops = {.size = sizeof(ops), .name = "none", .begin = begin, .reply = reply};
+
+static enum cy_err init(const struct cy_host *host, void *self, void **out_plugin)
+{
+	*out_plugin = self;
+	return host->provide(self, CY_KIND_XAUTH, &ops, self);
 }
 #endif
 

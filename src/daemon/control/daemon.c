@@ -343,6 +343,8 @@ static void write_sas(struct control *c, struct jw *w, bool all)
 		jw_u64(w, "puzzles_solved", SA_READ(m, puzzles_solved));
 		jw_u64(w, "half_open_peers", half_open_peers(m->half_open));
 		jw_u64(w, "half_open_evicted", SA_READ(m, half_open_evicted));
+		jw_u64(w, "firsts_kept", SA_READ(m, firsts_kept));
+		jw_u64(w, "firsts_gone_on", SA_READ(m, firsts_gone_on));
 		jw_u64(w, "crash_tokens_sent", SA_READ(m, crash_tokens_sent));
 		jw_u64(w, "crashes_detected", SA_READ(m, crashes_detected));
 		jw_u64(w, "retransmits_out", SA_READ(m, retransmits_out));

@@ -107,6 +107,10 @@ static void write_leases(struct jw *w, const struct ike_sa *sa)
 		jw_str(w, NULL, addr_str(&sa->leases[i].addr, text));
 	jw_arr_end(w);
 	write_addrs(w, "dns", sa->dns, sa->n_dns);
+	if (sa->save_password_said)
+		jw_bool(w, "save_password", sa->save_password);
+	if (sa->backups)
+		jw_str(w, "backup_servers", sa->backups);
 }
 
 static void write_tasks(struct jw *w, const struct ike_sa *sa)

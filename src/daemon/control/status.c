@@ -62,7 +62,9 @@ static void write_end(struct jw *w, const char *key, const struct conn_end *e)
 	jw_arr(w, "ts");
 	for (size_t i = 0; i < e->n_ts; i++)
 		jw_str(w, NULL, ts_str(&e->ts[i], ts));
-	if (e->ts_dynamic || !e->n_ts)
+	for (size_t i = 0; i < e->n_virt_ts; i++)
+		jw_str(w, NULL, ts_str(&e->virt_ts[i], ts));
+	if (e->virt ? e->virt_self : e->ts_dynamic || !e->n_ts)
 		jw_str(w, NULL, "dynamic");
 	jw_arr_end(w);
 	if (e->pools.n) {

@@ -239,7 +239,7 @@ void v1_aggressive_request(struct sa_shard *s, struct step *st)
 		step_free(st);
 		return;
 	}
-	sa = v1_responder_new(s, st, EXCHANGE_V1_AGGRESSIVE);
+	sa = v1_responder_new(s, st, EXCHANGE_V1_AGGRESSIVE, 0);
 	if (!sa)
 		return;
 	v = v1_of(sa);

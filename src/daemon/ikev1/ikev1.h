@@ -218,7 +218,8 @@ void v1_check_natd(struct ike_sa *sa, const struct payload *first, const struct 
 void v1_float_ports(struct ike_sa *sa); /* initiator: to the NAT-T port, when there is a NAT */
 
 /* --- phase1.c, proof.c --- */
-struct ike_sa *v1_responder_new(struct sa_shard *s, struct step *st, uint8_t exchange);
+/* spi_r 0: a new one. */
+struct ike_sa *v1_responder_new(struct sa_shard *s, struct step *st, uint8_t exchange, uint64_t spi_r);
 bool v1_choose_suite(struct ike_sa *sa, const struct payload *psa, const struct v1_proposal **out_p,
     const struct v1_transform **out_t, char *why, size_t cap);
 bool v1_take_suite(struct ike_sa *sa, const struct payload *psa, char *why, size_t cap);
@@ -245,7 +246,10 @@ void v1_verify(struct ike_sa *sa, ike_cont cont);
 /* --- main.c, aggressive.c --- */
 void v1_main_start(struct ike_sa *sa, struct task *t);
 void v1_main_message(struct ike_sa *sa, struct v1_exchange *x);
-void v1_main_request(struct sa_shard *s, struct step *st);
+/* The first message of main mode. keep: answered, it is all that stays of it (firsts.h). Owns st. */
+void v1_main_request(struct sa_shard *s, struct step *st, bool keep);
+/* It was answered with spi_r before, and the peer goes on: its IKE_SA, or NULL. Owns st. */
+struct ike_sa *v1_main_again(struct sa_shard *s, struct step *st, uint64_t spi_r);
 void v1_aggressive_start(struct ike_sa *sa, struct task *t);
 void v1_aggressive_message(struct ike_sa *sa, struct v1_exchange *x);
 void v1_aggressive_request(struct sa_shard *s, struct step *st);

@@ -284,7 +284,7 @@ static void sixth(struct ike_sa *sa)
 
 /* --- responder ------------------------------------------------------------------------------------------------------------- */
 
-struct ike_sa *v1_responder_new(struct sa_shard *s, struct step *st, uint8_t exchange)
+struct ike_sa *v1_responder_new(struct sa_shard *s, struct step *st, uint8_t exchange, uint64_t spi_r)
 {
 	struct ike_sa *sa = ike_sa_new(s, 1, false);
 	struct v1 *v = sa ? v1_new(sa) : NULL;
@@ -303,7 +303,7 @@ struct ike_sa *v1_responder_new(struct sa_shard *s, struct step *st, uint8_t exc
 	sa->remote = st->pkt->src;
 	sa->natt = st->pkt->natt;
 	sa->spi_i = st->pkt->h.spi_i;
-	sa->spi_r = net_spi_new(s->d->net, s->d->env, s->index);
+	sa->spi_r = spi_r ? spi_r : net_spi_new(s->d->net, s->d->env, s->index);
 	sa->state = IKE_CONNECTING;
 	ike_sa_index(sa);
 	ike_sa_half_open(sa, false);
@@ -322,36 +322,79 @@ void v1_heard_first(struct ike_sa *sa)
 	x->at = 1;
 }
 
-void v1_main_request(struct sa_shard *s, struct step *st)
+/* The IKE_SA of a first message, and what is chosen of it; NULL: it was refused. Owns st. */
+static struct ike_sa *first(struct sa_shard *s, struct step *st, uint64_t spi_r, const struct v1_proposal **p,
+    const struct v1_transform **t)
 {
 	const struct payload *psa = wire_find(st->in.first, PAYLOAD_V1_SA);
-	const struct v1_transform *t = NULL;
-	const struct v1_proposal *p = NULL;
 	char why[320] = "";
 	struct ike_sa *sa;
 
 	if (!psa || psa != st->in.first) {
 		SA_COUNT(s->m, drop_syntax);
 		step_free(st);
-		return;
+		return NULL;
 	}
-	sa = v1_responder_new(s, st, EXCHANGE_V1_MAIN);
+	sa = v1_responder_new(s, st, EXCHANGE_V1_MAIN, spi_r);
 	if (!sa)
-		return;
+		return NULL;
 	v1_heard_first(sa);
-	if (!v1_choose_suite(sa, psa, &p, &t, why, sizeof(why))) {
+	if (!v1_choose_suite(sa, psa, p, t, why, sizeof(why))) {
 		v1_notify(sa, V1N_NO_PROPOSAL_CHOSEN, PROTO_IKE, none, none);
 		v1_fatal(sa, "%s", why);
-		return;
+		return NULL;
 	}
 	v1_read_vendors(sa, st->in.first);
-	if (!v1_remember(&v1_of(sa)->sai_b, psa->raw) || !v1_out(sa, v1_current(sa), V1_HASH_NONE) ||
-	    !v1_add_choice(sa, &st->out, p, t, none) || !v1_add_vendors(sa, &st->out) ||
-	    v1_send(sa, v1_current(sa), V1_HASH_NONE, none, none, false)) {
+	if (!v1_remember(&v1_of(sa)->sai_b, psa->raw)) {
+		v1_fatal(sa, "out of memory");
+		return NULL;
+	}
+	return sa;
+}
+
+/* All that are kept have a kB for each IKE_SA that may be half open: less than these have themselves. */
+static void keep_first(struct ike_sa *sa)
+{
+	struct sa_shard *s = sa->shard;
+
+	firsts_keep_take(
+	    &s->firsts, sa->step->pkt, sa->spi_r, (size_t)s->d->tune.half_open_limit * 1024 / s->m->n);
+	sa->step->pkt = NULL;
+	SA_COUNT(s->m, firsts_kept);
+	ike_sa_destroy(sa, NULL);
+}
+
+void v1_main_request(struct sa_shard *s, struct step *st, bool keep)
+{
+	const struct v1_transform *t = NULL;
+	const struct v1_proposal *p = NULL;
+	struct ike_sa *sa = first(s, st, 0, &p, &t);
+
+	if (!sa)
+		return;
+	if (!v1_out(sa, v1_current(sa), V1_HASH_NONE) || !v1_add_choice(sa, &st->out, p, t, none) ||
+	    !v1_add_vendors(sa, &st->out) || v1_send(sa, v1_current(sa), V1_HASH_NONE, none, none, false)) {
 		v1_fatal(sa, "the second message of main mode could not be made");
 		return;
 	}
+	if (keep)
+		keep_first(sa);
+	else
+		v1_step_end(sa);
+}
+
+struct ike_sa *v1_main_again(struct sa_shard *s, struct step *st, uint64_t spi_r)
+{
+	const struct v1_transform *t = NULL;
+	const struct v1_proposal *p = NULL;
+	struct ike_sa *sa = first(s, st, spi_r, &p, &t);
+
+	if (!sa)
+		return NULL;
+	SA_COUNT(s->m, firsts_gone_on);
+	v1_current(sa)->at = 2;
 	v1_step_end(sa);
+	return sa;
 }
 
 static void send_fourth(struct ike_sa *sa, void *arg, enum cy_err err)

@@ -31,6 +31,14 @@ static void put(struct attr_list *l, uint16_t type, const void *p, size_t n)
 	l->a[l->n++] = (struct v1_attr){type, false, cy_slice(copy, n)};
 }
 
+/* A value of two bytes in the place of a length (RFC 2408, 3.3). */
+static void put_short(struct attr_list *l, uint16_t type, uint8_t value)
+{
+	put(l, type, (uint8_t[]){0, value}, 2);
+	if (!l->bad)
+		l->a[l->n - 1].tv = true;
+}
+
 static void put_addr(struct attr_list *l, uint16_t type4, uint16_t type6, const struct cy_addr *a)
 {
 	if (a->family == AF_INET)
@@ -122,6 +130,41 @@ static void say(struct ike_sa *sa, const char *what, struct cy_slice text)
 	    (const char *)text.p);
 }
 
+/* Text: addresses or names. No document says what is between them: whatever is in no name. False: no memory. */
+static bool take_backups(struct ike_sa *sa, struct cy_slice text)
+{
+	char *list = malloc(text.n + 1);
+	size_t n = 0;
+
+	if (!list)
+		return false;
+	for (size_t i = 0; i < text.n; i++) {
+		uint8_t c = text.p[i];
+
+		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
+		    c == '-' || c == '_' || c == ':')
+			list[n++] = (char)c;
+		else if (n && list[n - 1] != ',')
+			list[n++] = ',';
+	}
+	if (n && list[n - 1] == ',')
+		n--;
+	list[n] = '\0';
+	free(sa->backups);
+	sa->backups = list;
+	if (n)
+		say(sa, "backup servers of the peer", cy_slice_str(list));
+	return true;
+}
+
+static void take_save_password(struct ike_sa *sa, struct cy_slice value)
+{
+	sa->save_password_said = value.n != 0;
+	sa->save_password = false;
+	for (size_t i = 0; i < value.n; i++)
+		sa->save_password = sa->save_password || value.p[i] != 0;
+}
+
 /* False: no memory. */
 static bool take(struct ike_sa *sa, const struct v1_config *c)
 {
@@ -145,7 +188,12 @@ static bool take(struct ike_sa *sa, const struct v1_config *c)
 			say(sa, "domain of the peer", a->data);
 			break;
 		case V1A_UNITY_BACKUP_SERVERS:
-			say(sa, "backup servers of the peer", a->data);
+			if (unity && !take_backups(sa, a->data))
+				return false;
+			break;
+		case V1A_UNITY_SAVE_PASSWD:
+			if (unity)
+				take_save_password(sa, a->data);
 			break;
 		case V1A_UNITY_SPLIT_INCLUDE:
 			if (unity)
@@ -221,10 +269,20 @@ static void put_subnets(struct ike_sa *sa, struct attr_list *at, uint16_t type)
 		put(at, type, nets, n * UNITY_NET_LEN);
 }
 
+static void put_backups(struct attr_list *at, const struct str_list *servers)
+{
+	char text[16 * 257];
+	size_t n = 0;
+
+	for (size_t i = 0; i < servers->n && n < sizeof(text); i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? "," : "", servers->s[i]);
+	if (n)
+		put(at, V1A_UNITY_BACKUP_SERVERS, text, n < sizeof(text) ? n : sizeof(text) - 1);
+}
+
 static void put_unity(struct ike_sa *sa, struct attr_list *at)
 {
 	const struct conn *c = sa->conn;
-	uint8_t pfs[2] = {0, c->pfs};
 
 	if (c->modecfg_banner)
 		put(at, V1A_UNITY_BANNER, c->modecfg_banner, strlen(c->modecfg_banner));
@@ -233,8 +291,10 @@ static void put_unity(struct ike_sa *sa, struct attr_list *at)
 	if (!c->cisco_unity)
 		return;
 	put_subnets(sa, at, V1A_UNITY_SPLIT_INCLUDE);
-	put(at, V1A_UNITY_PFS, pfs, 2);
-	at->a[at->n - 1].tv = !at->bad;
+	put_short(at, V1A_UNITY_PFS, c->pfs);
+	if (c->modecfg_save_password)
+		put_short(at, V1A_UNITY_SAVE_PASSWD, 1);
+	put_backups(at, &c->modecfg_backups);
 }
 
 /* What the client gets; asked NULL: a push. */

@@ -2,7 +2,8 @@
 /*
  * Transport mode through a NAT. Its traffic selectors are the two hosts, and each host knows addresses of its own: the peer's
  * identities in quick mode name what it sees. What the data plane gets is what we see, and the answer repeats the peer's words. Each
- * end tells the other what it sees in NAT-OA payloads (RFC 3947, 5.2), the drafts before it only who it is.
+ * end tells the other what it sees in NAT-OA payloads, the initiator's address first, where the mode is UDP-Encapsulated-Transport
+ * and nowhere else (RFC 3947, 5.2); the drafts before it only who it is.
  */
 #include "daemon/ikev1/ikev1.h"
 #include "libcore/base/addr.h"

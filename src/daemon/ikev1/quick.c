@@ -642,21 +642,38 @@ static void refuse(struct ike_sa *sa, struct v1_exchange *x, uint16_t notify, co
 	step_end(sa);
 }
 
+/* What the peer said, narrowed to what was chosen: hosts keep the addresses that it knows. */
+static struct cy_ts with_addrs(const struct cy_ts *said, const struct cy_ts *chosen)
+{
+	struct cy_ts ts = *chosen;
+
+	memcpy(ts.lo, said->lo, sizeof(ts.lo));
+	memcpy(ts.hi, said->hi, sizeof(ts.hi));
+	ts.family_ip6 = said->family_ip6;
+	return ts;
+}
+
+/* said_r: what the peer calls its end, which r is unless it is a host behind a NAT (natoa.c). */
 static bool narrow(struct ike_sa *sa, const struct conn *c, const struct cy_ts *l, const struct cy_ts *r,
-    struct cy_ts *out_l, struct cy_ts *out_r)
+    const struct cy_ts *said_r, struct cy_ts *out_l, struct cy_ts *out_r)
 {
 	struct cy_ts ours[TS_MAX], got[TS_MAX];
 	bool transport = can_transport(sa, c);
-	size_t n = local_ts(sa, c, transport, ours);
+	size_t n = local_ts(sa, c, transport, ours), n_got;
 
-	n = ts_narrow(ours, n, l, 1, got, TS_MAX);
-	if (!n)
+	if (!ts_narrow(ours, n, l, 1, got, TS_MAX))
 		return false;
 	*out_l = got[0];
 	n = remote_ts(sa, c, transport, ours);
-	n = ts_narrow(ours, n, r, 1, got, TS_MAX);
-	*out_r = got[0];
-	return n != 0;
+	if (!c->remote.virt) {
+		n_got = ts_narrow(ours, n, r, 1, got, TS_MAX);
+		*out_r = got[0];
+		return n_got != 0;
+	}
+	if (!ts_narrow_end(&c->remote, ours, n, said_r, 1, got, TS_MAX))
+		return false;
+	*out_r = with_addrs(r, &got[0]);
+	return !transport || ts_narrow(ours, n, out_r, 1, got, TS_MAX);
 }
 
 static bool same_peer(const struct ike_sa *sa, const struct conn *c)
@@ -669,8 +686,8 @@ static bool same_peer(const struct ike_sa *sa, const struct conn *c)
 }
 
 /* The connection whose selectors are just those, else the first that they fit into. */
-static struct conn *find_conn(
-    struct ike_sa *sa, struct config *config, const struct cy_ts *l, const struct cy_ts *r, struct quick *q)
+static struct conn *find_conn(struct ike_sa *sa, struct config *config, const struct cy_ts *l,
+    const struct cy_ts *r, const struct cy_ts *said_r, struct quick *q)
 {
 	struct conn *cands[V1_CANDS_MAX + 1], *found = NULL;
 	struct cy_ts a, b;
@@ -682,7 +699,7 @@ static struct conn *find_conn(
 		bool exact;
 
 		if ((i && (cands[i] == sa->conn || !same_peer(sa, cands[i]))) ||
-		    !narrow(sa, cands[i], l, r, &a, &b))
+		    !narrow(sa, cands[i], l, r, said_r, &a, &b))
 			continue;
 		exact = ts_eq(&a, l) && ts_eq(&b, r);
 		if (!found || exact) {
@@ -721,19 +738,6 @@ static bool wants_udp_transport(const struct payload *psa)
 			if (!v1_read_esp(&psa->u.sa1.p[i].t[j], &o) || o.encap != 4)
 				return false;
 	return true;
-}
-
-/* What the peer said, narrowed to what was chosen: hosts keep the addresses that it knows. */
-static struct cy_ts peers_words(const struct cy_ts *said, const struct cy_ts *chosen, bool hosts)
-{
-	struct cy_ts ts = *chosen;
-
-	if (hosts) {
-		memcpy(ts.lo, said->lo, sizeof(ts.lo));
-		memcpy(ts.hi, said->hi, sizeof(ts.hi));
-		ts.family_ip6 = said->family_ip6;
-	}
-	return ts;
 }
 
 /* Of ours the first that the peer offers. *out_mode: what it wants of the mode. */
@@ -867,7 +871,7 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 	said_r = r;
 	hosts = wants_udp_transport(psa) && v1_natoa_hosts(sa, in, &l, &r);
 	config = daemon_config(sa->shard->d);
-	conn = find_conn(sa, config, &l, &r, q);
+	conn = find_conn(sa, config, &l, &r, &said_r, q);
 	if (conn)
 		q->child = child_new(sa, conn);
 	config_unref(config);
@@ -878,8 +882,8 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	conn = q->child->conn;
-	q->id_l = peers_words(&said_l, &q->l, hosts);
-	q->id_r = peers_words(&said_r, &q->r, hosts);
+	q->id_l = hosts ? with_addrs(&said_l, &q->l) : q->l;
+	q->id_r = hosts ? with_addrs(&said_r, &q->r) : q->r;
 	t = choose_suite(sa, q, psa, conn, &p, &encap);
 	if (!t) {
 		snprintf(why, sizeof(why), "no common ESP proposal with connection %.40s: theirs %.200s",

@@ -262,7 +262,13 @@ static bool narrow(
 	n = local_ts(sa, conn, ch->transport, false, ours, V2_TS_MAX);
 	ch->n_l = ts_narrow(ours, n, tsr->u.ts.ts, tsr->u.ts.n, ch->l, V2_TS_MAX);
 	n = remote_ts(sa, conn, ch->transport, ours, V2_TS_MAX);
-	ch->n_r = ts_narrow(ours, n, tsi->u.ts.ts, tsi->u.ts.n, ch->r, V2_TS_MAX);
+	ch->n_r = ts_narrow_end(&conn->remote, ours, n, tsi->u.ts.ts, tsi->u.ts.n, ch->r, V2_TS_MAX);
+	if (ch->transport && conn->remote.virt) {
+		struct cy_ts got[V2_TS_MAX];
+
+		memcpy(got, ch->r, ch->n_r * sizeof(*got));
+		ch->n_r = ts_narrow(ours, n, got, ch->n_r, ch->r, V2_TS_MAX);
+	}
 	return ch->n_l && ch->n_r;
 }
 

@@ -15,6 +15,10 @@
  */
 size_t ts_narrow(const struct cy_ts *ours, size_t n_ours, const struct cy_ts *theirs, size_t n_theirs,
     struct cy_ts *out, size_t cap);
+/* The same for what a peer may have at its end. Of a virtual network (end->virt) the addresses stay as it asked: they are allowed
+   whole or not at all. */
+size_t ts_narrow_end(const struct conn_end *end, const struct cy_ts *ours, size_t n_ours,
+    const struct cy_ts *theirs, size_t n_theirs, struct cy_ts *out, size_t cap);
 /* Is every selector of a inside some selector of b? (the responder's answer must be a subset of the offer) */
 bool ts_list_subset(const struct cy_ts *a, size_t n_a, const struct cy_ts *b, size_t n_b);
 /* Merge: drop selectors contained in others. Returns the new count. */

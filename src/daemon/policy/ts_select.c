@@ -37,6 +37,42 @@ size_t ts_narrow(const struct cy_ts *ours, size_t n_ours, const struct cy_ts *th
 	return n;
 }
 
+static bool same_addrs(const struct cy_ts *a, const struct cy_ts *b)
+{
+	size_t len = a->family_ip6 ? 16 : 4;
+
+	return memcmp(a->lo, b->lo, len) == 0 && memcmp(a->hi, b->hi, len) == 0;
+}
+
+static size_t add_whole(struct cy_ts *out, size_t n, size_t cap, const struct cy_ts *ours, size_t n_ours,
+    const struct cy_ts *theirs)
+{
+	struct cy_ts both;
+
+	for (size_t i = 0; i < n_ours; i++)
+		if (ts_intersect(&ours[i], theirs, &both) && same_addrs(&both, theirs))
+			n = list_add(out, n, cap, &both);
+	return n;
+}
+
+size_t ts_narrow_end(const struct conn_end *end, const struct cy_ts *ours, size_t n_ours,
+    const struct cy_ts *theirs, size_t n_theirs, struct cy_ts *out, size_t cap)
+{
+	size_t n = 0;
+
+	if (end->virt == VIRTUAL_NO)
+		return ts_narrow(ours, n_ours, theirs, n_theirs, out, cap);
+	for (size_t i = 0; i < n_theirs; i++) {
+		if (end->virt == VIRTUAL_HOST &&
+		    memcmp(theirs[i].lo, theirs[i].hi, theirs[i].family_ip6 ? 16 : 4) != 0)
+			continue;
+		n = add_whole(out, n, cap, end->virt_ts, end->n_virt_ts, &theirs[i]);
+		if (end->virt_self)
+			n = add_whole(out, n, cap, ours, n_ours, &theirs[i]);
+	}
+	return n;
+}
+
 bool ts_list_subset(const struct cy_ts *a, size_t n_a, const struct cy_ts *b, size_t n_b)
 {
 	for (size_t i = 0; i < n_a; i++) {

@@ -368,6 +368,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	ident_fini(&sa->peer_id);
 	free(sa->peer_vendor);
 	free(sa->user);
+	free(sa->backups);
 	free(sa->assigned.pool);
 	free(sa->assigned.group);
 	secret_fini(&sa->collision_nonce);

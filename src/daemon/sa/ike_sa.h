@@ -186,7 +186,10 @@ struct ike_sa {
 	uint32_t n_leases;
 	struct cy_addr *dns;
 	uint32_t n_dns;
-	struct peer_entry *peer_entry; /* unique.c */
+	char *
+	    backups; /* servers the peer says we may go to when it is away, separated by commas; NULL none said */
+	bool save_password_said, save_password; /* the peer's word: may the user's password be kept? */
+	struct peer_entry *peer_entry;          /* unique.c */
 	void *init; /* the version's: state of the initial exchanges; with IKEv1 for the whole life */
 	void (*init_free)(void *init);
 	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */

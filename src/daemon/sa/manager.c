@@ -17,6 +17,7 @@ static void shard_fini(struct sa_shard *s)
 
 	while ((sa = slab_next(&s->slab, &pos, &h)))
 		ike_sa_destroy(sa, "the daemon stops");
+	firsts_fini(&s->firsts);
 	hmap_fini(&s->by_spi);
 	hmap_fini(&s->by_init);
 	hmap_fini(&s->by_id);
@@ -42,6 +43,8 @@ static enum cy_err shard_init(struct sa_manager *m, uint32_t i)
 		e = hmap_init(&s->by_init, m->map_key);
 	if (!e)
 		e = hmap_init(&s->by_id, m->map_key);
+	if (!e)
+		e = firsts_init(&s->firsts, s->w, m->map_key, m->d->tune.half_open_timeout_ns);
 	if (!e)
 		e = hmap_init(&s->child_in, m->map_key);
 	if (!e)

@@ -7,6 +7,7 @@
 #define DAEMON_SA_MANAGER_H
 
 #include "daemon/sa/child_sa.h"
+#include "daemon/sa/firsts.h"
 #include "daemon/sa/halfopen.h"
 #include "daemon/sa/ike_sa.h"
 
@@ -22,6 +23,7 @@ struct sa_shard {
 	struct hmap by_init;   /* responder, half open: peer's SPI and address */
 	struct hmap by_id;     /* unique number */
 	struct list half_open; /* responder, by age */
+	struct firsts firsts;
 	struct hmap child_in, child_out;
 	struct protect_cache *protect;
 	uint64_t stray_window_ns; /* rate limit of INVALID_IKE_SPI answers */
@@ -38,6 +40,8 @@ struct sa_counters {
 	uint64_t drop_blocked, drop_late /* queued too long */, half_open_evicted, drop_fragment_memory,
 	    drop_fragment_timeout;
 	uint64_t fragment_bytes; /* now */
+	uint64_t firsts_kept,
+	    firsts_gone_on; /* IKEv1: answered without an IKE_SA, and those that got one by going on */
 	uint64_t crash_tokens_sent, crashes_detected;
 	uint64_t child_established, rekeys_child, rekeys_ike, reauths, liveness_sent;
 };

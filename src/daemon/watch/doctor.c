@@ -349,6 +349,17 @@ static void rule_limits(struct doctor *d)
 		    "Fragments get lost on the way, or somebody never completes a message: fragment_timeout, "
 		    "or "
 		    "fragment_memory.");
+	if (counted(s->sas.firsts_kept, t->sas.firsts_kept, &level, &n))
+		doctor_advise(
+		    doctor_add(d, "main-mode", level == FINDING_LIMITS ? FINDING_WARNS : level, (double)n,
+		        "first messages",
+		        "Many IKE_SAs are half open: %llu first messages of main mode were answered %s and "
+		        "kept "
+		        "without an IKE_SA, %llu of their peers went on.",
+		        (unsigned long long)n, when(level), (unsigned long long)s->sas.firsts_gone_on),
+		    "It costs nobody anything. Few that go on means forged addresses; many, a mass "
+		    "reconnect: "
+		    "init_limit_half_open.");
 	if (counted(s->sas.cookies_sent, t->sas.cookies_sent, &level, &n))
 		doctor_advise(
 		    doctor_add(d, "cookies", level == FINDING_LIMITS ? FINDING_WARNS : level, (double)n,

@@ -56,6 +56,7 @@ struct build {
 		const struct raw_entry *authby, *dns[3], *dpdaction, *dpddelay, *mark, *mark_in, *mark_out;
 		const struct raw_entry *hostfamily, *keyexchange, *ikev2, *start, *esp, *ah;
 		const struct raw_entry *xauth, *xauth_identity, *aggressive;
+		const struct raw_entry *backups;
 		bool authby_xauth;
 		enum conn_version ikev2_version;
 		const struct raw_entry *if_id[3], *vti[3], *ipsec_interface, *device_addr, *per_cpu, *clones;
@@ -105,6 +106,10 @@ enum cy_err build_pairs(struct build *b, struct raw_section *s, struct conn *who
 /* The last steps, in ends.c, auth.c, device.c and finish.c. False: reported. Addresses come after both ends. */
 bool finish_end(struct build *b, bool right);
 bool finish_addresses(struct build *b, bool right);
+bool virtual_named(const char *value); /* "vhost:..." or "vnet:..." */
+bool virtual_private_ok(const char *text);
+bool finish_virtual(
+    struct build *b, bool right); /* virtual.c: leftsubnet= of that kind, after leftprotoport= */
 bool finish_auth(struct build *b);
 bool finish_xauth(struct build *b);         /* xauth.c, while the ends are left and right */
 bool finish_remote_access(struct build *b); /* xauth.c, when the ends are local and remote */
@@ -121,6 +126,7 @@ SETTER(set_auth);
 SETTER(set_authby);
 SETTER(set_auto);
 SETTER(set_bool);
+SETTER(set_backups);
 SETTER(set_banner);
 SETTER(set_ca);
 SETTER(set_cert);

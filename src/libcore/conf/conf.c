@@ -106,6 +106,9 @@ static enum cy_err setup_entry(struct raw *r, const struct raw_entry *e, struct 
 	case SETUP_CHARONDEBUG:
 		return set_str(&c->setup.charondebug, e->value);
 	case SETUP_VIRTUAL_PRIVATE:
+		if (!virtual_private_ok(e->value))
+			setup_fault(
+			    r, e, "write networks, e.g. %v4:10.0.0.0/8,%v4:!10.1.0.0/16,%v6:fd00::/8");
 		return set_str(&c->setup.virtual_private, e->value);
 	case SETUP_SECRETSFILE:
 		return set_str(&c->setup.secretsfile, e->value);

@@ -85,6 +85,7 @@ static void end_fini(struct conn_end *e)
 	for (size_t i = 0; i < ARRAY_LEN(e->auth); i++)
 		round_fini(&e->auth[i]);
 	free(e->ts);
+	free(e->virt_ts);
 	strs_fini(&e->pools);
 	free(e->request_addrs);
 	free(e->dns);
@@ -101,6 +102,7 @@ void conn_unref(struct conn *c)
 	proposal_list_fini(&c->ike);
 	proposal_list_fini(&c->child);
 	strs_fini(&c->dns_domains);
+	strs_fini(&c->modecfg_backups);
 	free(c->xauth_backend);
 	free(c->modecfg_banner);
 	free(c->name);
@@ -198,28 +200,33 @@ static void mix_round(struct mix *m, const struct conn_auth_round *a)
 	mix_str(m, a->eap_method);
 }
 
-static void mix_end(struct mix *m, const struct conn_end *e)
+static void mix_ts(struct mix *m, const struct cy_ts *ts, size_t n)
 {
-	mix_host(m, &e->host);
-	mix_u64(m, e->n_auth);
-	for (size_t i = 0; i < e->n_auth && i < ARRAY_LEN(e->auth); i++)
-		mix_round(m, &e->auth[i]);
-	mix_u64(m, e->n_ts);
-	for (size_t i = 0; i < e->n_ts; i++) {
-		const struct cy_ts *ts = &e->ts[i];
-
+	mix_u64(m, n);
+	for (; n; n--, ts++) {
 		mix_u64(m,
 		    (uint64_t)ts->family_ip6 << 40 | (uint64_t)ts->proto << 32 | (uint64_t)ts->port_lo << 16 |
 		        ts->port_hi);
 		mix_bytes(m, ts->lo, sizeof(ts->lo));
 		mix_bytes(m, ts->hi, sizeof(ts->hi));
 	}
+}
+
+static void mix_end(struct mix *m, const struct conn_end *e)
+{
+	mix_host(m, &e->host);
+	mix_u64(m, e->n_auth);
+	for (size_t i = 0; i < e->n_auth && i < ARRAY_LEN(e->auth); i++)
+		mix_round(m, &e->auth[i]);
+	mix_ts(m, e->ts, e->n_ts);
 	mix_u64(m,
 	    (uint64_t)e->sendcert << 8 | (uint64_t)e->ts_dynamic << 7 | (uint64_t)e->ts_per_child << 6 |
 	        (uint64_t)e->request_vip4 << 5 | (uint64_t)e->request_vip6 << 4 |
 	        (uint64_t)e->request_dns << 3 | (uint64_t)e->hostaccess << 2 | (uint64_t)e->firewall << 1 |
 	        (uint64_t)e->xauth_server << 16 | (uint64_t)e->xauth_client << 17 |
 	        (uint64_t)e->modecfg_server << 18 | (uint64_t)e->modecfg_client << 19);
+	mix_u64(m, (uint64_t)e->virt << 1 | e->virt_self);
+	mix_ts(m, e->virt_ts, e->n_virt_ts);
 	mix_u64(m, (uint64_t)e->ts_proto << 32 | (uint64_t)e->ts_port_lo << 16 | e->ts_port_hi);
 	mix_strs(m, &e->pools);
 	mix_u64(m, e->n_request_addrs);
@@ -260,6 +267,7 @@ void conn_seal(struct conn *c)
 	mix_str(&m, c->xauth_backend);
 	mix_str(&m, c->modecfg_banner);
 	mix_strs(&m, &c->dns_domains);
+	mix_strs(&m, &c->modecfg_backups);
 	const uint64_t scalars[] = {c->dialect, c->version, c->start, c->type, c->ike_strict, c->child_strict,
 	    c->child_ah, c->aggressive, c->mobike, c->compress, c->rekey, c->reauth, c->pfs, c->force_encap,
 	    c->install_policy, c->sha256_96, c->allow_esn, c->require_esn, c->fragmentation, c->unique,
@@ -271,7 +279,7 @@ void conn_seal(struct conn *c)
 	    c->if_id_in_own, c->if_id_out_own, c->if_id_in, c->if_id_out, c->device.kind, c->device.shared,
 	    c->device.routing, c->device.managed, c->per_cpu, c->clones, c->ike_dscp, c->copy_dscp, c->no_ecn,
 	    c->no_pmtu_disc, c->priority, c->mtu, c->metric, c->xauth_soft, c->modecfg_pull, c->cisco_unity,
-	    c->authorize};
+	    c->modecfg_save_password, c->authorize};
 	mix_str(&m, c->device.name);
 	for (size_t i = 0; i < ARRAY_LEN(scalars); i++)
 		mix_u64(&m, scalars[i]);

@@ -25,6 +25,8 @@ enum conn_frag { FRAG_YES, FRAG_ACCEPT, FRAG_FORCE, FRAG_NO };
 enum conn_own_id { OWN_ID_NO, OWN_ID_CHILD, OWN_ID_DIRECTION };
 enum conn_pcpu { PCPU_NO, PCPU_YES, PCPU_ENCAP };
 #define CONN_CLONES_MAX 1024
+/* A peer whose network is known when it asks: one address, or any network, of those allowed. */
+enum conn_virtual { VIRTUAL_NO, VIRTUAL_HOST, VIRTUAL_NET };
 enum conn_unique { UNIQUE_REPLACE, UNIQUE_KEEP, UNIQUE_NO, UNIQUE_NEVER };
 
 struct str_list {
@@ -62,8 +64,12 @@ struct conn_end {
 	enum conn_sendcert sendcert;
 	struct cy_ts *ts; /* leftsubnet, with protoport; none: dynamic (own address or virtual IP) */
 	size_t n_ts;
-	bool ts_dynamic;                 /* use the address (or virtual IP) of this side */
-	bool ts_per_child;               /* libreswan leftsubnets: every pair a CHILD_SA of its own */
+	bool ts_dynamic;        /* use the address (or virtual IP) of this side */
+	bool ts_per_child;      /* libreswan leftsubnets: every pair a CHILD_SA of its own */
+	enum conn_virtual virt; /* vhost:, vnet:, of a remote end; then it is dynamic, too */
+	bool virt_self;         /* %no: its own address, without a network */
+	struct cy_ts *virt_ts;  /* %priv and others, without what is excluded */
+	size_t n_virt_ts;
 	uint8_t ts_proto;                /* protoport applied to dynamic selectors */
 	uint16_t ts_port_lo, ts_port_hi; /* 0..65535 when any */
 	/* What leftsourceip says means pools on the remote side and requests on the local one; which side is which may turn
@@ -148,7 +154,10 @@ struct conn {
 	bool cisco_unity;    /* the vendor ID and the attributes of Cisco Unity */
 	char *modecfg_banner;        /* or NULL */
 	struct str_list dns_domains; /* modecfgdomains */
-	uint64_t digest[2];          /* of everything above that matters; equal = unchanged */
+	/* with cisco_unity, as advice to the client: */
+	bool modecfg_save_password;      /* it may keep the user's password */
+	struct str_list modecfg_backups; /* servers to try when this one is away */
+	uint64_t digest[2];              /* of everything above that matters; equal = unchanged */
 };
 
 bool conn_is_called(const struct conn *c, const char *name); /* by its name or its alias */

@@ -84,9 +84,15 @@ static void put_ts(FILE *f, const struct conn_end *e, const char *dynamic)
 {
 	char ts[TS_STR_MAX];
 
+	if (e->virt && e->n_virt_ts)
+		fputs(e->virt == VIRTUAL_HOST ? "one address of " : "a network of ", f);
+	for (size_t i = 0; i < e->n_virt_ts; i++)
+		fprintf(f, "%s%s", i ? ", " : "", ts_str(&e->virt_ts[i], ts));
+	if (e->virt && e->n_virt_ts && e->virt_self)
+		fputs(" or ", f);
 	for (size_t i = 0; i < e->n_ts; i++)
 		fprintf(f, "%s%s", i ? ", " : "", ts_str(&e->ts[i], ts));
-	if (e->ts_dynamic)
+	if (e->ts_dynamic && (!e->virt || e->virt_self))
 		fprintf(f, "%s%s", e->n_ts ? ", " : "", dynamic);
 	if (e->ts_dynamic && e->ts_proto) {
 		fprintf(f, " (protocol %u", e->ts_proto);
@@ -188,6 +194,13 @@ static void put_addresses(FILE *f, const struct conn *c)
 		fputc('.', f);
 		if (c->modecfg_banner)
 			fprintf(f, " It is greeted by \"%s\".", c->modecfg_banner);
+		if (c->cisco_unity && c->modecfg_save_password)
+			fputs(" It may keep the user's password.", f);
+		if (c->cisco_unity && c->modecfg_backups.n) {
+			fputs(" When we are away it may go to ", f);
+			put_list(f, &c->modecfg_backups);
+			fputc('.', f);
+		}
 	}
 	if (c->local.request_vip4 || c->local.request_vip6)
 		fprintf(f, " We ask the peer for an %s address.",

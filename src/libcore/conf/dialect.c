@@ -78,6 +78,8 @@ unsigned dialect_of_value(const struct key *k, bool right, const char *v)
 
 	if (one_of("ike esp ah", k->name))
 		return proposal_dialect(v);
+	if (strcmp(k->name, "leftsubnet") == 0)
+		return virtual_named(v) ? LS : 0;
 	if (strcmp(k->name, "leftsourceip") == 0)
 		return strpbrk(v, "%/,") ? SS : 0;
 	if (strcmp(k->name, "mark") == 0)

@@ -313,8 +313,6 @@ static bool subnet_item(struct build *b, const struct raw_entry *e, const char *
 	if (take_dynamic(s, end, &bad))
 		return bad ? build_bad_value(b, e, "write %dynamic or %dynamic[tcp/80]", "not a selector")
 		           : true;
-	if (strncasecmp(s, "vhost:", 6) == 0 || strncasecmp(s, "vnet:", 5) == 0)
-		return build_bad_value(b, e, "remove it", "subnets of virtual hosts are not built yet");
 	if (strcasecmp(s, "%any") == 0 || strcasecmp(s, "%any4") == 0)
 		ts = ts_any(false);
 	else if (strcasecmp(s, "%any6") == 0)
@@ -350,6 +348,8 @@ static bool finish_subnet(struct build *b, bool right)
 		end->ts_port_hi = ts.port_hi;
 	}
 	e = b->end[right].subnet;
+	if (e && virtual_named(e->value))
+		return finish_virtual(b, right);
 	at = e ? e->value : "";
 	/* libreswan's leftsubnets={A B} may do without commas */
 	while (value_next(&at, b->end[right].subnets ? ", \t" : ",", item, sizeof(item), &cut)) {

@@ -98,6 +98,26 @@ SETTER(set_domains)
 	return true;
 }
 
+SETTER(set_backups)
+{
+	const char *at = e->value;
+	bool cut = false;
+	char item[256];
+
+	b->later.backups = e;
+	while (value_next(&at, ", \t", item, sizeof(item), &cut)) {
+		if (cut ||
+		    item[strspn(item, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:")])
+			return build_bad_value(
+			    b, e, "write addresses and names of the DNS", "no such server");
+		if (b->c->modecfg_backups.n == 16)
+			return build_bad_value(b, e, "write at most 16", "too many servers");
+		if (strs_add(&b->c->modecfg_backups, item))
+			return build_nomem(b);
+	}
+	return true;
+}
+
 /* "xauth", "xauth-pam": the back end that strongSwan's users name so. */
 static bool backend_word(struct build *b, const struct raw_entry *e)
 {
@@ -252,6 +272,9 @@ bool finish_remote_access(struct build *b)
 	if (b->dialect == LS && c->local.xauth_server && c->rekey)
 		build_note(b, e, CY_LOG_NOTICE, "write rekey=no",
 		    "with XAUTH clients begin a new IKE_SA themselves, as only they know the password");
+	if (c->modecfg_backups.n && !c->cisco_unity)
+		build_note(b, b->later.backups, CY_LOG_NOTICE, "write cisco-unity=yes, too",
+		    "modecfgbackupservers= has no effect without cisco-unity=");
 	if (c->version == CONN_IKEV1 && c->aggressive &&
 	    (c->local.auth[0].method == AUTH_PSK || c->remote.auth[0].method == AUTH_PSK))
 		build_note(b, b->later.aggressive ? b->later.aggressive : e, CY_LOG_WARN,

@@ -99,6 +99,15 @@ const struct kat_sig kat_sigs[] = {
         "c30cc51221e97e8e4a2c48cf908dfbb21247ac6c05b85ba81414db0cc225b75b5bdf653de1e4a334dc1d90c8"
         "9200a2bf0bdd587f8da30b2c405feb1b85d71e753c40946cc0686c1471cce06f558b98cc",
         false},
+    /* RFC 4754, 8.1, message "abc" */
+    {CY_KEY_ECDSA, CY_SIG_ECDSA_RAW, CY_HASH_SHA2_256, "",
+        "3059301306072a8648ce3d020106082a8648ce3d030107034200042442a5cc0ecd015fa3ca31dc8e2bbc70bf"
+        "42d60cbca20085e0822cb04235e9706fc98bd7e50211a4a27102fa3549df79ebcb4bf246b80945cddfe7d509"
+        "bbfd7d",
+        "616263",
+        "cb28e0999b9c7715fd0a80d8e47a77079716cbbf917dd72e97566ea1c066957c86fa3bb4e26cad5bf90b7f81"
+        "899256ce7594bb1ea0c89212748bff3b3d5b0315",
+        false},
     /* RFC 6979, A.2.5 to A.2.7, message "sample" */
     {CY_KEY_ECDSA, CY_SIG_ECDSA_RAW, CY_HASH_SHA2_256, "",
         "3059301306072a8648ce3d020106082a8648ce3d0301070342000460fed4ba255a9d31c961eb74c6356d68c0"

@@ -233,9 +233,10 @@ static void *plugin_main(void *arg)
 				run_watch(p, ev[i].data.u64, ev[i].events);
 		if (!atomic_load(&p->abandoned))
 			run_timers(p);
-		more = !atomic_load(&p->abandoned) && run_listeners(p);
+		/* calls first: what was asked of it before something happened is mostly done before it is told */
 		if (!atomic_load(&p->abandoned))
 			run_calls(p);
+		more = !atomic_load(&p->abandoned) && run_listeners(p);
 	}
 	p->exited = true;
 	pthread_cond_broadcast(&p->changed);

@@ -90,7 +90,7 @@ static bool join(const struct cy_slice *in, size_t n_in, struct cy_slice *out, u
 	return true;
 }
 
-/* --- ECDSA: r || s (RFC 4754, 3) and the ASN.1 of it --- */
+/* --- ECDSA: r || s, each as long as the order of the group (RFC 4754, 7 and 8), and the ASN.1 of it --- */
 
 static size_t half(const struct cy_key_info *info)
 {

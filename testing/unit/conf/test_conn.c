@@ -548,7 +548,8 @@ START_TEST(digest_covers)
 	    "mark=9;vti-interface=a;leftvti=10.0.0.1/24", "ipsec-interface=1", "ipsec-interface=2",
 	    "clones=2", "sha2-truncbug=yes", "phase2=ah", "leftsendcert=never", "leftrsasigkey=0sAQ",
 	    OF_IKEV1_LS "modecfgpull=yes", "cisco-unity=yes", "modecfgbanner=x", "modecfgdomains=x",
-	    "leftmodecfgserver=yes"};
+	    "modecfgsavepassword=yes", "modecfgbackupservers=x", "rightsubnet=vhost:%no",
+	    "rightsubnet=vnet:%no", "rightsubnet=vnet:%all", "leftmodecfgserver=yes"};
 	char keys[512];
 
 	for (int round = 0; round < 2; round++) {

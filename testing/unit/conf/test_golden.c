@@ -91,7 +91,7 @@ START_TEST(what_check_says)
 		n++;
 	}
 	closedir(d);
-	ck_assert_uint_ge(n, 19);
+	ck_assert_uint_ge(n, 24);
 }
 END_TEST
 

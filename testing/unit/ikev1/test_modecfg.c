@@ -88,7 +88,10 @@ START_TEST(unity)
 {
 	up(CLIENT UNITY "  modecfgpull=yes\n  rightsubnet=0.0.0.0/0\n",
 	    SERVER UNITY "  modecfgpull=yes\n  leftsubnet=10.2.0.0/16\n  modecfgbanner=\"be careful\"\n"
-	                 "  modecfgdomains=\"corp.example other.example\"\n");
+	                 "  modecfgdomains=\"corp.example other.example\"\n  modecfgsavepassword=yes\n"
+	                 "  modecfgbackupservers=\"192.0.2.9 vpn2.example,2001:db8::9\"\n");
+	ck_assert(duel_sa(&d->a)->save_password_said && duel_sa(&d->a)->save_password);
+	ck_assert_str_eq(duel_sa(&d->a)->backups, "192.0.2.9,vpn2.example,2001:db8::9");
 	ck_assert(v1_of(duel_sa(&d->a))->peer_unity && v1_of(duel_sa(&d->b))->peer_unity);
 	ck_assert_uint_eq(v1_of(duel_sa(&d->a))->n_split, 1);
 	ck_assert(spans(&child_of(&d->a)->ts_remote[0], "10.2.0.0", "10.2.255.255"));
@@ -103,9 +106,11 @@ END_TEST
 START_TEST(without_unity)
 {
 	up(CLIENT "  modecfgpull=yes\n  rightsubnet=10.2.0.0/24\n",
-	    SERVER UNITY "  modecfgpull=yes\n  leftsubnet=10.2.0.0/16\n");
+	    SERVER UNITY "  modecfgpull=yes\n  leftsubnet=10.2.0.0/16\n  modecfgsavepassword=yes\n"
+	                 "  modecfgbackupservers=192.0.2.9\n");
 	ck_assert(!v1_of(duel_sa(&d->b))->peer_unity);
 	ck_assert_uint_eq(v1_of(duel_sa(&d->a))->n_split, 0);
+	ck_assert(!duel_sa(&d->a)->save_password_said && !duel_sa(&d->a)->backups);
 	ck_assert(spans(&child_of(&d->a)->ts_remote[0], "10.2.0.0", "10.2.0.255"));
 	duel_free(d);
 }

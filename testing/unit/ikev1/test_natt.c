@@ -3,6 +3,8 @@
 #include "duel.h"
 #include "unit.h"
 
+#include <stdio.h>
+
 #include "daemon/ikev1/ikev1.h"
 #include "libcore/base/addr.h"
 
@@ -154,10 +156,78 @@ START_TEST(tunnel_mode_keeps_its_networks)
 }
 END_TEST
 
+/* libreswan's rightsubnet=vhost: and vnet:, where the peer decides within limits which network it has. */
+#define PRIVATE "  dialect=libreswan\n  virtual-private=%v4:10.0.0.0/8,%v4:192.168.0.0/16,%v4:!10.9.0.0/16\n"
+#define LS_1    "  keyexchange=ikev1\n  ike=aes128-sha2;modp2048\n  esp=aes_gcm128\n"
+#define LS_2    "  keyexchange=ikev2\n  ike=aes_gcm128-sha2;x25519\n  esp=aes_gcm128\n"
+
+static const struct {
+	const char *allowed, *has, *nat, *want; /* want NULL: refused */
+	bool transport;
+} virtuals[] = {
+    /* who has no network is one address: its own, or what it has behind a NAT */
+    {"vhost:%no", NULL, NULL, "10.0.0.1/32", false},
+    {"vhost:%no", NULL, "192.0.2.1", NULL, false},
+    {"vhost:%priv,%no", NULL, "192.0.2.1", "10.0.0.1/32", false},
+    {"vhost:%priv,%no", "192.0.2.1/32", "192.0.2.1", "192.0.2.1/32", false},
+    {"vhost:%priv", "192.168.7.7/32", NULL, "192.168.7.7/32", false},
+    {"vhost:%priv,%no", "172.16.0.1/32", NULL, NULL, false},
+    {"vhost:%priv,%no", "10.9.0.1/32", NULL, NULL, false},
+    {"vhost:%priv,%no", "10.1.0.0/24", NULL, NULL, false},
+    /* a network is there whole or not at all */
+    {"vnet:%priv", "10.1.0.0/24", NULL, "10.1.0.0/24", false},
+    {"vnet:%priv", "10.8.0.0/15", NULL, NULL, false},
+    {"vnet:%priv", "0.0.0.0/0", NULL, NULL, false},
+    {"vnet:%all", "0.0.0.0/0", NULL, "0.0.0.0/0", false},
+    {"vnet:%v4:172.20.0.0/16", "172.20.1.0/24", "192.0.2.1", "172.20.1.0/24", false},
+    /* L2TP: the data plane has the host that we see */
+    {"vhost:%priv,%no", NULL, "192.0.2.1", "192.0.2.1/32", true},
+    {"vhost:%no", NULL, "192.0.2.1", NULL, true},
+    {"vhost:%no", NULL, NULL, "10.0.0.1/32", true},
+};
+
+START_TEST(virtual_networks)
+{
+	/* through a NAT, transport mode of IKEv2 needs what RFC 7296, 2.23.1 has, and that is another matter */
+	bool v2 = _i >= (int)ARRAY_LEN(virtuals);
+	size_t i = (size_t)_i % ARRAY_LEN(virtuals);
+	char keys[200], conn_a[100] = "", conn_b[100], got[TS_STR_MAX];
+	struct duel_config c = {.keys = keys,
+	    .setup = PRIVATE,
+	    .no_subnets = true,
+	    .right_b = "%any",
+	    .conn_a = conn_a,
+	    .conn_b = conn_b,
+	    .nat_a = virtuals[i].nat};
+
+	if (v2 && virtuals[i].transport && virtuals[i].nat)
+		return;
+	snprintf(
+	    keys, sizeof(keys), "%s%s", v2 ? LS_2 : LS_1, virtuals[i].transport ? "  type=transport\n" : "");
+	if (virtuals[i].has)
+		snprintf(conn_a, sizeof(conn_a), "  leftsubnet=%s\n", virtuals[i].has);
+	snprintf(conn_b, sizeof(conn_b), "  rightsubnet=%s\n", virtuals[i].allowed);
+	d = duel_new_with(&c);
+	duel_start(d, &d->a, 100);
+	ck_assert_ptr_nonnull(duel_sa(&d->b));
+	if (!virtuals[i].want) {
+		ck_assert_uint_eq(duel_sa(&d->b)->n_children, 0);
+	} else {
+		ts_str(&child_of(&d->b)->ts_remote[0], got);
+		ck_assert_str_eq(got, virtuals[i].want);
+		ck_assert_int_eq(
+		    child_of(&d->b)->mode, virtuals[i].transport ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL);
+		ck_assert_uint_eq(child_of(&d->a)->n_ts_local, 1);
+	}
+	duel_free(d);
+}
+END_TEST
+
 UNIT_TESTS(natt)
 {
 	tcase_add_test(tc, every_way_of_it_works);
 	tcase_add_test(tc, without_any_way);
 	tcase_add_test(tc, transport_mode);
 	tcase_add_test(tc, tunnel_mode_keeps_its_networks);
+	tcase_add_loop_test(tc, virtual_networks, 0, 2 * ARRAY_LEN(virtuals));
 }

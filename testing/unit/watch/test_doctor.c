@@ -370,6 +370,10 @@ START_TEST(floods)
 	now.sas.cookies_sent = total.sas.cookies_sent = 50;
 	says(only("cookies", FINDING_WARNS), "50 were sent", "cookie_threshold");
 	setup();
+	now.sas.firsts_kept = total.sas.firsts_kept = 60;
+	now.sas.firsts_gone_on = 2;
+	says(only("main-mode", FINDING_WARNS), "60 first messages", "forged addresses");
+	setup();
 	now.net.drop_queue_new = total.net.drop_queue_new = 7;
 	now.sas.drop_late = total.sas.drop_late = 3;
 	says(only("shed", FINDING_LIMITS), "7 first requests and 0 others", "receive_queue");
