@@ -297,6 +297,10 @@ void sim_check_empty(struct sim *s, struct sim_node *n)
 		sim_fail(s, "%s: peers are known after the teardown", n->name);
 	if (SA_READ(m, half_open) || SA_READ(m, child_sas) || SA_READ(m, ike_sas))
 		sim_fail(s, "%s: the counters are not zero after the teardown", n->name);
+	if (!list_empty(&n->logins))
+		sim_fail(s, "%s: the back end has %llu sessions and %llu logins after the teardown", n->name,
+		    (unsigned long long)sim_xauth_count(n, true),
+		    (unsigned long long)sim_xauth_count(n, false));
 	if (!list_empty(&n->kernel.sas))
 		sim_fail(s, "%s: SAs are left in the data plane after the teardown", n->name);
 	list_foreach (l, &n->kernel.policies) {
@@ -452,6 +456,28 @@ static void check_stuck(struct sim *s, struct sim_node *n)
 	}
 }
 
+/* Who has to log in has nothing before the back end said yes, and nothing any more when his session is over. */
+static void check_logins(struct sim *s, struct sim_node *n)
+{
+	struct sa_manager *m = n->d->sas;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct ike_sa *sa;
+		size_t pos = 0;
+		slab_handle h;
+
+		while ((sa = slab_next(&m->shards[i].slab, &pos, &h)))
+			if (sa->conn && sa->conn->local.xauth_server &&
+			    (sa->n_children || sa->n_leases || sa->state == IKE_ESTABLISHED) &&
+			    !sim_xauth_let_in(n, sa->xauth_login))
+				sim_fail(s,
+				    "%s: [%llu] has %u CHILD_SAs, %u leases and state %s, and nobody has "
+				    "logged in",
+				    n->name, (unsigned long long)sa->id, sa->n_children, sa->n_leases,
+				    name_or_number(ike_state_names, sa->state));
+	}
+}
+
 bool sim_check(struct sim *s)
 {
 	if (s->steps++ % s->check_every)
@@ -468,6 +494,7 @@ bool sim_check(struct sim *s)
 			check_counts(s, s->nodes[i]);
 			check_windows(s, s->nodes[i]);
 			check_stuck(s, s->nodes[i]);
+			check_logins(s, s->nodes[i]);
 			if (s->steps % 64 == 0)
 				sim_check_leases(s, s->nodes[i]);
 		}

@@ -14,12 +14,13 @@
  *	slow-kernel|slow-pool NODE T (answers take that long at most)     stop-for NODE T (it does nothing, and is not told)
  *	starve NODE THOUSANDTHS (of its allocations fail)
  *	clock NODE SECONDS (its wall clock jumps)     stall-listener NODE 0|1     recover NODE (it has no ailment any more)
+ *	xauth-slow NODE T     xauth-refuse|xauth-error NODE THOUSANDTHS     xauth-rounds NODE N     xauth-silent NODE 0|1
  *	drop-next NODE EXCHANGE request|response [N]   check-every N
  *	expect [within T] CONDITION, and for the opposite: expect no CONDITION
  *
  * Conditions: traffic NODE ADDRESS NODE ADDRESS (both ways), sas|established|half-open|children NODE N,
  * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases|policies|devices NODE N,
- * acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
+ * logins NODE N (who is in), logging-in NODE N, acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,6 +189,10 @@ static bool number_is(struct script *sc, struct sim_node *n, const char *what, u
 		*got = n->kernel.dumps;
 	else if (strcmp(what, "devices") == 0)
 		*got = list_length(&n->kernel.devices);
+	else if (strcmp(what, "logins") == 0)
+		*got = sim_xauth_count(n, true);
+	else if (strcmp(what, "logging-in") == 0)
+		*got = sim_xauth_count(n, false);
 	else if (strcmp(what, "policies") == 0)
 		*got = list_length(&n->kernel.policies);
 	else if (strcmp(what, "leases") == 0 && n->d) {
@@ -345,6 +350,7 @@ static uint8_t exchange_of(const char *name)
 	    : strcmp(name, "INFORMATIONAL") == 0   ? 37
 	    : strcmp(name, "MAIN") == 0            ? 2 /* of IKEv1, which knows no responses */
 	    : strcmp(name, "AGGRESSIVE") == 0      ? 4
+	    : strcmp(name, "TRANSACTION") == 0     ? 6
 	    : strcmp(name, "QUICK") == 0           ? 32
 	                                           : 0;
 }
@@ -377,6 +383,16 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		node->wall_off += atoll(w[2]);
 	else if (strcmp(w[0], "stall-listener") == 0 && n == 3)
 		node->listener_stalls = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "xauth-slow") == 0 && is_time)
+		node->xauth.slow_ns = t;
+	else if (strcmp(w[0], "xauth-refuse") == 0 && n == 3)
+		node->xauth.refuse = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "xauth-error") == 0 && n == 3)
+		node->xauth.error = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "xauth-rounds") == 0 && n == 3)
+		node->xauth.rounds = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "xauth-silent") == 0 && n == 3)
+		node->xauth.silent = atoi(w[2]) != 0;
 	else if (strcmp(w[0], "starve") == 0 && n == 3)
 		node->starving.thousandths = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "recover") == 0 && n == 2)

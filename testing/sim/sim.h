@@ -127,6 +127,14 @@ struct sim_node {
 	bool slow_ke;           /* key exchange is work for the pool */
 	struct quick_ke *ke;
 	struct sim_starving starving;
+	struct {
+		uint64_t slow_ns;       /* so long at most until an answer, 0 at once */
+		uint32_t refuse, error; /* thousandths of what is asked */
+		uint32_t rounds;        /* further questions for everybody */
+		bool silent;            /* never an answer */
+	} xauth;
+	struct list logins;               /* at its back end: in progress, or with a session */
+	uint64_t n_logins;                /* that succeeded, since the start of the simulation */
 	uint64_t events[SIM_EVENT_KINDS]; /* by enum cy_event_kind, since the start of the simulation */
 	char *log;
 	size_t n_log, cap_log;
@@ -243,6 +251,12 @@ void sim_act(struct sim_node *n, enum sim_act act, const char *conn);
 uint64_t sim_count_sas(struct sim_node *n, int state); /* IKE_SAs in this state, -1: all */
 uint64_t sim_count_children(struct sim_node *n, const char *conn);
 struct sim_node *sim_node(struct sim *s, const char *name);
+
+/* --- xauth.c: the back end of a node --- */
+bool sim_xauth_provide(struct sim_node *n);
+void sim_xauth_clear(struct sim_node *n); /* its daemon is gone */
+bool sim_xauth_let_in(struct sim_node *n, uint64_t login);
+uint64_t sim_xauth_count(struct sim_node *n, bool in); /* sessions, or logins in progress */
 
 /* --- device.c --- */
 struct sim_kdev *sim_device(struct sim_kernel *k, const char *name);
