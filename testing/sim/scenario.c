@@ -3,6 +3,7 @@
  * Scenario files. First the cast, then what happens, a statement a line; # begins a comment.
  *
  *	node NAME ADDRESS [workers N] [behind NAT] [slow-ke 1] (key exchange is work for the pool)     nat NAME ADDRESS (before its nodes)
+ *	seed N (first; what the network does is drawn from it, whatever the run's seed)
  *	conf NAME ... end     secrets NAME ... end     settings NAME ... end     devices NAME ... end (CONN NUMBER a line)
  *	repeat FIRST LAST ... end                      (cast only) the lines once for every number, which %d stands for
  *
@@ -459,8 +460,9 @@ static void statement(struct script *sc, char **w, size_t n)
 
 static bool is_cast(const char *word)
 {
-	return strcmp(word, "node") == 0 || strcmp(word, "nat") == 0 || strcmp(word, "conf") == 0 ||
-	    strcmp(word, "secrets") == 0 || strcmp(word, "settings") == 0 || strcmp(word, "devices") == 0;
+	return strcmp(word, "seed") == 0 || strcmp(word, "node") == 0 || strcmp(word, "nat") == 0 ||
+	    strcmp(word, "conf") == 0 || strcmp(word, "secrets") == 0 || strcmp(word, "settings") == 0 ||
+	    strcmp(word, "devices") == 0;
 }
 
 /* One line outside blocks. A block's node is returned, and its lines follow. */
@@ -481,7 +483,12 @@ static char **line_of(struct script *sc, char *line)
 			statement(sc, w, n);
 		return NULL;
 	}
-	if (strcmp(w[0], "node") == 0) {
+	if (strcmp(w[0], "seed") == 0) {
+		if (n == 2 && !sc->s->n_nodes)
+			sim_prng_seed(&sc->s->prng, strtoull(w[1], NULL, 10));
+		else
+			bad(sc, "seed N, before all else");
+	} else if (strcmp(w[0], "node") == 0) {
 		add_node(sc, w, n);
 	} else if (strcmp(w[0], "nat") == 0) {
 		if (n != 3 || !sim_nat_add(sc->s, w[1], w[2]))

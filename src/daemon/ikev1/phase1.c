@@ -9,7 +9,8 @@
 #include "daemon/sa/about.h"
 #include "libcore/base/addr.h"
 
-#define CLOSE_NS (5 * NS_PER_S)
+/* A replaced IKE_SA stays so long for a peer that has not heard yet that there is another: several retransmissions. */
+#define CLOSE_NS (60 * NS_PER_S)
 
 bool v1_remember(struct cy_buf *to, struct cy_slice from)
 {

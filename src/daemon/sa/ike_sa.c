@@ -194,11 +194,11 @@ static void free_packets(struct list *l)
 
 static void release_leases(struct ike_sa *sa)
 {
-	for (uint32_t i = 0; i < sa->n_leases; i++) {
-		if (sa->state != IKE_REKEYED)
-			leases_release(sa->shard->d->leases, sa->leases[i].pool, &sa->leases[i].addr, sa->id);
+	/* also what it took over from another of the same peer and did not ask for */
+	if (sa->state != IKE_REKEYED && sa->conn && (sa->n_leases || sa->conn->remote.pools.n))
+		leases_end(sa->shard->d->leases, sa->id);
+	for (uint32_t i = 0; i < sa->n_leases; i++)
 		free(sa->leases[i].pool);
-	}
 	free(sa->leases);
 	sa->leases = NULL;
 	sa->n_leases = 0;
