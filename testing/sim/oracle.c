@@ -85,9 +85,31 @@ static void check_kernel(struct sim *s, struct sim_node *n)
 			}
 		}
 	}
+	for (uint32_t i = 0; i < m->n; i++) /* of CHILD_SAs that are gone */
+		list_foreach (l, &m->shards[i].owed) {
+			const struct child_sa *c = list_entry(l, struct child_sa, node);
+
+			claimed += c->in_installed + c->out_installed;
+		}
 	if (there != claimed)
 		sim_fail(
 		    s, "%s: %zu SAs in the data plane, %zu belong to CHILD_SAs", n->name, there, claimed);
+}
+
+/* A CHILD_SA with this reqid, or this device, is gone, and not yet taken out of the data plane. */
+static bool owed_to(struct sim_node *n, uint32_t reqid, const char *device)
+{
+	struct list *l;
+
+	for (uint32_t i = 0; i < n->d->sas->n; i++)
+		list_foreach (l, &n->d->sas->shards[i].owed) {
+			const struct child_sa *c = list_entry(l, struct child_sa, node);
+
+			if (device ? c->conn->device.kind && strcmp(c->conn->device.name, device) == 0
+			           : c->reqid == reqid)
+				return true;
+		}
+	return false;
 }
 
 /* Every policy has a user, and every CHILD_SA belongs to one IKE_SA that is there; the counters say what is. */
@@ -101,7 +123,7 @@ static bool policy_wanted(struct sim_node *n, const struct cy_kernel_policy *p)
 		hmap_foreach (&m->shards[i].child_in, b, h, tmp)
 			if (container_of(h, struct child_sa, by_spi_in)->reqid == p->reqid)
 				return true;
-	return false;
+	return owed_to(n, p->reqid, NULL);
 }
 
 static void note_trap(void *user, const struct conn *conn, uint32_t reqid, uint64_t acquires)
@@ -152,7 +174,7 @@ static bool device_wanted(struct sim_node *n, const char *name)
 			if (conn && conn->device.kind && strcmp(conn->device.name, name) == 0)
 				return true;
 		}
-	return false;
+	return owed_to(n, 0, name);
 }
 
 /* No device without a connection that has it, and none is missing that a CHILD_SA sends through. */
@@ -288,6 +310,8 @@ void sim_check_empty(struct sim *s, struct sim_node *n)
 		if (m->shards[i].child_in.n || m->shards[i].child_out.n || m->shards[i].by_init.n ||
 		    m->shards[i].by_spi.n)
 			sim_fail(s, "%s: the tables are not empty after the teardown", n->name);
+		if (!list_empty(&m->shards[i].owed))
+			sim_fail(s, "%s: something is still to be taken out of the data plane", n->name);
 		worker_read_stats(m->shards[i].w, &st);
 		if (st.timers)
 			sim_fail(s, "%s: %u timers of worker %u are left after the teardown", n->name,

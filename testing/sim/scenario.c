@@ -13,7 +13,7 @@
  *	fail-kernel-policy NODE N    fail-kernel-device NODE N    fail-kernel-with NODE nomem|exists|busy    lose-events NODE THOUSANDTHS
  *	loss|fragment-loss|duplicate|reorder|corrupt THOUSANDTHS     delay T
  *	slow-kernel|slow-pool NODE T (answers take that long at most)     stop-for NODE T (it does nothing, and is not told)
- *	starve NODE THOUSANDTHS (of its allocations fail)
+ *	starve NODE THOUSANDTHS (of its allocations fail)     starve-sizes NODE FROM TO (all of at least FROM and less than TO bytes do)
  *	clock NODE SECONDS (its wall clock jumps)     stall-listener NODE 0|1     recover NODE (it has no ailment any more)
  *	xauth-slow NODE T     xauth-refuse|xauth-error NODE THOUSANDTHS     xauth-rounds NODE N     xauth-silent NODE 0|1
  *	drop-next NODE EXCHANGE request|response [N]   check-every N
@@ -394,7 +394,10 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		node->xauth.rounds = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "xauth-silent") == 0 && n == 3)
 		node->xauth.silent = atoi(w[2]) != 0;
-	else if (strcmp(w[0], "starve") == 0 && n == 3)
+	else if (strcmp(w[0], "starve-sizes") == 0 && n == 4) {
+		node->starving.from = (size_t)atoll(w[2]);
+		node->starving.to = (size_t)atoll(w[3]);
+	} else if (strcmp(w[0], "starve") == 0 && n == 3)
 		node->starving.thousandths = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "recover") == 0 && n == 2)
 		sim_recover(node);

@@ -482,7 +482,7 @@ void sim_recover(struct sim_node *n)
 	n->xauth.slow_ns = n->xauth.refuse = n->xauth.error = n->xauth.rounds = 0;
 	n->xauth.silent = false;
 	n->starving.thousandths = 0;
-	n->starving.fail_at = 0;
+	n->starving.fail_at = n->starving.to = 0;
 	n->drop[0].n = n->drop[1].n = 0;
 }
 

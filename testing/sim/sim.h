@@ -39,6 +39,7 @@ struct sim_starving {
 	uint64_t asked, refused, fail_at; /* fail_at: from the one with this number on, 0 none */
 	uint32_t in_a_row;                /* so many */
 	uint32_t thousandths;
+	size_t from, to; /* all of this size, to 0 none */
 	struct sim_prng prng;
 };
 

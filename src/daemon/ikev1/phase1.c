@@ -275,12 +275,8 @@ static void take_over(struct ike_sa *sa, struct ike_sa *old)
 		child_adopt(sa, c);
 		count++;
 	}
-	if (!cy_addr_eq(&old->local, &sa->local) || !cy_addr_eq(&old->remote, &sa->remote)) {
-		struct cy_addr l = old->local, r = old->remote;
-
-		list_foreach (n, &sa->children)
-			child_moved(list_entry(n, struct child_sa, node), l, r);
-	}
+	list_foreach (n, &sa->children)
+		child_moved(list_entry(n, struct child_sa, node));
 	if (old->n_vips && !sa->n_vips) {
 		sa->vips = old->vips;
 		sa->n_vips = old->n_vips;

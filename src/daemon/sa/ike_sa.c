@@ -450,11 +450,11 @@ void ike_sa_established(struct ike_sa *sa)
 
 void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote)
 {
-	struct cy_addr old_local = sa->local, old_remote = sa->remote;
+	struct cy_addr old_remote = sa->remote;
 	char from[ADDR_STR_MAX], to[ADDR_STR_MAX];
 	struct list *n;
 
-	if (cy_addr_eq(&old_local, local) && cy_addr_eq(&old_remote, remote))
+	if (cy_addr_eq(&sa->local, local) && cy_addr_eq(&old_remote, remote))
 		return;
 	sa->local = *local;
 	sa->remote = *remote;
@@ -462,7 +462,7 @@ void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct c
 	ike_note(sa, LOG_NET, CY_LOG_INFO, "the peer moved from %s to %s", addr_port_str(&old_remote, from),
 	    addr_port_str(remote, to));
 	list_foreach (n, &sa->children)
-		child_moved(list_entry(n, struct child_sa, node), old_local, old_remote);
+		child_moved(list_entry(n, struct child_sa, node));
 	ike_event(sa, CY_EV_ADDRESS_CHANGED, NULL);
 }
 
