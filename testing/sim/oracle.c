@@ -325,6 +325,9 @@ void sim_check_empty(struct sim *s, struct sim_node *n)
 		sim_fail(s, "%s: the back end has %llu sessions and %llu logins after the teardown", n->name,
 		    (unsigned long long)sim_xauth_count(n, true),
 		    (unsigned long long)sim_xauth_count(n, false));
+	if (n->kernel.n_addrs)
+		sim_fail(
+		    s, "%s: %u virtual addresses are left after the teardown", n->name, n->kernel.n_addrs);
 	if (!list_empty(&n->kernel.sas))
 		sim_fail(s, "%s: SAs are left in the data plane after the teardown", n->name);
 	list_foreach (l, &n->kernel.policies) {

@@ -21,7 +21,7 @@
  *
  * Conditions: traffic NODE ADDRESS NODE ADDRESS (both ways), sas|established|half-open|children NODE N,
  * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases|policies|devices NODE N,
- * logins NODE N (who is in), logging-in NODE N, acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
+ * vips NODE N (of its data plane), logins NODE N (who is in), logging-in NODE N, acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -194,6 +194,8 @@ static bool number_is(struct script *sc, struct sim_node *n, const char *what, u
 		*got = sim_xauth_count(n, true);
 	else if (strcmp(what, "logging-in") == 0)
 		*got = sim_xauth_count(n, false);
+	else if (strcmp(what, "vips") == 0)
+		*got = n->kernel.n_addrs;
 	else if (strcmp(what, "policies") == 0)
 		*got = list_length(&n->kernel.policies);
 	else if (strcmp(what, "leases") == 0 && n->d) {

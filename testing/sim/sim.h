@@ -15,6 +15,7 @@
 
 #define SIM_NODES_MAX 640
 #define SIM_NATS_MAX  4
+#define SIM_ADDRS_MAX 64
 
 struct quick_ke;
 struct sim;
@@ -90,6 +91,8 @@ struct sim_kernel {
 	struct sim_node *n;
 	const struct cy_kernel_events *ev;
 	struct list sas, policies, devices;
+	struct cy_addr addrs[SIM_ADDRS_MAX]; /* virtual ones */
+	uint32_t n_addrs;
 	uint64_t next_seq, acquires, dumps;
 	int32_t cpu, last_cpu; /* that sends now; whose SA the last packet went through, -1 nobody's */
 	uint32_t fail_adds, fail_policies, fail_devices; /* the next so many fail, */

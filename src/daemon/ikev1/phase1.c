@@ -280,6 +280,8 @@ static void take_over(struct ike_sa *sa, struct ike_sa *old)
 	if (old->n_vips && !sa->n_vips) {
 		sa->vips = old->vips;
 		sa->n_vips = old->n_vips;
+		sa->vips_out = old->vips_out;
+		old->vips_out = NULL;
 		old->vips = NULL;
 		old->n_vips = 0;
 	}

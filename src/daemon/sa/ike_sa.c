@@ -204,26 +204,6 @@ static void release_leases(struct ike_sa *sa)
 	sa->n_leases = 0;
 }
 
-static void remove_vips(struct ike_sa *sa)
-{
-	struct knl_req *r;
-
-	if (sa->n_vips && sa->shard->d->tune.install_vips &&
-	    (r = knl_req_needed(sa->shard->d->knl, sa->n_vips))) {
-		for (uint32_t i = 0; i < sa->n_vips; i++) {
-			struct knl_step *s = knl_req_add(r, KNL_ADDR_SET);
-
-			s->u.addr.addr = sa->vips[i];
-			s->u.addr.prefix = sa->vips[i].family == AF_INET ? 32 : 128;
-		}
-		knl_submit(sa->shard->d->knl, r);
-	}
-	free(sa->vips);
-	free(sa->dns);
-	sa->vips = sa->dns = NULL;
-	sa->n_vips = sa->n_dns = 0;
-}
-
 void ike_sa_half_open(struct ike_sa *sa, bool proven)
 {
 	struct sa_shard *s = sa->shard;
@@ -348,7 +328,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	}
 	free_packets(&sa->inbox);
 	release_leases(sa);
-	remove_vips(sa);
+	ike_remove_vips(sa);
 	ike_xauth_end(sa);
 	sent_clear(&sa->request);
 	sent_clear(&sa->response);
