@@ -169,12 +169,24 @@ static enum cy_err k_policy_del(void *kv, const struct cy_kernel_policy *p)
 	return CY_OK;
 }
 
-static enum cy_err k_addr_set(void *k, const struct cy_addr *addr, uint8_t prefix, bool on)
+static enum cy_err k_addr_set(void *kv, const struct cy_addr *addr, uint8_t prefix, bool on)
 {
-	(void)k;
-	(void)addr;
+	struct sim_kernel *k = kv;
+	uint32_t i = 0;
+
 	(void)prefix;
-	(void)on;
+	if (k->frozen)
+		return CY_OK;
+	while (i < k->n_addrs && !cy_addr_ip_eq(&k->addrs[i], addr))
+		i++;
+	if (i == SIM_ADDRS_MAX)
+		return CY_E_LIMIT;
+	if (on) {
+		k->addrs[i] = *addr;
+		k->n_addrs += i == k->n_addrs;
+	} else if (i < k->n_addrs) {
+		k->addrs[i] = k->addrs[--k->n_addrs];
+	}
 	return CY_OK;
 }
 
@@ -203,6 +215,7 @@ void sim_kernel_clear(struct sim_kernel *k)
 		free(list_entry(l, struct sim_kpol, node));
 	while ((l = list_pop(&k->devices)))
 		free(list_entry(l, struct sim_kdev, node));
+	k->n_addrs = 0;
 }
 
 static enum cy_err k_flush(void *k)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sim: random runs or scenarios from seeds, and what happens when memory is short. Usage below. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,13 +12,30 @@ static const char usage[] =
     "     --starve [--ikev1] [--from N] [--every N]   every allocation of a tunnel's life fails once\n"
     "     --half-open N                               so many half-open IKE_SAs come and go\n";
 
+static char replay[512]; /* of the present run */
+
+/* An assertion, or worse: what is needed to see it again is said all the same. */
+static void died(int sig)
+{
+	(void)!write(STDOUT_FILENO, replay, strlen(replay));
+	(void)raise(sig); /* the handler is gone */
+}
+
+static bool make_tmpdir(char *out, size_t cap)
+{
+	const char *dir = getenv("TMPDIR");
+
+	snprintf(out, cap, "%s/cygnet-sim-XXXXXX", dir && *dir ? dir : "/tmp");
+	return mkdtemp(out) != NULL;
+}
+
 static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half_open, bool v1, bool verbose)
 {
-	char tmpdir[] = "/tmp/cygnet-sim-XXXXXX";
+	char tmpdir[256];
 	struct sim s;
 	bool ok;
 
-	if (!mkdtemp(tmpdir))
+	if (!make_tmpdir(tmpdir, sizeof(tmpdir)))
 		return 2;
 	sim_init(&s, 1);
 	s.tmpdir = tmpdir;
@@ -41,6 +59,10 @@ static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose, 
 	struct sim s;
 	bool ok;
 
+	snprintf(replay, sizeof(replay),
+	    "FAIL %s%sseed %llu: it died\n  again: testing/sim/run --seeds 1 --from %llu%s%s%s --verbose\n",
+	    scenario ? scenario : "", scenario ? " " : "", (unsigned long long)seed, (unsigned long long)seed,
+	    v1 ? " --ikev1" : "", scenario ? " --scenario " : "", scenario ? scenario : "");
 	sim_init(&s, seed);
 	s.verbose = verbose;
 	s.tmpdir = tmpdir;
@@ -51,11 +73,9 @@ static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose, 
 		sim_random(&s);
 	ok = s.failure[0] == '\0';
 	if (!ok) {
-		printf("FAIL %s%sseed %llu after %.3f s: %s\n", scenario ? scenario : "", scenario ? " " : "",
-		    (unsigned long long)seed, (double)(s.now - 1000 * NS_PER_S) / 1e9, s.failure);
-		printf("  again: testing/sim/run --seeds 1 --from %llu%s%s%s --verbose\n",
-		    (unsigned long long)seed, v1 ? " --ikev1" : "", scenario ? " --scenario " : "",
-		    scenario ? scenario : "");
+		printf("FAIL %s%sseed %llu after %.3f s: %s\n%s", scenario ? scenario : "",
+		    scenario ? " " : "", (unsigned long long)seed, (double)(s.now - 1000 * NS_PER_S) / 1e9,
+		    s.failure, strchr(replay, '\n') + 1);
 	}
 	sim_fini(&s);
 	fflush(stdout);
@@ -64,8 +84,9 @@ static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose, 
 
 int main(int argc, char **argv)
 {
+	static const int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 	uint64_t n = 1, from = 1, failed = 0, runs = 0, every = 1, half_open = 0;
-	char tmpdir[] = "/tmp/cygnet-sim-XXXXXX";
+	char tmpdir[256];
 	const char *scenarios[256];
 	size_t n_scenarios = 0;
 	bool verbose = false, starve = false, v1 = false;
@@ -94,8 +115,11 @@ int main(int argc, char **argv)
 	}
 	if (starve || half_open)
 		return memory_runs(starve, from, every ? every : 1, half_open, v1, verbose);
-	if (!mkdtemp(tmpdir))
+	if (!make_tmpdir(tmpdir, sizeof(tmpdir)))
 		return 2;
+	for (size_t i = 0; i < ARRAY_LEN(deadly); i++)
+		(void)sigaction(
+		    deadly[i], &(struct sigaction){.sa_handler = died, .sa_flags = SA_RESETHAND}, NULL);
 	for (uint64_t i = 0; i < n; i++)
 		for (size_t k = 0; k < (n_scenarios ? n_scenarios : 1); k++, runs++)
 			failed += !run_one(from + i, n_scenarios ? scenarios[k] : NULL, v1, verbose, tmpdir);

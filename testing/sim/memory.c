@@ -43,14 +43,15 @@ void sim_memory_leave(void)
 	now = NULL;
 }
 
-static bool refused(void)
+static bool refused(size_t n)
 {
 	struct sim_starving *s = now;
 
 	if (!s)
 		return false;
 	s->asked++;
-	if (!(s->fail_at && s->asked >= s->fail_at && s->asked < s->fail_at + s->in_a_row) &&
+	if (!(n >= s->from && n < s->to) &&
+	    !(s->fail_at && s->asked >= s->fail_at && s->asked < s->fail_at + s->in_a_row) &&
 	    (!s->thousandths || sim_prng_below(&s->prng, 1000) >= s->thousandths))
 		return false;
 	s->refused++;
@@ -59,32 +60,32 @@ static bool refused(void)
 
 void *__wrap_malloc(size_t n)
 {
-	return refused() ? NULL : __real_malloc(n);
+	return refused(n) ? NULL : __real_malloc(n);
 }
 
 void *__wrap_calloc(size_t n, size_t size)
 {
-	return refused() ? NULL : __real_calloc(n, size);
+	return refused(n * size) ? NULL : __real_calloc(n, size);
 }
 
 void *__wrap_realloc(void *p, size_t n)
 {
-	return refused() ? NULL : __real_realloc(p, n);
+	return refused(n) ? NULL : __real_realloc(p, n);
 }
 
 char *__wrap_strdup(const char *s)
 {
-	return refused() ? NULL : __real_strdup(s);
+	return refused(0) ? NULL : __real_strdup(s);
 }
 
 char *__wrap_strndup(const char *s, size_t n)
 {
-	return refused() ? NULL : __real_strndup(s, n);
+	return refused(0) ? NULL : __real_strndup(s, n);
 }
 
 int __wrap_vasprintf(char **out, const char *fmt, va_list ap)
 {
-	return refused() ? -1 : __real_vasprintf(out, fmt, ap);
+	return refused(0) ? -1 : __real_vasprintf(out, fmt, ap);
 }
 
 int __wrap_asprintf(char **out, const char *fmt, ...)
@@ -93,7 +94,7 @@ int __wrap_asprintf(char **out, const char *fmt, ...)
 	int n;
 
 	va_start(ap, fmt);
-	n = refused() ? -1 : __real_vasprintf(out, fmt, ap);
+	n = refused(0) ? -1 : __real_vasprintf(out, fmt, ap);
 	va_end(ap);
 	return n;
 }
@@ -101,7 +102,7 @@ int __wrap_asprintf(char **out, const char *fmt, ...)
 int __wrap___vasprintf_chk(char **out, int flag, const char *fmt, va_list ap)
 {
 	(void)flag;
-	return refused() ? -1 : __real_vasprintf(out, fmt, ap);
+	return refused(0) ? -1 : __real_vasprintf(out, fmt, ap);
 }
 
 int __wrap___asprintf_chk(char **out, int flag, const char *fmt, ...)
@@ -111,7 +112,7 @@ int __wrap___asprintf_chk(char **out, int flag, const char *fmt, ...)
 
 	(void)flag;
 	va_start(ap, fmt);
-	n = refused() ? -1 : __real_vasprintf(out, fmt, ap);
+	n = refused(0) ? -1 : __real_vasprintf(out, fmt, ap);
 	va_end(ap);
 	return n;
 }

@@ -85,9 +85,31 @@ static void check_kernel(struct sim *s, struct sim_node *n)
 			}
 		}
 	}
+	for (uint32_t i = 0; i < m->n; i++) /* of CHILD_SAs that are gone */
+		list_foreach (l, &m->shards[i].owed) {
+			const struct child_sa *c = list_entry(l, struct child_sa, node);
+
+			claimed += c->in_installed + c->out_installed;
+		}
 	if (there != claimed)
 		sim_fail(
 		    s, "%s: %zu SAs in the data plane, %zu belong to CHILD_SAs", n->name, there, claimed);
+}
+
+/* A CHILD_SA with this reqid, or this device, is gone, and not yet taken out of the data plane. */
+static bool owed_to(struct sim_node *n, uint32_t reqid, const char *device)
+{
+	struct list *l;
+
+	for (uint32_t i = 0; i < n->d->sas->n; i++)
+		list_foreach (l, &n->d->sas->shards[i].owed) {
+			const struct child_sa *c = list_entry(l, struct child_sa, node);
+
+			if (device ? c->conn->device.kind && strcmp(c->conn->device.name, device) == 0
+			           : c->reqid == reqid)
+				return true;
+		}
+	return false;
 }
 
 /* Every policy has a user, and every CHILD_SA belongs to one IKE_SA that is there; the counters say what is. */
@@ -101,7 +123,7 @@ static bool policy_wanted(struct sim_node *n, const struct cy_kernel_policy *p)
 		hmap_foreach (&m->shards[i].child_in, b, h, tmp)
 			if (container_of(h, struct child_sa, by_spi_in)->reqid == p->reqid)
 				return true;
-	return false;
+	return owed_to(n, p->reqid, NULL);
 }
 
 static void note_trap(void *user, const struct conn *conn, uint32_t reqid, uint64_t acquires)
@@ -152,7 +174,7 @@ static bool device_wanted(struct sim_node *n, const char *name)
 			if (conn && conn->device.kind && strcmp(conn->device.name, name) == 0)
 				return true;
 		}
-	return false;
+	return owed_to(n, 0, name);
 }
 
 /* No device without a connection that has it, and none is missing that a CHILD_SA sends through. */
@@ -288,6 +310,8 @@ void sim_check_empty(struct sim *s, struct sim_node *n)
 		if (m->shards[i].child_in.n || m->shards[i].child_out.n || m->shards[i].by_init.n ||
 		    m->shards[i].by_spi.n)
 			sim_fail(s, "%s: the tables are not empty after the teardown", n->name);
+		if (!list_empty(&m->shards[i].owed))
+			sim_fail(s, "%s: something is still to be taken out of the data plane", n->name);
 		worker_read_stats(m->shards[i].w, &st);
 		if (st.timers)
 			sim_fail(s, "%s: %u timers of worker %u are left after the teardown", n->name,
@@ -297,6 +321,13 @@ void sim_check_empty(struct sim *s, struct sim_node *n)
 		sim_fail(s, "%s: peers are known after the teardown", n->name);
 	if (SA_READ(m, half_open) || SA_READ(m, child_sas) || SA_READ(m, ike_sas))
 		sim_fail(s, "%s: the counters are not zero after the teardown", n->name);
+	if (!list_empty(&n->logins))
+		sim_fail(s, "%s: the back end has %llu sessions and %llu logins after the teardown", n->name,
+		    (unsigned long long)sim_xauth_count(n, true),
+		    (unsigned long long)sim_xauth_count(n, false));
+	if (n->kernel.n_addrs)
+		sim_fail(
+		    s, "%s: %u virtual addresses are left after the teardown", n->name, n->kernel.n_addrs);
 	if (!list_empty(&n->kernel.sas))
 		sim_fail(s, "%s: SAs are left in the data plane after the teardown", n->name);
 	list_foreach (l, &n->kernel.policies) {
@@ -452,6 +483,28 @@ static void check_stuck(struct sim *s, struct sim_node *n)
 	}
 }
 
+/* Who has to log in has nothing before the back end said yes, and nothing any more when his session is over. */
+static void check_logins(struct sim *s, struct sim_node *n)
+{
+	struct sa_manager *m = n->d->sas;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		struct ike_sa *sa;
+		size_t pos = 0;
+		slab_handle h;
+
+		while ((sa = slab_next(&m->shards[i].slab, &pos, &h)))
+			if (sa->conn && sa->conn->local.xauth_server &&
+			    (sa->n_children || sa->n_leases || sa->state == IKE_ESTABLISHED) &&
+			    !sim_xauth_let_in(n, sa->xauth_login))
+				sim_fail(s,
+				    "%s: [%llu] has %u CHILD_SAs, %u leases and state %s, and nobody has "
+				    "logged in",
+				    n->name, (unsigned long long)sa->id, sa->n_children, sa->n_leases,
+				    name_or_number(ike_state_names, sa->state));
+	}
+}
+
 bool sim_check(struct sim *s)
 {
 	if (s->steps++ % s->check_every)
@@ -468,6 +521,7 @@ bool sim_check(struct sim *s)
 			check_counts(s, s->nodes[i]);
 			check_windows(s, s->nodes[i]);
 			check_stuck(s, s->nodes[i]);
+			check_logins(s, s->nodes[i]);
 			if (s->steps % 64 == 0)
 				sim_check_leases(s, s->nodes[i]);
 		}

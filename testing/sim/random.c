@@ -60,6 +60,45 @@ static uint64_t key_number(const struct world *w, uint32_t node)
 	return w->s->seed * NODES_MAX + node;
 }
 
+/*
+ * Does the client (b) get an address, is it pushed, and does a user log in before that? Not drawn either, and of IKEv2 in every fourth
+ * run only: what the others were good for they still are.
+ */
+struct remote_access {
+	bool address, push, login;
+};
+
+static struct remote_access remote_access(const struct world *w, uint32_t i, uint32_t j)
+{
+	static const struct remote_access v1[] = {{true, false, true}, {true, true, true},
+	    {false, false, true}, {true, false, false}, {true, true, false}, {false, false, false}};
+	uint64_t n = w->s->seed + 2 * i + j;
+
+	if (w->s->v1)
+		return v1[n % ARRAY_LEN(v1)];
+	return (struct remote_access){.address = w->s->seed % 4 == 3 && n % 2};
+}
+
+/* What a connection has for it, at one end. */
+static void remote_access_text(
+    const struct world *w, uint32_t i, uint32_t j, bool client, char *out, size_t cap)
+{
+	struct remote_access ra = remote_access(w, i, j);
+	int at = 0;
+
+	out[0] = '\0';
+	if (ra.login)
+		at += client ? snprintf(out, cap, "  leftauth2=xauth\n  xauth_identity=u%u%u\n", i, j)
+		             : snprintf(out, cap, "  rightauth2=xauth-%s\n", j % 2 ? "pam" : "generic");
+	if (ra.address && client)
+		at += snprintf(out + at, cap - (size_t)at, "  leftsourceip=%%config\n");
+	else if (ra.address)
+		at +=
+		    snprintf(out + at, cap - (size_t)at, "  rightsourceip=10.%u.0.0/29\n", 100 + 10 * i + j);
+	if (ra.push)
+		snprintf(out + at, cap - (size_t)at, "  modeconfig=push\n");
+}
+
 /* authby= and what goes with it, of node me towards other. */
 static void auth_text(struct world *w, uint32_t me, uint32_t other, char *out, size_t cap)
 {
@@ -67,7 +106,10 @@ static void auth_text(struct world *w, uint32_t me, uint32_t other, char *out, s
 
 	if (!by_key(w, me, other) || !sim_key_public(key_number(w, me), ours) ||
 	    !sim_key_public(key_number(w, other), theirs))
-		snprintf(out, cap, "authby=secret");
+		snprintf(out, cap,
+		    remote_access(w, me < other ? me : other, me < other ? other : me).login
+		        ? "leftauth=psk\n  rightauth=psk"
+		        : "authby=secret");
 	else
 		snprintf(out, cap, "authby=pubkey\n  leftsigkey=%s\n  rightsigkey=%s", ours, theirs);
 }
@@ -98,8 +140,9 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 	snprintf(l->b_ip, sizeof(l->b_ip), "10.%u.0.1", j + 1);
 	for (int side = 0; side < 2; side++) {
 		uint32_t me = side ? j : i, other = side ? i : j;
-		char right[32], auth[512];
+		char right[32], auth[512], access[256];
 
+		remote_access_text(w, i, j, side, access, sizeof(access));
 		snprintf(right, sizeof(right), "192.0.2.%u", other + 1);
 		auth_text(w, me, other, auth, sizeof(auth));
 		snprintf(text, sizeof(text),
@@ -107,17 +150,20 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 		    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  rightsubnet=10.%u.0.0/16\n"
 		    "  ike=%s!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
 		    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
-		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n%s",
+		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n%s%s",
 		    l->name, w->s->v1 ? "ikev1" : "ikev2", auth, me + 1, me,
 		    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
 		    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
 		    ike_life + draw(w, 100), life + draw(w, 60), margin, reauth, frag,
-		    side ? "restart" : "clear", side ? "start" : "add", more);
+		    side ? "restart" : "clear", side ? "start" : "add", more, access);
 		append(side ? &l->b->conf_text : &l->a->conf_text, text);
 		if (by_key(w, i, j))
 			snprintf(text, sizeof(text), "KEY %llu\n", (unsigned long long)key_number(w, me));
 		else
-			snprintf(text, sizeof(text), "@n%u @n%u : PSK sesame%u%u\n", i, j, i, j);
+			snprintf(text, sizeof(text),
+			    "@n%u @n%u : PSK sesame%u%u\nu%u%u : XAUTH pw-u%u%u\nu%u%u/answer : XAUTH "
+			    "more-u%u%u\n",
+			    i, j, i, j, i, j, i, j, i, j, i, j);
 		append(side ? &l->b->secrets_text : &l->a->secrets_text, text);
 		snprintf(text, sizeof(text), "%s %u\n", l->name, device);
 		if (device)
@@ -174,7 +220,7 @@ static void ail(struct world *w, struct sim_node *n)
 	static const enum cy_err errors[] = {CY_E_NOMEM, CY_E_EXISTS, CY_E_BUSY, CY_E_IO};
 	static const uint64_t slow[] = {5 * NS_PER_MS, 100 * NS_PER_MS, 3 * NS_PER_S, 40 * NS_PER_S};
 
-	switch (draw(w, 11)) {
+	switch (draw(w, w->s->v1 ? 15 : 11)) {
 	case 0:
 		sim_stop_for(n, (1 + draw(w, chance(w, 70) ? 20 : 400)) * NS_PER_S);
 		break;
@@ -207,6 +253,19 @@ static void ail(struct world *w, struct sim_node *n)
 	case 9:
 		n->kernel.fail_with = errors[draw(w, 4)];
 		n->kernel.fail_devices = 1 + draw(w, 3);
+		break;
+	case 11:
+		n->xauth.slow_ns = slow[draw(w, 4)];
+		break;
+	case 12:
+		n->xauth.silent = true;
+		break;
+	case 13:
+		n->xauth.refuse = draw(w, 1000);
+		n->xauth.error = draw(w, 1000);
+		break;
+	case 14:
+		n->xauth.rounds = draw(w, 4);
 		break;
 	default:
 		sim_recover(n);

@@ -3,6 +3,7 @@
  * Scenario files. First the cast, then what happens, a statement a line; # begins a comment.
  *
  *	node NAME ADDRESS [workers N] [behind NAT] [slow-ke 1] (key exchange is work for the pool)     nat NAME ADDRESS (before its nodes)
+ *	seed N (first; what the network does is drawn from it, whatever the run's seed)
  *	conf NAME ... end     secrets NAME ... end     settings NAME ... end     devices NAME ... end (CONN NUMBER a line)
  *	repeat FIRST LAST ... end                      (cast only) the lines once for every number, which %d stands for
  *
@@ -12,14 +13,15 @@
  *	fail-kernel-policy NODE N    fail-kernel-device NODE N    fail-kernel-with NODE nomem|exists|busy    lose-events NODE THOUSANDTHS
  *	loss|fragment-loss|duplicate|reorder|corrupt THOUSANDTHS     delay T
  *	slow-kernel|slow-pool NODE T (answers take that long at most)     stop-for NODE T (it does nothing, and is not told)
- *	starve NODE THOUSANDTHS (of its allocations fail)
+ *	starve NODE THOUSANDTHS (of its allocations fail)     starve-sizes NODE FROM TO (all of at least FROM and less than TO bytes do)
  *	clock NODE SECONDS (its wall clock jumps)     stall-listener NODE 0|1     recover NODE (it has no ailment any more)
+ *	xauth-slow NODE T     xauth-refuse|xauth-error NODE THOUSANDTHS     xauth-rounds NODE N     xauth-silent NODE 0|1
  *	drop-next NODE EXCHANGE request|response [N]   check-every N
  *	expect [within T] CONDITION, and for the opposite: expect no CONDITION
  *
  * Conditions: traffic NODE ADDRESS NODE ADDRESS (both ways), sas|established|half-open|children NODE N,
  * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases|policies|devices NODE N,
- * acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
+ * vips NODE N (of its data plane), logins NODE N (who is in), logging-in NODE N, acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,6 +190,12 @@ static bool number_is(struct script *sc, struct sim_node *n, const char *what, u
 		*got = n->kernel.dumps;
 	else if (strcmp(what, "devices") == 0)
 		*got = list_length(&n->kernel.devices);
+	else if (strcmp(what, "logins") == 0)
+		*got = sim_xauth_count(n, true);
+	else if (strcmp(what, "logging-in") == 0)
+		*got = sim_xauth_count(n, false);
+	else if (strcmp(what, "vips") == 0)
+		*got = n->kernel.n_addrs;
 	else if (strcmp(what, "policies") == 0)
 		*got = list_length(&n->kernel.policies);
 	else if (strcmp(what, "leases") == 0 && n->d) {
@@ -345,6 +353,7 @@ static uint8_t exchange_of(const char *name)
 	    : strcmp(name, "INFORMATIONAL") == 0   ? 37
 	    : strcmp(name, "MAIN") == 0            ? 2 /* of IKEv1, which knows no responses */
 	    : strcmp(name, "AGGRESSIVE") == 0      ? 4
+	    : strcmp(name, "TRANSACTION") == 0     ? 6
 	    : strcmp(name, "QUICK") == 0           ? 32
 	                                           : 0;
 }
@@ -377,7 +386,20 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		node->wall_off += atoll(w[2]);
 	else if (strcmp(w[0], "stall-listener") == 0 && n == 3)
 		node->listener_stalls = atoi(w[2]) != 0;
-	else if (strcmp(w[0], "starve") == 0 && n == 3)
+	else if (strcmp(w[0], "xauth-slow") == 0 && is_time)
+		node->xauth.slow_ns = t;
+	else if (strcmp(w[0], "xauth-refuse") == 0 && n == 3)
+		node->xauth.refuse = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "xauth-error") == 0 && n == 3)
+		node->xauth.error = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "xauth-rounds") == 0 && n == 3)
+		node->xauth.rounds = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "xauth-silent") == 0 && n == 3)
+		node->xauth.silent = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "starve-sizes") == 0 && n == 4) {
+		node->starving.from = (size_t)atoll(w[2]);
+		node->starving.to = (size_t)atoll(w[3]);
+	} else if (strcmp(w[0], "starve") == 0 && n == 3)
 		node->starving.thousandths = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "recover") == 0 && n == 2)
 		sim_recover(node);
@@ -443,8 +465,9 @@ static void statement(struct script *sc, char **w, size_t n)
 
 static bool is_cast(const char *word)
 {
-	return strcmp(word, "node") == 0 || strcmp(word, "nat") == 0 || strcmp(word, "conf") == 0 ||
-	    strcmp(word, "secrets") == 0 || strcmp(word, "settings") == 0 || strcmp(word, "devices") == 0;
+	return strcmp(word, "seed") == 0 || strcmp(word, "node") == 0 || strcmp(word, "nat") == 0 ||
+	    strcmp(word, "conf") == 0 || strcmp(word, "secrets") == 0 || strcmp(word, "settings") == 0 ||
+	    strcmp(word, "devices") == 0;
 }
 
 /* One line outside blocks. A block's node is returned, and its lines follow. */
@@ -465,7 +488,12 @@ static char **line_of(struct script *sc, char *line)
 			statement(sc, w, n);
 		return NULL;
 	}
-	if (strcmp(w[0], "node") == 0) {
+	if (strcmp(w[0], "seed") == 0) {
+		if (n == 2 && !sc->s->n_nodes)
+			sim_prng_seed(&sc->s->prng, strtoull(w[1], NULL, 10));
+		else
+			bad(sc, "seed N, before all else");
+	} else if (strcmp(w[0], "node") == 0) {
 		add_node(sc, w, n);
 	} else if (strcmp(w[0], "nat") == 0) {
 		if (n != 3 || !sim_nat_add(sc->s, w[1], w[2]))

@@ -224,6 +224,7 @@ struct sim_node *sim_add(
 	list_init(&n->kernel.sas);
 	list_init(&n->kernel.policies);
 	list_init(&n->kernel.devices);
+	list_init(&n->logins);
 	s->nodes[s->n_nodes++] = n;
 	return n;
 }
@@ -233,7 +234,7 @@ static void on_conf(void *user, const struct conf_problem *p)
 	struct sim_node *n = user;
 
 	/* of IKEv1 some things are warned of that are tried here */
-	if (p->level <= (n->sim->v1 ? CY_LOG_ERROR : CY_LOG_WARN))
+	if (p->level <= (strstr(n->conf_text, "keyexchange=ikev1") ? CY_LOG_ERROR : CY_LOG_WARN))
 		sim_fail(n->sim, "%s: %s:%u: %s", n->name, p->file, p->line, p->text);
 }
 
@@ -266,7 +267,7 @@ static enum cy_err load_pubkeys(struct creds *c, struct conf *conf)
 	return CY_OK;
 }
 
-/* "id id : PSK text" or "KEY number" a line; the simulator has no files. */
+/* "id id : PSK text", "user : XAUTH text" or "KEY number" a line; the simulator has no files. */
 static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *text)
 {
 	char line[512];
@@ -281,6 +282,13 @@ static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *te
 		p += n + (p[n] == '\n');
 		if (sscanf(line, "KEY %127s", key) == 1) {
 			enum cy_err e = add_key(c, d, strtoull(key, NULL, 10));
+
+			if (e)
+				return e;
+			continue;
+		}
+		if (strstr(line, " : XAUTH ")) {
+			enum cy_err e = creds_load_secrets_text(c, cy_slice_str(line), "secrets", NULL, NULL);
 
 			if (e)
 				return e;
@@ -412,7 +420,7 @@ bool sim_boot(struct sim_node *n)
 	}
 	if (daemon_new(&o, why, sizeof(why), &n->d) == CY_OK && !(n->ke = quick_ke_new(n->d, n->slow_ke)))
 		snprintf(why, sizeof(why), "no X25519 in the plugins of %s", n->sim->plugindir);
-	if (!n->d || !n->ke ||
+	if (!n->d || !n->ke || !sim_xauth_provide(n) ||
 	    bus_subscribe(n->d->bus, "sim", UINT64_MAX, 0, on_event, on_wake, n, &n->listener) ||
 	    daemon_start(n->d, why, sizeof(why))) {
 		sim_fail(n->sim, "%s does not start: %s", n->name, why);
@@ -441,6 +449,7 @@ void sim_halt(struct sim_node *n)
 	daemon_stop(n->d);
 	daemon_free(n->d);
 	n->d = NULL;
+	sim_xauth_clear(n);
 	quick_ke_free(n->ke);
 	n->ke = NULL;
 	n->stopped_until = 0;
@@ -470,8 +479,10 @@ void sim_recover(struct sim_node *n)
 	n->slow_ns[ENV_POOL] = n->slow_ns[ENV_KERNEL] = 0;
 	n->stopped_until = 0;
 	n->listener_stalls = false;
+	n->xauth.slow_ns = n->xauth.refuse = n->xauth.error = n->xauth.rounds = 0;
+	n->xauth.silent = false;
 	n->starving.thousandths = 0;
-	n->starving.fail_at = 0;
+	n->starving.fail_at = n->starving.to = 0;
 	n->drop[0].n = n->drop[1].n = 0;
 }
 

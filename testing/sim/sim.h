@@ -15,6 +15,7 @@
 
 #define SIM_NODES_MAX 640
 #define SIM_NATS_MAX  4
+#define SIM_ADDRS_MAX 64
 
 struct quick_ke;
 struct sim;
@@ -39,6 +40,7 @@ struct sim_starving {
 	uint64_t asked, refused, fail_at; /* fail_at: from the one with this number on, 0 none */
 	uint32_t in_a_row;                /* so many */
 	uint32_t thousandths;
+	size_t from, to; /* all of this size, to 0 none */
 	struct sim_prng prng;
 };
 
@@ -89,6 +91,8 @@ struct sim_kernel {
 	struct sim_node *n;
 	const struct cy_kernel_events *ev;
 	struct list sas, policies, devices;
+	struct cy_addr addrs[SIM_ADDRS_MAX]; /* virtual ones */
+	uint32_t n_addrs;
 	uint64_t next_seq, acquires, dumps;
 	int32_t cpu, last_cpu; /* that sends now; whose SA the last packet went through, -1 nobody's */
 	uint32_t fail_adds, fail_policies, fail_devices; /* the next so many fail, */
@@ -127,6 +131,14 @@ struct sim_node {
 	bool slow_ke;           /* key exchange is work for the pool */
 	struct quick_ke *ke;
 	struct sim_starving starving;
+	struct {
+		uint64_t slow_ns;       /* so long at most until an answer, 0 at once */
+		uint32_t refuse, error; /* thousandths of what is asked */
+		uint32_t rounds;        /* further questions for everybody */
+		bool silent;            /* never an answer */
+	} xauth;
+	struct list logins;               /* at its back end: in progress, or with a session */
+	uint64_t n_logins;                /* that succeeded, since the start of the simulation */
 	uint64_t events[SIM_EVENT_KINDS]; /* by enum cy_event_kind, since the start of the simulation */
 	char *log;
 	size_t n_log, cap_log;
@@ -243,6 +255,12 @@ void sim_act(struct sim_node *n, enum sim_act act, const char *conn);
 uint64_t sim_count_sas(struct sim_node *n, int state); /* IKE_SAs in this state, -1: all */
 uint64_t sim_count_children(struct sim_node *n, const char *conn);
 struct sim_node *sim_node(struct sim *s, const char *name);
+
+/* --- xauth.c: the back end of a node --- */
+bool sim_xauth_provide(struct sim_node *n);
+void sim_xauth_clear(struct sim_node *n); /* its daemon is gone */
+bool sim_xauth_let_in(struct sim_node *n, uint64_t login);
+uint64_t sim_xauth_count(struct sim_node *n, bool in); /* sessions, or logins in progress */
 
 /* --- device.c --- */
 struct sim_kdev *sim_device(struct sim_kernel *k, const char *name);

@@ -21,14 +21,21 @@ static const char *const version[2] = {"  keyexchange=ikev2\n  ike=aes128gcm16-p
                                        "esp=aes128-sha256-x25519!\n  per-cpu-sas=yes\n",
     "  keyexchange=ikev1\n  ike=aes128-sha256-x25519!\n  esp=aes128-sha256-x25519!\n"};
 
+/* With IKEv1 a user logs in first, with one more question. */
+static const char *const auth[2][2] = {{"  authby=secret\n", "  authby=secret\n"},
+    {"  leftauth=psk\n  rightauth=psk\n  leftauth2=xauth\n  xauth_identity=u\n",
+        "  leftauth=psk\n  rightauth=psk\n  rightauth2=xauth-pam\n"}};
+
 static struct sim_node *end(struct sim *s, int i)
 {
 	struct sim_node *n;
 	char text[1024];
 
-	snprintf(text, sizeof(text), "config setup\nconn net\n  authby=secret\n  auto=add\n%s%s", conf[i],
-	    version[s->v1]);
-	n = sim_add(s, i ? "b" : "a", i ? "10.0.0.2" : "10.0.0.1", text, "10.0.0.1 10.0.0.2 : PSK sesame\n");
+	snprintf(text, sizeof(text), "config setup\nconn net\n  auto=add\n%s%s%s", conf[i], version[s->v1],
+	    auth[s->v1][i]);
+	n = sim_add(s, i ? "b" : "a", i ? "10.0.0.2" : "10.0.0.1", text,
+	    "10.0.0.1 10.0.0.2 : PSK sesame\nu : XAUTH pw-u\nu/answer : XAUTH more-u\n");
+	n->xauth.rounds = 1;
 	n->slow_ke = true;
 	free(n->devices_text);
 	n->devices_text = strdup("net 1\n");

@@ -47,7 +47,8 @@ struct login {
 	struct worker *w;
 	const struct cy_xauth_ops *ops;
 	void *plugin;
-	struct call *call; /* on the pool now */
+	struct call *call;   /* on the pool now */
+	struct call *ending; /* of a back end that computes: what tells it the end needs no memory then */
 	enum login_state state;
 	bool answered;   /* `answer` is set, and a job on its way */
 	bool at_backend; /* it must be told the end */
@@ -125,8 +126,12 @@ static void answer_fini(struct answer *a)
 	*a = (struct answer){0};
 }
 
+static void call_free(struct call *c);
+
 static void login_free(struct login *l)
 {
+	if (l->ending)
+		call_free(l->ending);
 	answer_fini(&l->answer);
 	free(l);
 }
@@ -538,13 +543,18 @@ static void call_done(struct worker *w, struct work *work, enum cy_err err)
 		l->call = NULL;
 	else
 		l = NULL;
-	if (c->end_after && !err) {
+	/* a reply that was not given leaves the login where it is; an end that has no room in the pool hashes nothing */
+	if (c->what == CALL_END && err == CY_E_LIMIT)
+		call_run(work);
+	if (c->end_after && (!err || c->what == CALL_REPLY)) {
 		secret_fini(&c->secret);
 		c->what = CALL_END;
 		c->end_after = false;
 		submit(c, w);
 		return;
 	}
+	if (l && err && c->what == CALL_REPLY)
+		backend_end(l);
 	if (l && err)
 		give_answer(l, CY_XAUTH_ERROR, "the pool does not take the check: %s", err_text(err));
 	call_free(c);
@@ -595,12 +605,14 @@ static void backend_begin(struct login *l, const struct cy_xauth_login *login)
 		return;
 	}
 	c = call_new(l, CALL_BEGIN);
+	l->ending = l->ops->end ? call_new(l, CALL_END) : NULL;
 	if (c) {
 		c->user = strdup(login->user);
 		c->conn = strdup(login->conn);
 		c->remote_id = strdup(login->remote_id);
 	}
-	if (!c || !c->user || !c->conn || !c->remote_id || secret_dup(&c->secret, login->password)) {
+	if (!c || (l->ops->end && !l->ending) || !c->user || !c->conn || !c->remote_id ||
+	    secret_dup(&c->secret, login->password)) {
 		if (c)
 			call_free(c);
 		l->at_backend = false;
@@ -628,6 +640,7 @@ static void backend_reply(struct login *l, struct cy_slice answer)
 	if (!c || secret_dup(&c->secret, answer)) {
 		if (c)
 			call_free(c);
+		backend_end(l);
 		give_answer(l, CY_XAUTH_ERROR, "out of memory");
 		return;
 	}
@@ -649,7 +662,8 @@ static void backend_end(struct login *l)
 		l->ops->end(l->plugin, l->id);
 		return;
 	}
-	c = call_new(l, CALL_END);
+	c = l->ending;
+	l->ending = NULL;
 	if (c)
 		submit(c, l->w);
 }

@@ -31,6 +31,8 @@ static void v1_free(void *arg)
 	free(v->idir_b.p);
 	free(v->msgids);
 	v1_pieces_drop(v);
+	if (v->early)
+		net_packet_free(v->early);
 	if (v->encr_key.n)
 		protect_forget(v->sa->shard->protect,
 		    &(struct protect_keys){

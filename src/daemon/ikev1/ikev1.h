@@ -108,7 +108,8 @@ struct v1 {
 	uint8_t xauth_rounds;             /* client: answered so far */
 	struct cy_ts split[V1_SPLIT_MAX]; /* Unity: the networks behind the server */
 	size_t n_split;
-	bool hinted; /* the peer said, in clear, what it does not like */
+	struct net_packet *early; /* initiator: a transaction that overtook the last message of phase 1 */
+	bool hinted;              /* the peer said, in clear, what it does not like */
 	uint32_t dpd_out, dpd_in;
 	bool dpd_in_seen, dpd_waiting;
 	struct v1_pieces *pieces; /* of a message that comes in fragments */
@@ -161,6 +162,10 @@ void v1_fatal(struct ike_sa *sa, const char *fmt, ...)
     __attribute__((format(printf, 2, 3))); /* destroys the SA */
 /* The message that is handled counts: the exchange moves on with its IV. Before any answer is built. */
 void v1_accept(struct ike_sa *sa);
+/*
+ * An initiator to whom nobody answers: from the beginning, with another cookie, if keyingtries= allows. True: what was v1_of(sa) is gone.
+ */
+bool v1_try_again(struct ike_sa *sa);
 void v1_task_timeout(struct ike_sa *sa, struct v1_exchange *x);
 void v1_task_start(struct ike_sa *sa, struct task *t);
 
@@ -271,7 +276,8 @@ bool v1_transaction_send(struct ike_sa *sa, struct v1_exchange *x, uint8_t type,
 void v1_transaction_message(struct ike_sa *sa, struct v1_exchange *x);
 void v1_transaction_timeout(struct ike_sa *sa, struct v1_exchange *x);
 const struct v1_attr *v1_attr_find(const struct v1_config *c, uint16_t type);
-void v1_xauth_start(struct ike_sa *sa); /* server */
+bool v1_logs_in(const struct ike_sa *sa); /* we are the client, whoever began */
+void v1_xauth_start(struct ike_sa *sa);   /* server */
 void v1_xauth_reply(struct ike_sa *sa, const struct v1_config *c);
 void v1_xauth_acked(struct ike_sa *sa);
 void v1_xauth_asked(struct ike_sa *sa, struct v1_exchange *x, const struct v1_config *c); /* client */

@@ -318,7 +318,8 @@ static bool collect(struct ike_sa *sa, const struct v1_config *asked, struct att
 				memcpy(wanted6.ip, a->data.p, 16);
 		}
 	}
-	if (before && before != sa->id)
+	/* an IKE_SA that it leaves behind; not one that it has beside this */
+	if (before && before != sa->id && !sa->n_leases)
 		leases_transfer(sa->shard->d->leases, before, sa->id);
 	if (want4)
 		want4 = lease(sa, AF_INET, &wanted4, out_oom);

@@ -6,9 +6,11 @@
 #include "daemon/ikev1/ikev1.h"
 #include "daemon/policy/lease.h"
 #include "daemon/policy/select.h"
+#include "daemon/sa/about.h"
 #include "libcore/base/addr.h"
 
-#define CLOSE_NS (5 * NS_PER_S)
+/* A replaced IKE_SA stays so long for a peer that has not heard yet that there is another: several retransmissions. */
+#define CLOSE_NS (60 * NS_PER_S)
 
 bool v1_remember(struct cy_buf *to, struct cy_slice from)
 {
@@ -273,15 +275,13 @@ static void take_over(struct ike_sa *sa, struct ike_sa *old)
 		child_adopt(sa, c);
 		count++;
 	}
-	if (!cy_addr_eq(&old->local, &sa->local) || !cy_addr_eq(&old->remote, &sa->remote)) {
-		struct cy_addr l = old->local, r = old->remote;
-
-		list_foreach (n, &sa->children)
-			child_moved(list_entry(n, struct child_sa, node), l, r);
-	}
+	list_foreach (n, &sa->children)
+		child_moved(list_entry(n, struct child_sa, node));
 	if (old->n_vips && !sa->n_vips) {
 		sa->vips = old->vips;
 		sa->n_vips = old->n_vips;
+		sa->vips_out = old->vips_out;
+		old->vips_out = NULL;
 		old->vips = NULL;
 		old->n_vips = 0;
 	}
@@ -333,22 +333,54 @@ static bool wants_xauth(const struct v1 *v, bool of_initiator)
 	        v->auth == V1_AUTH_HYBRID_RESP_RSA;
 }
 
+bool v1_logs_in(const struct ike_sa *sa)
+{
+	return wants_xauth(v1_of(sa), sa->initiator);
+}
+
+static void no_login(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_half_open);
+
+	sa_about(sa);
+	if (v1_try_again(sa))
+		return;
+	ike_sa_fail(sa,
+	    v1_logs_in(sa) ? "the peer neither accepted nor refused the user in time (XAUTH)"
+	                   : "the user did not log in in time (XAUTH)");
+	ike_sa_destroy(sa, sa->why);
+}
+
+/* Somebody types a password, and a back end looks at it. */
+static void await_login(struct ike_sa *sa)
+{
+	const struct tuning *t = &sa->shard->d->tune;
+
+	sa->t_half_open.fn = no_login;
+	worker_timer_set(sa->shard->w, &sa->t_half_open,
+	    worker_now(sa->shard->w) + t->half_open_timeout_ns + t->xauth_deadline_ns);
+}
+
 void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 {
 	struct v1 *v = v1_of(sa);
 
 	memcpy(v->iv, x->iv, sizeof(v->iv));
 	v->authenticated = true;
+	if (v->early) { /* it is its turn */
+		list_push(&sa->inbox, &v->early->node);
+		sa->n_inbox++;
+		v->early = NULL;
+	}
 	list_del(&sa->by_age); /* it makes no room for others while a user types a password */
 	secret_fini(&v->shared);
 	v1_task_park(sa, x);
 	v1_exchange_finish(x);
 	if (wants_xauth(v, !sa->initiator)) {
+		await_login(sa);
 		v1_xauth_start(sa);
-	} else if (wants_xauth(v, sa->initiator)) { /* we are asked */
-		worker_timer_set(sa->shard->w, &sa->t_half_open,
-		    worker_now(sa->shard->w) + sa->shard->d->tune.half_open_timeout_ns +
-		        sa->shard->d->tune.xauth_deadline_ns);
+	} else if (v1_logs_in(sa)) {
+		await_login(sa);
 		step_end(sa);
 	} else {
 		v->xauth_done = true;
@@ -356,16 +388,25 @@ void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 	}
 }
 
-/* Who began the new one closes the old one, but some leave that to its lifetime. Not before they have moved their CHILD_SAs. */
-static void close_later(struct ike_sa *old)
+/*
+ * Who began the new one closes the old one, but some leave that to its lifetime. Not before they have moved their CHILD_SAs, or those go
+ * with it.
+ */
+static void close_later(struct ike_sa *old, const char *why)
 {
 	struct task *t = task_pending(old, TASK_IKE_DELETE, 0) ? NULL : task_new(TASK_IKE_DELETE);
 
 	if (!t)
 		return;
-	ike_sa_fail(old, "reauthenticated by the peer");
+	ike_sa_fail(old, "%s", why);
 	t->not_before_ns = worker_now(old->shard->w) + CLOSE_NS;
 	task_queue(old, t);
+}
+
+/* Aggressive mode ends with a message of who began it, a login with one of the server: it may be lost, and is not answered yet. */
+static bool peer_knows(const struct ike_sa *sa)
+{
+	return !(v1_of(sa)->aggressive && sa->initiator) && !wants_xauth(v1_of(sa), !sa->initiator);
 }
 
 void v1_established(struct ike_sa *sa)
@@ -379,10 +420,10 @@ void v1_established(struct ike_sa *sa)
 		take_over(sa, old);
 	v1_of(sa)->reauthenticated = ours && old;
 	sa->replaces = 0;
-	if (old && ours)
+	if (old && ours && peer_knows(sa))
 		ike_sa_close(old, "reauthenticated");
 	else if (old)
-		close_later(old);
+		close_later(old, ours ? "reauthenticated" : "reauthenticated by the peer");
 	if (v1_config_wanted(sa) && !(ours && sa->n_vips)) {
 		if (sa->conn->modecfg_pull)
 			v1_config_pull(sa);

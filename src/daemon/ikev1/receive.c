@@ -232,6 +232,19 @@ static void clear_info(struct ike_sa *sa, struct net_packet *p)
 	v1_info_clear(sa);
 }
 
+/* What a server asks at once after phase 1 may come before the last message of it. */
+static bool keep_early(struct ike_sa *sa, struct net_packet *p)
+{
+	struct v1 *v = v1_of(sa);
+
+	if (p->h.exchange != EXCHANGE_V1_TRANSACTION || !sa->initiator || !v->keyed || v->authenticated ||
+	    v->early)
+		return false;
+	p->inbox_ns = worker_now(sa->shard->w);
+	v->early = p;
+	return true;
+}
+
 static void drop(struct ike_sa *sa, struct net_packet *p)
 {
 	SA_COUNT(sa->shard->m, drop_unexpected);
@@ -265,6 +278,8 @@ void v1_packet(struct ike_sa *sa, struct net_packet *p)
 	}
 	x = exchange_of(sa, &p->h);
 	if (!x) {
+		if (keep_early(sa, p))
+			return;
 		/* an error notify under keys that are not ours: so some answer what they cannot decrypt */
 		if (p->h.exchange == EXCHANGE_V1_INFORMATIONAL && v1_of(sa)->keyed && sa->initiator)
 			v1_hint(sa,
@@ -339,13 +354,14 @@ void v1_task_start(struct ike_sa *sa, struct task *t)
 	}
 }
 
-/* From the beginning, with another cookie. */
-static bool try_again(struct ike_sa *sa, struct v1_exchange *x)
+bool v1_try_again(struct ike_sa *sa)
 {
-	struct task *t = x->task;
+	struct v1_exchange *x = v1_of(sa)->phase1;
+	struct task *t = x ? x->task : NULL;
 	struct v1 *v;
 
-	if (!t || sa->replaces || --sa->tries_left_init == 0 || sa->shard->m->stopping)
+	if (!t || ike_busy(sa) || sa->established_ns || sa->replaces || --sa->tries_left_init == 0 ||
+	    sa->shard->m->stopping)
 		return false;
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "peer not responding, trying again");
 	list_del(&t->node);
@@ -397,7 +413,7 @@ void v1_task_timeout(struct ike_sa *sa, struct v1_exchange *x)
 	char to[ADDR_STR_MAX];
 
 	if (x == v1_of(sa)->phase1) {
-		if (try_again(sa, x))
+		if (v1_try_again(sa))
 			return;
 		/* what cannot be decrypted is mostly not answered at all */
 		ike_sa_fail(sa, "the peer %s does not answer message %u of %s%s",

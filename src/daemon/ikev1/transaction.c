@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The transaction exchange, which carries XAUTH and Mode Config: draft-ietf-ipsec-isakmp-mode-cfg, 2 and 3. */
 #include "daemon/ikev1/ikev1.h"
+#include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
 
 static const struct cy_slice none = {NULL, 0};
@@ -43,6 +44,18 @@ static bool is_xauth(const struct v1_config *c)
 		if (c->attrs[i].type >= V1A_XAUTH_TYPE && c->attrs[i].type <= V1A_XAUTH_ANSWER)
 			return true;
 	return false;
+}
+
+/* A client asks again where it may (keyingtries=%forever): the gateway, or what it asked, may have died after the login. */
+static void pull_timeout(struct ike_sa *sa)
+{
+	struct conn *again = sa->conn->keyingtries ? NULL : conn_ref(sa->conn);
+	struct sa_shard *s = sa->shard;
+
+	ike_sa_destroy(sa, sa->why);
+	if (again)
+		sa_child_action(s, again, DPD_RESTART);
+	conn_unref(again);
 }
 
 static void unexpected(struct ike_sa *sa, struct v1_exchange *x)
@@ -94,9 +107,9 @@ void v1_transaction_message(struct ike_sa *sa, struct v1_exchange *x)
 	v1_accept(sa);
 	if (x->ours)
 		answered(sa, x, &p->u.config1);
-	else if (p->u.config1.type == CFG_REQUEST && is_xauth(&p->u.config1) && sa->initiator)
+	else if (p->u.config1.type == CFG_REQUEST && is_xauth(&p->u.config1) && v1_logs_in(sa))
 		v1_xauth_asked(sa, x, &p->u.config1);
-	else if (p->u.config1.type == CFG_SET && is_xauth(&p->u.config1) && sa->initiator)
+	else if (p->u.config1.type == CFG_SET && is_xauth(&p->u.config1) && v1_logs_in(sa))
 		v1_xauth_status(sa, x, &p->u.config1);
 	else if (p->u.config1.type == CFG_REQUEST && sa->state == IKE_ESTABLISHED)
 		v1_config_asked(sa, x, &p->u.config1);
@@ -116,7 +129,12 @@ void v1_transaction_timeout(struct ike_sa *sa, struct v1_exchange *x)
 		return; /* it has what it needs, whether it says so or not */
 	if (kind == V1_TX_CONFIG_PUSH)
 		return;
+	if (v1_try_again(sa))
+		return;
 	ike_sa_fail(sa, "the peer %s does not answer %s", addr_port_str(&sa->remote, to),
 	    kind == V1_TX_CONFIG_PULL ? "Mode Config" : "XAUTH");
-	ike_sa_destroy(sa, sa->why);
+	if (kind == V1_TX_CONFIG_PULL)
+		pull_timeout(sa);
+	else
+		ike_sa_destroy(sa, sa->why);
 }

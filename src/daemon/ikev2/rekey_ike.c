@@ -111,6 +111,8 @@ static void inherit(struct ike_sa *old, struct ike_sa *sa)
 	sa->n_dns = old->n_dns;
 	sa->leases = old->leases;
 	sa->n_leases = old->n_leases;
+	sa->vips_out = old->vips_out;
+	old->vips_out = NULL;
 	old->vips = old->dns = NULL;
 	old->leases = NULL;
 	old->n_vips = old->n_dns = old->n_leases = 0;

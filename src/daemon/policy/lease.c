@@ -470,6 +470,29 @@ void leases_release(struct leases *l, const char *pool, const struct cy_addr *ad
 	leases_store_kick(l);
 }
 
+void leases_end(struct leases *l, uint64_t session)
+{
+	struct list *pn;
+	struct hnode *n, *next;
+
+	pthread_mutex_lock(&l->lock);
+	list_foreach (pn, &l->pools) {
+		struct lease_pool *p = list_entry(pn, struct lease_pool, node);
+
+		for (n = hmap_first(&p->by_session, session_hash(&p->by_session, session)); n; n = next) {
+			struct lease *e = container_of(n, struct lease, by_session);
+
+			next = hmap_next(n);
+			if (e->session != session)
+				continue;
+			lease_go_offline(e, l->env->wall(l->env) + l->lease_time);
+			leases_store_save(l, e);
+		}
+	}
+	pthread_mutex_unlock(&l->lock);
+	leases_store_kick(l);
+}
+
 void leases_transfer(struct leases *l, uint64_t old_session, uint64_t new_session)
 {
 	struct list *pn;

@@ -55,6 +55,8 @@ enum cy_err leases_acquire(struct leases *l, const char *pool, int family, const
 enum cy_err leases_acquire_static(struct leases *l, const struct cy_addr *addr, const char *key,
     uint64_t session, const char **out_pool) CY_MUST_USE;
 void leases_release(struct leases *l, const char *pool, const struct cy_addr *addr, uint64_t session);
+/* The session is over: all that it has. */
+void leases_end(struct leases *l, uint64_t session);
 /* A session continues under another number (rekey, reauthentication). */
 void leases_transfer(struct leases *l, uint64_t old_session, uint64_t new_session);
 void leases_list(struct leases *l, void (*cb)(void *user, const struct lease_info *i), void *user);

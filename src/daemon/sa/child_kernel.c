@@ -19,9 +19,25 @@ static struct cy_kernel_sa_id sa_id(
 	    .if_id = in ? c->if_id_in : c->if_id_out};
 }
 
+/* What is installed is where it is, also if it could not follow when the IKE_SA moved. */
+static bool is_installed(const struct child_sa *c)
+{
+	return c->in_installed || c->out_installed || c->policies_installed;
+}
+
+static const struct cy_addr *local_of(const struct child_sa *c)
+{
+	return is_installed(c) ? &c->at_local : &c->sa->local;
+}
+
+static const struct cy_addr *remote_of(const struct child_sa *c)
+{
+	return is_installed(c) ? &c->at_remote : &c->sa->remote;
+}
+
 struct cy_kernel_sa_id child_kernel_id(const struct child_sa *c, bool in)
 {
-	return sa_id(c, in, &c->sa->local, &c->sa->remote);
+	return sa_id(c, in, local_of(c), remote_of(c));
 }
 
 static bool add_sa(struct knl_req *r, const struct child_sa *c, bool in)
@@ -30,7 +46,7 @@ static bool add_sa(struct knl_req *r, const struct child_sa *c, bool in)
 	const struct conn *conn = c->conn;
 	const struct secret *encr = in ? &c->keys.encr_in : &c->keys.encr_out;
 	const struct secret *integ = in ? &c->keys.integ_in : &c->keys.integ_out;
-	struct cy_kernel_sa_id id = sa_id(c, in, &c->sa->local, &c->sa->remote);
+	struct cy_kernel_sa_id id = child_kernel_id(c, in);
 	struct cy_kernel_sa *sa = &s->u.add.sa;
 
 	*sa = (struct cy_kernel_sa){.size = sizeof(*sa),
@@ -126,7 +142,7 @@ static void add_policy(struct knl_req *r, const struct child_sa *c, bool del, en
 	        !conn->device.kind && !c->if_id_out}; /* else a device's routes lead to it */
 	s->u.policy.p.tmpl_src.port = s->u.policy.p.tmpl_dst.port = 0;
 	/* The inner source address: a virtual one of ours inside the local selector, else what the connection says. */
-	for (uint32_t i = 0; i < c->sa->n_vips; i++)
+	for (uint32_t i = 0; c->sa && i < c->sa->n_vips; i++)
 		if (ts_has_addr(l, &c->sa->vips[i]))
 			s->u.policy.route_src = c->sa->vips[i];
 	if (!s->u.policy.route_src.family && conn->local.source_ip.family)
@@ -175,7 +191,7 @@ static void add_policies(struct knl_req *r, const struct child_sa *c)
 	const struct cy_ts *l, *m;
 
 	for (size_t pos = 0; next_pair(c, &pos, &l, &m);)
-		add_pair(r, c, false, l, m, &c->sa->local, &c->sa->remote);
+		add_pair(r, c, false, l, m, local_of(c), remote_of(c));
 }
 
 struct knl_req *child_policies_req(const struct child_sa *c)
@@ -207,6 +223,8 @@ struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 
 	if (!r)
 		return NULL;
+	c->at_local = *local_of(c);
+	c->at_remote = *remote_of(c);
 	r->undo = true;
 	if (parts & CHILD_PART_POLICIES)
 		add_device(r, c, true);
@@ -222,6 +240,9 @@ struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 }
 
 /* --- what must be done also when memory is short ---------------------------------------------------------------- */
+
+#define OWED_NS       (50 * NS_PER_MS) /* until it is tried again */
+#define MOVE_AGAIN_NS NS_PER_S
 
 /* One request, or several after each other out of the reserve, which has small ones. */
 struct pieces {
@@ -331,47 +352,93 @@ static void removed(struct worker *w, struct knl_req *r)
 	knl_req_free(r);
 }
 
+/* False: there is no request for the rest of it. */
+static bool take_out(struct child_sa *c)
+{
+	struct pieces p = {.k = c->shard->d->knl};
+	const struct cy_ts *l, *m;
+
+	if (!is_installed(c) && !c->farewell)
+		return true;
+	p.r = knl_req_new((uint32_t)(3 + 3 * count_pairs(c)));
+	if (c->policies_installed && c->conn->install_policy)
+		for (size_t pos = c->taken_out; next_pair(c, &pos, &l, &m); c->taken_out = pos) {
+			if (!room(&p, 3))
+				return false;
+			add_pair(p.r, c, true, l, m, &c->at_local, &c->at_remote);
+		}
+	if (!room(&p, 3))
+		return false;
+	p.r->worker = c->shard->w;
+	p.r->done = removed;
+	p.r->user = c->farewell;
+	if (c->out_installed) {
+		knl_req_add(p.r, KNL_SA_DEL)->u.id = sa_id(c, false, &c->at_local, &c->at_remote);
+		if (c->farewell)
+			c->farewell->out = p.r->n;
+	}
+	if (c->in_installed) {
+		knl_req_add(p.r, KNL_SA_DEL)->u.id = sa_id(c, true, &c->at_local, &c->at_remote);
+		if (c->farewell)
+			c->farewell->in = p.r->n;
+	}
+	if (c->policies_installed)
+		add_device(p.r, c, false);
+	knl_submit(p.k, p.r);
+	c->farewell = NULL;
+	c->in_installed = c->out_installed = c->policies_installed = false;
+	return true;
+}
+
+static void settle_owed(struct timer *t)
+{
+	struct sa_shard *s = container_of(t, struct sa_shard, t_owed);
+	struct list *n;
+
+	while ((n = list_first(&s->owed))) {
+		struct child_sa *c = list_entry(n, struct child_sa, node);
+
+		if (!take_out(c)) {
+			worker_timer_set(s->w, t, worker_now(s->w) + OWED_NS);
+			return;
+		}
+		list_del(n);
+		child_free(c);
+	}
+}
+
+void child_owed_free(struct sa_shard *s)
+{
+	struct list *n;
+
+	worker_timer_cancel(s->w, &s->t_owed);
+	while ((n = list_pop(&s->owed))) {
+		farewell_free(list_entry(n, struct child_sa, node)->farewell);
+		child_free(list_entry(n, struct child_sa, node));
+	}
+}
+
 void child_remove(struct child_sa *c, const char *why)
 {
 	struct sa_shard *s = c->shard;
-	struct pieces p = {.k = s->d->knl};
-	struct farewell *f = NULL;
-	const struct cy_ts *l, *m;
+	bool out;
 
 	if (c->in_installed || c->out_installed || c->up_announced)
-		f = farewell_new(c, why);
+		c->farewell = farewell_new(c, why);
 	if (why && c->up_announced)
 		ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} closed: %s", c->conn->name,
 		    (unsigned long long)c->id, why);
-	if (c->in_installed || c->out_installed || c->policies_installed || f)
-		p.r = knl_req_new((uint32_t)(3 + 3 * count_pairs(c)));
-	if (c->policies_installed && c->conn->install_policy)
-		for (size_t pos = 0; next_pair(c, &pos, &l, &m);)
-			if (room(&p, 3))
-				add_pair(p.r, c, true, l, m, &c->sa->local, &c->sa->remote);
-	if ((c->in_installed || c->out_installed || c->policies_installed || f) && room(&p, 3)) {
-		p.r->worker = s->w;
-		p.r->done = removed;
-		p.r->user = f;
-		if (c->out_installed) {
-			knl_req_add(p.r, KNL_SA_DEL)->u.id = sa_id(c, false, &c->sa->local, &c->sa->remote);
-			if (f)
-				f->out = p.r->n;
-		}
-		if (c->in_installed) {
-			knl_req_add(p.r, KNL_SA_DEL)->u.id = sa_id(c, true, &c->sa->local, &c->sa->remote);
-			if (f)
-				f->in = p.r->n;
-		}
-		if (c->policies_installed)
-			add_device(p.r, c, false);
-		knl_submit(p.k, p.r);
-	} else {
-		farewell_free(f);
-	}
-	c->in_installed = c->out_installed = c->policies_installed = false;
+	out = take_out(c);
 	percpu_gone(c->sa, c);
-	child_free(c);
+	if (out) {
+		child_free(c);
+		return;
+	}
+	child_detach(c);
+	list_push(&s->owed, &c->node);
+	s->t_owed.fn = settle_owed;
+	if (!timer_is_set(&s->t_owed))
+		worker_timer_set(s->w, &s->t_owed, worker_now(s->w) + OWED_NS);
 }
 
 struct switching {
@@ -445,27 +512,64 @@ void child_switch_out(struct child_sa *c)
 	child_mark(c, CHILD_PART_OUT | CHILD_PART_POLICIES);
 }
 
-void child_moved(struct child_sa *c, struct cy_addr old_local, struct cy_addr old_remote)
+/* So many small requests out of the reserve, or none. */
+static bool set_aside(struct knl *k, struct list *out, uint32_t n)
 {
-	struct pieces p = {.k = c->shard->d->knl, .r = knl_req_new((uint32_t)(2 + 6 * count_pairs(c)))};
+	struct list *l;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct knl_req *r = knl_req_needed(k, KNL_RESERVE_STEPS);
+
+		if (!r) {
+			while ((l = list_pop(out)))
+				knl_req_free(list_entry(l, struct knl_req, node));
+			return false;
+		}
+		list_push(out, &r->node);
+	}
+	return true;
+}
+
+/* All of it moves or nothing does: then it stays where the data plane has it, and another one is made where the IKE_SA is. */
+void child_moved(struct child_sa *c)
+{
+	struct knl *k = c->shard->d->knl;
+	struct knl_req *r;
+	struct list small;
 	const struct cy_ts *l, *m;
+	size_t pos = 0;
 
+	if (!is_installed(c) ||
+	    (cy_addr_eq(&c->at_local, &c->sa->local) && cy_addr_eq(&c->at_remote, &c->sa->remote)))
+		return;
+	list_init(&small);
+	r = knl_req_new((uint32_t)(2 + 6 * count_pairs(c)));
+	/* two SAs and a pair of selectors fit into one */
+	if (!r && set_aside(k, &small, (uint32_t)(count_pairs(c) ? count_pairs(c) : 1)))
+		r = list_entry(list_pop(&small), struct knl_req, node);
+	if (!r) {
+		worker_timer_set(c->shard->w, &c->t_rekey, worker_now(c->shard->w) + MOVE_AGAIN_NS);
+		return;
+	}
 	for (int in = 0; in < 2; in++)
-		if ((in ? c->in_installed : c->out_installed) && room(&p, 1)) {
-			struct knl_step *s = knl_req_add(p.r, KNL_SA_MOVE);
+		if (in ? c->in_installed : c->out_installed) {
+			struct knl_step *s = knl_req_add(r, KNL_SA_MOVE);
 
-			s->u.move.id = sa_id(c, in, &old_local, &old_remote);
+			s->u.move.id = sa_id(c, in, &c->at_local, &c->at_remote);
 			s->u.move.new_src = in ? c->sa->remote : c->sa->local;
 			s->u.move.new_dst = in ? c->sa->local : c->sa->remote;
 			s->u.move.encap = c->encap;
 		}
 	/* The new ones replace the old ones: at no time is there none, and nothing leaves in clear. */
-	if (c->policies_installed && c->conn->install_policy)
-		for (size_t pos = 0; next_pair(c, &pos, &l, &m);)
-			if (room(&p, 6)) {
-				add_pair(p.r, c, false, l, m, &c->sa->local, &c->sa->remote);
-				add_pair(p.r, c, true, l, m, &old_local, &old_remote);
-			}
-	if (p.r)
-		knl_submit(p.k, p.r);
+	while (c->policies_installed && c->conn->install_policy && next_pair(c, &pos, &l, &m)) {
+		if (r->cap - r->n < 6) {
+			knl_submit(k, r);
+			r = list_entry(list_pop(&small), struct knl_req, node);
+		}
+		add_pair(r, c, false, l, m, &c->sa->local, &c->sa->remote);
+		add_pair(r, c, true, l, m, &c->at_local, &c->at_remote);
+	}
+	knl_submit(k, r);
+	c->at_local = c->sa->local;
+	c->at_remote = c->sa->remote;
 }

@@ -152,10 +152,8 @@ static void keys_wipe(struct child_sa *c)
 	secret_fini(&c->keys.integ_out);
 }
 
-void child_free(struct child_sa *c)
+void child_detach(struct child_sa *c)
 {
-	if (!c)
-		return;
 	worker_timer_cancel(c->shard->w, &c->t_rekey);
 	worker_timer_cancel(c->shard->w, &c->t_expire);
 	worker_timer_cancel(c->shard->w, &c->t_out);
@@ -168,8 +166,18 @@ void child_free(struct child_sa *c)
 		hmap_del(&c->shard->child_in, &c->by_spi_in);
 	if (c->indexed_out)
 		hmap_del(&c->shard->child_out, &c->by_spi_out);
+	c->indexed_in = c->indexed_out = false;
 	keys_wipe(c);
 	secret_fini(&c->collision_nonce);
+	c->sa = NULL;
+}
+
+void child_free(struct child_sa *c)
+{
+	if (!c)
+		return;
+	if (c->sa)
+		child_detach(c);
 	free(c->ts_local);
 	free(c->ts_remote);
 	conn_unref(c->conn);
@@ -260,6 +268,7 @@ void child_mark(struct child_sa *c, unsigned parts)
 		c->policies_installed = true;
 	if (c->in_installed && c->out_installed)
 		keys_wipe(c);
+	child_moved(c); /* the IKE_SA may have meanwhile */
 }
 
 void child_up(struct child_sa *c)

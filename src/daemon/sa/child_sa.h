@@ -41,7 +41,8 @@ struct child_sa {
 	uint8_t mode;     /* enum cy_ipsec_mode */
 	bool encap, initiator;
 	bool in_installed, out_installed, policies_installed;
-	bool up_announced; /* CHILD_UP was published: CHILD_DOWN must follow */
+	struct cy_addr at_local, at_remote; /* where the data plane has it, or is about to */
+	bool up_announced;                  /* CHILD_UP was published: CHILD_DOWN must follow */
 	struct suite suite;
 	struct cy_ts *ts_local, *ts_remote;
 	uint32_t n_ts_local, n_ts_remote;
@@ -54,6 +55,9 @@ struct child_sa {
 	bool rekey_queued, deleting_rekeyed;
 	uint64_t collision; /* id of the CHILD_SA the peer made while we were rekeying this one, 0 none */
 	struct secret collision_nonce; /* the smaller of its two */
+	/* Closed; sa is NULL once the rest is owed to the data plane, on shard->owed. */
+	struct farewell *farewell;
+	size_t taken_out; /* pairs of selectors whose policies are out */
 };
 
 /* One that comes and goes with the traffic of its CPU: nothing makes it again when it is closed. */
@@ -67,6 +71,7 @@ struct child_sa *child_new(
 void child_take_ids(
     struct child_sa *c, const struct child_sa *old); /* reqid, marks, if_ids, CPU of the one it replaces */
 void child_adopt(struct ike_sa *sa, struct child_sa *c); /* put on sa's list, which is in order of ids */
+void child_detach(struct child_sa *c);                   /* from its IKE_SA and the tables */
 void child_free(struct child_sa *c);                     /* must not be installed */
 enum cy_err child_set_ts(
     struct child_sa *c, const struct cy_ts *l, size_t n_l, const struct cy_ts *r, size_t n_r) CY_MUST_USE;
@@ -85,8 +90,12 @@ struct knl_req *child_install_req(struct child_sa *c, unsigned parts) CY_MUST_US
 void child_mark(
     struct child_sa *c, unsigned parts); /* these parts are installed now; keys no longer needed are wiped */
 void child_up(struct child_sa *c);       /* event, timers */
-/* Remove from the kernel (no waiting) and from its IKE_SA, publish, free. why NULL: replaced by a rekey. */
+/*
+ * Remove from the kernel (no waiting) and from its IKE_SA, publish, free. why NULL: replaced by a rekey. When memory is too short for the
+ * request, what is installed stays with the CHILD_SA itself, and is taken out later (shard->owed).
+ */
 void child_remove(struct child_sa *c, const char *why);
+void child_owed_free(struct sa_shard *s); /* the data plane is flushed */
 /* Another one (its id) has taken its place: it waits for its delete, ours or the peer's, but not for ever. */
 void child_replaced(struct child_sa *c, uint64_t successor);
 /* What replaced this CHILD_SA was closed by who made it: those that it replaced are in use again. */
@@ -99,9 +108,8 @@ struct child_sa *child_by_id(struct ike_sa *sa, uint64_t id);
 struct child_sa *child_by_spi_in(struct ike_sa *sa, uint32_t spi);
 struct child_sa *child_find_in(struct sa_shard *s, uint32_t spi); /* of any IKE_SA of this worker */
 struct child_sa *child_by_spi_out(struct ike_sa *sa, uint32_t spi);
-void child_expire(struct child_sa *c, bool hard); /* from the kernel or a timer */
-void child_moved(struct child_sa *c, struct cy_addr old_local,
-    struct cy_addr old_remote); /* the IKE_SA has new addresses */
+void child_expire(struct child_sa *c, bool hard);             /* from the kernel or a timer */
+void child_moved(struct child_sa *c); /* follow its IKE_SA */ /* the IKE_SA has new addresses */
 /* How the data plane calls it: for KNL_SA_QUERY. */
 struct cy_kernel_sa_id child_kernel_id(const struct child_sa *c, bool in);
 const char *child_describe(

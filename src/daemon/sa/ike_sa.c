@@ -194,34 +194,14 @@ static void free_packets(struct list *l)
 
 static void release_leases(struct ike_sa *sa)
 {
-	for (uint32_t i = 0; i < sa->n_leases; i++) {
-		if (sa->state != IKE_REKEYED)
-			leases_release(sa->shard->d->leases, sa->leases[i].pool, &sa->leases[i].addr, sa->id);
+	/* also what it took over from another of the same peer and did not ask for */
+	if (sa->state != IKE_REKEYED && sa->conn && (sa->n_leases || sa->conn->remote.pools.n))
+		leases_end(sa->shard->d->leases, sa->id);
+	for (uint32_t i = 0; i < sa->n_leases; i++)
 		free(sa->leases[i].pool);
-	}
 	free(sa->leases);
 	sa->leases = NULL;
 	sa->n_leases = 0;
-}
-
-static void remove_vips(struct ike_sa *sa)
-{
-	struct knl_req *r;
-
-	if (sa->n_vips && sa->shard->d->tune.install_vips &&
-	    (r = knl_req_needed(sa->shard->d->knl, sa->n_vips))) {
-		for (uint32_t i = 0; i < sa->n_vips; i++) {
-			struct knl_step *s = knl_req_add(r, KNL_ADDR_SET);
-
-			s->u.addr.addr = sa->vips[i];
-			s->u.addr.prefix = sa->vips[i].family == AF_INET ? 32 : 128;
-		}
-		knl_submit(sa->shard->d->knl, r);
-	}
-	free(sa->vips);
-	free(sa->dns);
-	sa->vips = sa->dns = NULL;
-	sa->n_vips = sa->n_dns = 0;
 }
 
 void ike_sa_half_open(struct ike_sa *sa, bool proven)
@@ -348,7 +328,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	}
 	free_packets(&sa->inbox);
 	release_leases(sa);
-	remove_vips(sa);
+	ike_remove_vips(sa);
 	ike_xauth_end(sa);
 	sent_clear(&sa->request);
 	sent_clear(&sa->response);
@@ -451,11 +431,11 @@ void ike_sa_established(struct ike_sa *sa)
 
 void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote)
 {
-	struct cy_addr old_local = sa->local, old_remote = sa->remote;
+	struct cy_addr old_remote = sa->remote;
 	char from[ADDR_STR_MAX], to[ADDR_STR_MAX];
 	struct list *n;
 
-	if (cy_addr_eq(&old_local, local) && cy_addr_eq(&old_remote, remote))
+	if (cy_addr_eq(&sa->local, local) && cy_addr_eq(&old_remote, remote))
 		return;
 	sa->local = *local;
 	sa->remote = *remote;
@@ -463,7 +443,7 @@ void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct c
 	ike_note(sa, LOG_NET, CY_LOG_INFO, "the peer moved from %s to %s", addr_port_str(&old_remote, from),
 	    addr_port_str(remote, to));
 	list_foreach (n, &sa->children)
-		child_moved(list_entry(n, struct child_sa, node), old_local, old_remote);
+		child_moved(list_entry(n, struct child_sa, node));
 	ike_event(sa, CY_EV_ADDRESS_CHANGED, NULL);
 }
 

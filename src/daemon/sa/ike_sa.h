@@ -182,6 +182,7 @@ struct ike_sa {
 
 	struct cy_addr *vips; /* given to us */
 	uint32_t n_vips;
+	struct knl_req *vips_out; /* takes those out that are installed */
 	struct ike_lease *leases; /* given to the peer */
 	uint32_t n_leases;
 	struct cy_addr *dns;
@@ -255,6 +256,7 @@ void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct c
 /* --- vips.c --- */
 bool ike_addr_add(struct cy_addr **list, uint32_t *n, const struct cy_addr *a); /* false: no memory */
 bool ike_install_vips(struct ike_sa *sa); /* ours, before any policy that follows; false: no memory */
+void ike_remove_vips(struct ike_sa *sa);
 /* A line for log and watchers. */
 void ike_note(struct ike_sa *sa, enum log_group g, enum cy_level level, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -18,6 +18,7 @@ static void shard_fini(struct sa_shard *s)
 	while ((sa = slab_next(&s->slab, &pos, &h)))
 		ike_sa_destroy(sa, "the daemon stops");
 	firsts_fini(&s->firsts);
+	child_owed_free(s);
 	hmap_fini(&s->by_spi);
 	hmap_fini(&s->by_init);
 	hmap_fini(&s->by_id);
@@ -38,6 +39,7 @@ static enum cy_err shard_init(struct sa_manager *m, uint32_t i)
 	s->w = processor_worker(m->d->processor, i);
 	slab_init(&s->slab, sizeof(struct ike_sa), 0);
 	list_init(&s->half_open);
+	list_init(&s->owed);
 	e = hmap_init(&s->by_spi, m->map_key);
 	if (!e)
 		e = hmap_init(&s->by_init, m->map_key);

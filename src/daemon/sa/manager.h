@@ -25,6 +25,8 @@ struct sa_shard {
 	struct list half_open; /* responder, by age */
 	struct firsts firsts;
 	struct hmap child_in, child_out;
+	struct list owed; /* CHILD_SAs that are gone, but not yet from the data plane */
+	struct timer t_owed;
 	struct protect_cache *protect;
 	uint64_t stray_window_ns; /* rate limit of INVALID_IKE_SPI answers */
 	uint32_t strays_answered;

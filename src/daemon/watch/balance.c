@@ -5,7 +5,7 @@
 #include "daemon/watch/doctor_impl.h"
 
 #define SOFTIRQ_FULL 0.7 /* of a CPU */
-#define UNEVEN       2.0 /* busiest against the mean */
+#define UNEVEN       2.0 /* busiest against the mean of the others */
 #define STOLEN       0.1
 
 static double softirq_share(const struct machine_cpu *c)
@@ -69,7 +69,7 @@ static void advise_spread(struct doctor *d, struct finding *f)
 static void rule_softirq(struct doctor *d)
 {
 	const struct machine *m = d->in->machine;
-	double most = 0, all = 0;
+	double most = 0, all = 0, others;
 	uint32_t cpu = 0;
 
 	for (size_t i = 0; i < m->n_cpus; i++) {
@@ -83,13 +83,13 @@ static void rule_softirq(struct doctor *d)
 	}
 	if (most < SOFTIRQ_FULL)
 		return;
-	if (m->n_cpus > 1 && most > UNEVEN * all / (double)m->n_cpus)
+	others = m->n_cpus > 1 ? (all - most) / (double)(m->n_cpus - 1) : most;
+	if (most > UNEVEN * others)
 		advise_spread(d,
 		    doctor_add(d, "cpu-uneven", FINDING_LIMITS, 100 * most, "% of one CPU",
-		        "CPU %u alone receives packets: %.0f %% of its time goes into softirqs, %.0f %% on "
-		        "the average of "
-		        "all %zu CPUs.",
-		        cpu, 100 * most, 100 * all / (double)m->n_cpus, m->n_cpus));
+		        "CPU %u alone receives packets: %.0f %% of its time goes into softirqs, %.0f %% of "
+		        "that of the others, of %zu CPUs.",
+		        cpu, 100 * most, 100 * others, m->n_cpus));
 	else
 		doctor_advise(
 		    doctor_add(d, "softirq", FINDING_LIMITS, 100 * all / (double)m->n_cpus, "% of all CPUs",

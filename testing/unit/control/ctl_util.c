@@ -33,9 +33,10 @@ static void k_close(void *k)
 
 static enum cy_err k_sa_add(void *k, const struct cy_kernel_sa *sa)
 {
-	(void)k;
+	struct ctl *t = k;
+
 	(void)sa;
-	return CY_OK;
+	return __atomic_load_n(&t->refuse, __ATOMIC_RELAXED) ? CY_E_BUSY : CY_OK;
 }
 
 static enum cy_err k_sa_move(void *k, const struct cy_kernel_sa_id *id, const struct cy_addr *src,
@@ -178,7 +179,7 @@ static size_t s_recv(void *s, uint32_t lane, int fd, struct cy_dgram *out, size_
 	return n;
 }
 
-static void put_datagram(struct ctl *t, const struct cy_dgram *d)
+void ctl_put(struct ctl *t, const struct cy_dgram *d)
 {
 	struct ctl_datagram *copy = malloc(sizeof(*copy) + d->len);
 	uint64_t one = 1;
@@ -202,7 +203,10 @@ static size_t s_send(void *s, uint32_t lane, const struct cy_dgram *d, size_t n)
 
 	(void)lane;
 	for (size_t i = 0; peer && i < n; i++)
-		put_datagram(peer, &d[i]);
+		if (__atomic_load_n(&t->lose, __ATOMIC_RELAXED))
+			__atomic_sub_fetch(&t->lose, 1, __ATOMIC_RELAXED); /* of one worker at a time */
+		else
+			ctl_put(peer, &d[i]);
 	return n;
 }
 
@@ -218,6 +222,13 @@ static const struct cy_socket_ops sockets = {.size = sizeof(sockets),
     .fds = s_fds,
     .recv = s_recv,
     .send = s_send};
+
+static int64_t wall(struct env *e)
+{
+	struct ctl *t = (struct ctl *)((char *)e - offsetof(struct ctl, env));
+
+	return (int64_t)time(NULL) + __atomic_load_n(&t->wall_off, __ATOMIC_RELAXED);
+}
 
 /* --- the daemon ------------------------------------------------------------------------------------------------------- */
 
@@ -269,9 +280,12 @@ void ctl_start(struct ctl *t, const char *conf, const struct control_config *cfg
 	    .kernel_plugin = t,
 	    .socket = &sockets,
 	    .socket_plugin = t,
+	    .env = &t->env,
 	    .plugindir = "."};
 
 	memset(t, 0, sizeof(*t));
+	env_real(&t->env);
+	t->env.wall = wall;
 	pthread_mutex_init(&t->lock, NULL);
 	t->in_end = &t->in;
 	t->readable = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -383,6 +397,53 @@ size_t ctl_done(struct ctl_client *cl, const char *code)
 		json_decref(v);
 		return before;
 	}
+}
+
+json_t *ctl_rest(struct ctl_client *cl)
+{
+	json_t *all = json_object(), *v;
+
+	while ((v = ctl_next(cl))) {
+		const char *event = json_string_value(json_object_get(v, "event"));
+		const char *list = json_string_value(json_object_get(v, "list"));
+
+		if (strcmp(event, "done") == 0) {
+			ck_assert(json_is_true(json_object_get(v, "ok")));
+			json_decref(v);
+			return all;
+		}
+		if (list && !json_object_get(all, list))
+			json_object_set_new(all, list, json_array());
+		if (list)
+			json_array_append(json_object_get(all, list), json_object_get(v, "data"));
+		else
+			json_object_update(all, json_object_get(v, "data"));
+		json_decref(v);
+	}
+	ck_abort_msg("no end of the answer");
+	return NULL;
+}
+
+json_t *ctl_answer(struct ctl_client *cl, const char *text)
+{
+	ctl_send(cl, text);
+	return ctl_rest(cl);
+}
+
+json_t *ctl_row(json_t *all, const char *list, const char *k1, const char *v1, const char *k2, const char *v2)
+{
+	json_t *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(all, list), i, o)
+	{
+		const char *a = json_string_value(json_object_get(o, k1));
+		const char *b = k2 ? json_string_value(json_object_get(o, k2)) : NULL;
+
+		if (a && strcmp(a, v1) == 0 && (!k2 || (b && strcmp(b, v2) == 0)))
+			return o;
+	}
+	return NULL;
 }
 
 void ctl_close(struct ctl_client *cl)

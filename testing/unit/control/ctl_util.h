@@ -21,8 +21,12 @@ struct ctl {
 	uint32_t stops;    /* requests to stop, atomic */
 	uint32_t queries;  /* of the data plane, atomic */
 	uint32_t query_ms; /* how long each takes, atomic */
+	uint32_t refuse;   /* it installs no SA, atomic */
+	int64_t wall_off;  /* the wall clock is wrong, atomic */
+	struct env env;
 	/* the wire */
 	struct ctl *peer; /* who gets what we send, NULL nobody */
+	uint32_t lose;    /* the next so many datagrams that we send are lost, atomic */
 	pthread_mutex_t lock;
 	struct ctl_datagram *in, **in_end, *being_read;
 	int readable;
@@ -42,6 +46,7 @@ void ctl_stop(struct ctl *t);
 void ctl_need_crypto(const struct ctl *t);
 /* What one sends the other gets, from now on; before either is stopped it ends with NULL. */
 void ctl_join(struct ctl *t, struct ctl *peer);
+void ctl_put(struct ctl *t, const struct cy_dgram *d); /* it receives this; copied */
 
 /* Connects and eats the hello. */
 void ctl_connect(struct ctl *t, struct ctl_client *cl);
@@ -50,6 +55,12 @@ void ctl_send(struct ctl_client *cl, const char *text);
 json_t *ctl_next(struct ctl_client *cl);
 /* Lines until "done", whose ok and error code are compared (NULL: ok). Returns how many items and progress lines came before. */
 size_t ctl_done(struct ctl_client *cl, const char *code);
+/* All of an answer: its data, and its items as arrays by list. The caller's. */
+json_t *ctl_answer(struct ctl_client *cl, const char *text);
+json_t *ctl_rest(struct ctl_client *cl); /* of what was asked for before */
+/* The element of a list in which these have these values; k2 may be NULL. */
+json_t *ctl_row(
+    json_t *all, const char *list, const char *k1, const char *v1, const char *k2, const char *v2);
 void ctl_close(struct ctl_client *cl);
 
 #endif

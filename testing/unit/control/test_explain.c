@@ -42,49 +42,15 @@ static void command(const char *text, const char *code)
 	ctl_done(&cl, code);
 }
 
-/* All of an answer: its data, and its items as arrays by list. */
 static json_t *answer(const char *text)
 {
-	json_t *all = json_object(), *v;
-
-	ctl_send(&cl, text);
-	while ((v = ctl_next(&cl))) {
-		const char *event = json_string_value(json_object_get(v, "event"));
-		const char *list = json_string_value(json_object_get(v, "list"));
-
-		if (strcmp(event, "done") == 0) {
-			ck_assert(json_is_true(json_object_get(v, "ok")));
-			json_decref(v);
-			return all;
-		}
-		if (list && !json_object_get(all, list))
-			json_object_set_new(all, list, json_array());
-		if (list)
-			json_array_append(json_object_get(all, list), json_object_get(v, "data"));
-		else
-			json_object_update(all, json_object_get(v, "data"));
-		json_decref(v);
-	}
-	ck_abort_msg("no end of the answer");
-	return NULL;
+	return ctl_answer(&cl, text);
 }
 
-/* The element of a list in which these have these values. */
 static json_t *row(
     json_t *all, const char *list, const char *k1, const char *v1, const char *k2, const char *v2)
 {
-	json_t *o;
-	size_t i;
-
-	json_array_foreach(json_object_get(all, list), i, o)
-	{
-		const char *a = json_string_value(json_object_get(o, k1));
-		const char *b = k2 ? json_string_value(json_object_get(o, k2)) : NULL;
-
-		if (a && strcmp(a, v1) == 0 && (!k2 || (b && strcmp(b, v2) == 0)))
-			return o;
-	}
-	return NULL;
+	return ctl_row(all, list, k1, v1, k2, v2);
 }
 
 static json_int_t number(json_t *o, const char *key)

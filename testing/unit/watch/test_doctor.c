@@ -485,6 +485,10 @@ START_TEST(one_cpu_receives_it_all)
 	for (int i = 0; i < 4; i++)
 		cpus[i].softirq = 180;
 	only("softirq", FINDING_LIMITS);
+	/* one of two, the other of which does a little of it */
+	machine.n_cpus = 2;
+	cpus[0].softirq = 10;
+	says(only("cpu-uneven", FINDING_LIMITS), "CPU 1 alone", "per-CPU SAs");
 }
 END_TEST
 
