@@ -103,7 +103,8 @@ static int send_all(int tcp, const char *host, uint16_t port, double seconds, si
 
 	if (fd < 0 || size > (tcp ? ROOM : 2048) || (!v6 && inet_pton(AF_INET, host, &a4.sin_addr) != 1))
 		return fail("socket");
-	if (connect(fd, v6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4, v6 ? sizeof(a6) : sizeof(a4)) < 0)
+	if (connect(fd, v6 ? (struct sockaddr *)&a6 : (struct sockaddr *)&a4, v6 ? sizeof(a6) : sizeof(a4)) <
+	    0)
 		return fail("connect");
 	end = now() + seconds;
 	while (now() < end) {

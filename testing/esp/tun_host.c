@@ -88,6 +88,17 @@ static size_t udp_send(void *user, const struct cy_dgram *d, size_t n)
 	return h->sock_ops->send(h->sockets, 0, d, n);
 }
 
+/* As net.c does: what was received together is taken apart. */
+static void esp_in(struct tun_host *h, struct cy_dgram d)
+{
+	uint32_t left = d.len, step = d.segment ? d.segment : d.len;
+
+	for (d.segment = 0; left > 0; left -= d.len, d.data += d.len) {
+		d.len = left < step ? left : step;
+		h->ops->esp_in(h->kernel, &d, 1);
+	}
+}
+
 static void readable(void *user, uint32_t events)
 {
 	struct tun_host *h = user;
@@ -97,8 +108,8 @@ static void readable(void *user, uint32_t events)
 		size_t n;
 
 		while ((n = h->sock_ops->recv(h->sockets, 0, h->fd[i], d, 32)) > 0)
-			if (h->ops->esp_in)
-				h->ops->esp_in(h->kernel, d, n);
+			for (size_t j = 0; h->ops->esp_in && j < n; j++)
+				esp_in(h, d[j]);
 	}
 }
 
@@ -126,6 +137,7 @@ static bool open_all(struct tun_host *h, const char *dir, const char *plugin, ui
 	    .ipv4 = true,
 	    .ipv6 = true,
 	    .on_socket = on_socket,
+	    .segments = true,
 	    .user = h};
 	enum cy_err err;
 	uint32_t lanes;

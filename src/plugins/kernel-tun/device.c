@@ -9,6 +9,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#ifndef TUN_F_USO4
+#	define TUN_F_USO4 0x20
+#	define TUN_F_USO6 0x40
+#endif
+
 static int open_queue(const char *name, bool multi, char out_name[IFNAMSIZ])
 {
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -17,7 +22,7 @@ static int open_queue(const char *name, bool multi, char out_name[IFNAMSIZ])
 
 	if (fd < 0)
 		return -1;
-	req.ifr_flags = IFF_TUN | IFF_NO_PI;
+	req.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
 	if (multi)
 		req.ifr_flags |= IFF_MULTI_QUEUE;
 	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
@@ -29,6 +34,17 @@ static int open_queue(const char *name, bool multi, char out_name[IFNAMSIZ])
 	}
 	memcpy(out_name, req.ifr_name, IFNAMSIZ);
 	return fd;
+}
+
+/* UDP since Linux 6.2. What a queue is told holds for the device. */
+static void set_offload(struct kernel *k, int fd)
+{
+	unsigned long tcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+	k->udp_offload = k->cfg.offload && ioctl(fd, TUNSETOFFLOAD, tcp | TUN_F_USO4 | TUN_F_USO6) == 0;
+	k->tcp_offload = k->udp_offload || (k->cfg.offload && ioctl(fd, TUNSETOFFLOAD, tcp) == 0);
+	if (k->cfg.offload && !k->tcp_offload)
+		LOG(k, CY_LOG_NOTICE, "the TUN device has no segmentation offload: %s", strerror(errno));
 }
 
 enum cy_err device_open(struct kernel *k, size_t n, int *out_fds)
@@ -49,6 +65,7 @@ enum cy_err device_open(struct kernel *k, size_t n, int *out_fds)
 			                                               : CY_E_IO;
 		}
 	}
+	set_offload(k, out_fds[0]);
 	k->ifindex = if_nametoindex(k->ifname);
 	return CY_OK;
 }

@@ -51,6 +51,7 @@ static void read_config(const struct plugin *p, struct config *cfg)
 	cfg->ring_slots = setting(p, "ring", 1024, 16, 65536);
 	cfg->acquire_packets = setting(p, "acquire_packets", 8, 0, 1024);
 	cfg->acquire_ns = setting(p, "acquire_interval", 5, 1, 3600) * NS_PER_S;
+	cfg->offload = p->host->setting_bool(p->self, "offload", true);
 	cfg->install_routes = p->host->setting_bool(p->self, "install_routes", true);
 }
 

@@ -43,6 +43,7 @@ struct config {
 	uint32_t acquire_packets; /* kept for each policy without SA */
 	uint64_t acquire_ns;      /* between two acquires of one policy */
 	bool install_routes;
+	bool offload; /* bursts as one frame, to and from the device */
 };
 
 struct queue;
@@ -68,6 +69,7 @@ struct kernel {
 
 	uint32_t ifindex;
 	char ifname[IFNAMSIZ];
+	bool tcp_offload, udp_offload; /* what the device does of it */
 	struct queue *queues[RCU_MAX_READERS];
 	size_t n_queues;
 	struct rtnl *rtnl;

@@ -11,9 +11,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* Somebody may raise the MTU of the device; what is longer than a buffer is seen to be cut and dropped. */
-#define SPARE_MTU 512
-
 enum cy_err queue_new(struct kernel *k, unsigned index, int tun_fd, struct queue **out)
 {
 	struct queue *q = aligned_alloc(64, (sizeof(*q) + 63) & ~(size_t)63);
@@ -26,12 +23,11 @@ enum cy_err queue_new(struct kernel *k, unsigned index, int tun_fd, struct queue
 	q->index = index;
 	q->tun_fd = -1;
 	atomic_init(&q->cpu, -1);
-	q->buffer_len = (size_t)k->cfg.mtu + SPARE_MTU;
-	q->stride = (ESP_HEADROOM + q->buffer_len + ESP_TAILROOM + 63) & ~(size_t)63;
+	coalesce_init(&q->coalesce, k->tcp_offload, k->udp_offload, queue_write, q);
 	esp_init(&q->esp, k, index, &q->counters);
 	q->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	q->buffers = aligned_alloc(64, q->stride * QUEUE_BATCH);
-	err = q->wake_fd >= 0 && q->buffers ? ring_init(&q->ring, k->cfg.ring_slots) : CY_E_NOMEM;
+	q->area = aligned_alloc(64, QUEUE_AREA);
+	err = q->wake_fd >= 0 && q->area ? ring_init(&q->ring, k->cfg.ring_slots) : CY_E_NOMEM;
 	if (err != CY_OK) {
 		queue_free(q);
 		return err;
@@ -59,7 +55,7 @@ void queue_free(struct queue *q)
 		close(q->wake_fd);
 	ring_fini(&q->ring);
 	esp_fini(&q->esp);
-	free(q->buffers);
+	free(q->area);
 	free(q);
 }
 
@@ -99,17 +95,18 @@ static size_t drain_ring(struct queue *q)
 	struct ring_slot *s;
 	size_t n = 0;
 
-	while (n < QUEUE_BATCH && (s = ring_peek(&q->ring))) {
+	for (; n < QUEUE_BATCH && (s = ring_peek(&q->ring, n)); n++) {
 		if (s->kind == RING_ESP)
 			queue_inbound(q, &s->dgram);
 		else
 			queue_send_plain(q, &s->dgram);
-		ring_done(&q->ring, s);
-		n++;
 	}
-	if (n)
-		atomic_store_explicit(&q->taken, atomic_load_explicit(&q->taken, memory_order_relaxed) + n,
-		    memory_order_relaxed);
+	if (n == 0)
+		return 0;
+	coalesce_flush(&q->coalesce);
+	ring_done(&q->ring, n);
+	atomic_store_explicit(
+	    &q->taken, atomic_load_explicit(&q->taken, memory_order_relaxed) + n, memory_order_relaxed);
 	return n;
 }
 
@@ -122,7 +119,7 @@ static void doze(struct queue *q)
 	rcu_offline(&q->k->rcu, q->index);
 	atomic_store_explicit(&q->asleep, true, memory_order_relaxed);
 	full_fence();
-	if (!ring_peek(&q->ring) && !atomic_load(&q->stop))
+	if (!ring_peek(&q->ring, 0) && !atomic_load(&q->stop))
 		poll(p, 2, -1);
 	atomic_store_explicit(&q->asleep, false, memory_order_relaxed);
 	if (p[1].revents & POLLIN)

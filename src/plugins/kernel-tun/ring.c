@@ -29,12 +29,10 @@ enum cy_err ring_init(struct ring *r, size_t slots)
 
 void ring_fini(struct ring *r)
 {
-	struct ring_slot *s;
-
 	if (!r->slots)
 		return;
-	while ((s = ring_peek(r)))
-		ring_done(r, s);
+	while (ring_peek(r, 0))
+		ring_done(r, 1);
 	free(r->slots);
 	r->slots = NULL;
 }
@@ -76,17 +74,21 @@ enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram 
 	return CY_OK;
 }
 
-struct ring_slot *ring_peek(struct ring *r)
+struct ring_slot *ring_peek(struct ring *r, size_t i)
 {
-	struct ring_slot *s = &r->slots[r->tail & r->mask];
+	struct ring_slot *s = &r->slots[(r->tail + i) & r->mask];
 
-	return atomic_load_explicit(&s->turn, memory_order_acquire) == r->tail + 1 ? s : NULL;
+	return atomic_load_explicit(&s->turn, memory_order_acquire) == r->tail + i + 1 ? s : NULL;
 }
 
-void ring_done(struct ring *r, struct ring_slot *s)
+void ring_done(struct ring *r, size_t n)
 {
-	free(s->own);
-	s->own = NULL;
-	atomic_store_explicit(&s->turn, r->tail + r->mask + 1, memory_order_release);
-	r->tail++;
+	for (; n > 0; n--) {
+		struct ring_slot *s = &r->slots[r->tail & r->mask];
+
+		free(s->own);
+		s->own = NULL;
+		atomic_store_explicit(&s->turn, r->tail + r->mask + 1, memory_order_release);
+		r->tail++;
+	}
 }

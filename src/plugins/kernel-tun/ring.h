@@ -31,8 +31,8 @@ enum cy_err ring_init(struct ring *r, size_t slots) CY_MUST_USE; /* rounded up t
 void ring_fini(struct ring *r);
 /* Any thread. d->data is copied. CY_E_LIMIT: full. */
 enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram *d) CY_MUST_USE;
-/* The owner: the oldest packet, or NULL; it stays valid until ring_done(). */
-struct ring_slot *ring_peek(struct ring *r);
-void ring_done(struct ring *r, struct ring_slot *s);
+/* The owner: the i-th oldest packet, or NULL; it stays valid until ring_done() of it. */
+struct ring_slot *ring_peek(struct ring *r, size_t i);
+void ring_done(struct ring *r, size_t n); /* the n oldest */
 
 #endif
