@@ -128,6 +128,8 @@ struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 
 void child_adopt(struct ike_sa *sa, struct child_sa *c)
 {
+	struct list *at;
+
 	if (list_linked(&c->node)) {
 		list_del(&c->node);
 		c->sa->n_children--;
@@ -135,7 +137,11 @@ void child_adopt(struct ike_sa *sa, struct child_sa *c)
 		SA_COUNT(sa->shard->m, child_sas);
 	}
 	c->sa = sa;
-	list_push(&sa->children, &c->node);
+	/* in the order of their numbers, which is how they are listed; one that the peer began may be ready before an older one */
+	for (at = sa->children.prev; at != &sa->children; at = at->prev)
+		if (list_entry(at, struct child_sa, node)->id < c->id)
+			break;
+	list_add_after(at, &c->node);
 	sa->n_children++;
 }
 
