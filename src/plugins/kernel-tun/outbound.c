@@ -34,22 +34,24 @@ static struct cy_ts ts_of(const struct flow *f, const uint8_t *ip, uint16_t port
 	return ts;
 }
 
-static void acquire(struct queue *q, struct policy *p, const struct flow *f)
+/* cpu >= 0: there is an SA, but not of the CPU (RFC 9611, 2). */
+static void acquire(struct queue *q, struct policy *p, const struct flow *f, int cpu)
 {
 	struct kernel *k = q->k;
-	uint64_t last = atomic_load_explicit(&p->acquired_at, memory_order_relaxed);
+	atomic_uint_least64_t *at = cpu < 0 ? &p->acquired_at : &p->cpu_acquired_at[cpu];
+	uint64_t last = atomic_load_explicit(at, memory_order_relaxed);
 	struct cy_ts src, dst;
 
 	if (last && q->esp.now - last < k->cfg.acquire_ns)
 		return;
 	/* one of the ESP threads asks */
 	if (!atomic_compare_exchange_strong_explicit(
-	        &p->acquired_at, &last, q->esp.now, memory_order_relaxed, memory_order_relaxed))
+	        at, &last, q->esp.now, memory_order_relaxed, memory_order_relaxed))
 		return;
 	src = ts_of(f, f->src, f->sport);
 	dst = ts_of(f, f->dst, f->dport);
 	if (k->ev.acquire)
-		k->ev.acquire(k->ev.user, p->reqid->reqid, p->cookie, &src, &dst, -1);
+		k->ev.acquire(k->ev.user, p->reqid->reqid, p->cookie, &src, &dst, cpu);
 }
 
 void queue_hand_over(struct kernel *k, struct held *held)
@@ -62,14 +64,26 @@ void queue_hand_over(struct kernel *k, struct held *held)
 	held_free(held);
 }
 
+/* SAs of no CPU are used by the first thread alone, as long as there are others: numbers and packets keep their order. */
+static void hand_to_first(struct queue *q, const struct frame *f)
+{
+	uint8_t *to = q->area + ((q->used + ESP_HEADROOM + f->len + 63) & ~(size_t)63);
+
+	for (size_t i = 0; i < f->n; i++) {
+		struct cy_dgram d = {.data = to, .len = (uint32_t)frame_packet(f, i, to)};
+
+		queue_put(q->k->queues[0], RING_PLAIN, &d, 1);
+	}
+}
+
 static void hold(struct queue *q, struct policy *p, const struct flow *f, const uint8_t *inner, size_t len)
 {
 	bool kept = policy_hold(p, inner, len, q->k->cfg.acquire_packets);
 
 	counter_add(&q->counters, kept ? CNT_OUT_QUEUED : CNT_OUT_NO_SA, 1);
-	acquire(q, p, f);
+	acquire(q, p, f, -1);
 	/* an SA that came in between did not see this packet */
-	if (kept && reqid_pick(p->reqid, f))
+	if (kept && reqid_pick(q->k, p->reqid, f, -1))
 		queue_hand_over(q->k, policy_release(p));
 }
 
@@ -174,8 +188,9 @@ static void hold_each(struct queue *q, struct policy *p, const struct flow *flow
 		hold(q, p, flow, to, frame_packet(f, i, to));
 }
 
-/* A frame that lies at q->used in the area, with ESP_HEADROOM before it and tail bytes after its n. */
-static void outbound(struct queue *q, const struct virtio_net_hdr *h, uint8_t *inner, size_t n, size_t tail)
+/* A frame with ESP_HEADROOM before it and tail bytes after its n; one from the device lies at q->used in the area. */
+static void outbound(
+    struct queue *q, const struct virtio_net_hdr *h, uint8_t *inner, size_t n, size_t tail, bool from_device)
 {
 	const struct sa_path *path;
 	struct flow flow;
@@ -192,7 +207,7 @@ static void outbound(struct queue *q, const struct virtio_net_hdr *h, uint8_t *i
 	p = policy_for(q, &flow);
 	if (!p)
 		return;
-	sa = reqid_pick(p->reqid, &flow);
+	sa = reqid_pick(q->k, p->reqid, &flow, from_device ? (int)q->index : -1);
 	if (!sa) {
 		if (f.n == 1)
 			hold(q, p, &flow, inner, f.len);
@@ -202,6 +217,14 @@ static void outbound(struct queue *q, const struct virtio_net_hdr *h, uint8_t *i
 	}
 	if (answer_too_big(q, sa, inner, frame_packet_len(&f, 0)))
 		return;
+	if (sa->cpu < 0 && from_device && atomic_load_explicit(&q->k->per_cpu, memory_order_relaxed)) {
+		if (p->cpu_acquired_at)
+			acquire(q, p, &flow, (int)q->index);
+		if (q->index > 0) {
+			hand_to_first(q, &f);
+			return;
+		}
+	}
 	path = sa_path(sa);
 	if (f.n > 1) {
 		wrap_each(q, sa, path, &f);
@@ -227,8 +250,8 @@ size_t queue_outbound(struct queue *q)
 		if (len <= (ssize_t)sizeof(h))
 			break;
 		len -= (ssize_t)sizeof(h);
-		outbound(
-		    q, &h, iov[1].iov_base, (size_t)len, QUEUE_AREA - q->used - ESP_HEADROOM - (size_t)len);
+		outbound(q, &h, iov[1].iov_base, (size_t)len,
+		    QUEUE_AREA - q->used - ESP_HEADROOM - (size_t)len, true);
 	}
 	flush_batch(q);
 	return n;
@@ -238,7 +261,7 @@ void queue_send_plain(struct queue *q, struct cy_dgram *plain)
 {
 	struct virtio_net_hdr none = {0};
 
-	outbound(q, &none, plain->data, plain->len, ESP_TAILROOM);
+	outbound(q, &none, plain->data, plain->len, ESP_TAILROOM, false);
 	/* its memory goes back to the ring */
 	flush_batch(q);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include "queue.h"
+#include "device.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -87,7 +88,43 @@ struct queue *queue_for(struct kernel *k, const struct cy_dgram *d)
 {
 	uint32_t spi = get_be32(d->data);
 
-	return k->queues[hash_mix(k->hash_key, k->hash_key, spi) % k->n_queues];
+	return k->queues[hash_mix(k->hash_key, k->hash_key, spi) %
+	    atomic_load_explicit(&k->n_active, memory_order_relaxed)];
+}
+
+/* Each on the CPU whose packets it has, or where it likes. */
+static void pin(struct queue *q, bool on)
+{
+	struct kernel *k = q->k;
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(q->index, &one);
+	if (on && (!k->steered || !CPU_ISSET(q->index, &k->cpus)))
+		return;
+	if (q->started)
+		(void)pthread_setaffinity_np(q->thread, sizeof(one), on ? &one : &k->cpus);
+}
+
+void queues_adapt(struct kernel *k)
+{
+	size_t n = atomic_load_explicit(&k->n_active, memory_order_relaxed);
+	size_t wanted = k->cfg.n_queues || k->n_per_cpu ? k->n_queues : 1;
+	bool per_cpu = k->n_per_cpu > 0;
+
+	/* a queue's number in the device is the order of attaching */
+	for (; n < wanted; n++)
+		if (!device_attach(k, k->queues[n]->tun_fd, true))
+			break;
+	for (; n > wanted; n--)
+		if (!device_attach(k, k->queues[n - 1]->tun_fd, false))
+			break;
+	atomic_store_explicit(&k->n_active, n, memory_order_relaxed);
+	if (per_cpu == atomic_load_explicit(&k->per_cpu, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&k->per_cpu, per_cpu, memory_order_relaxed);
+	for (size_t i = 0; i < k->n_queues; i++)
+		pin(k->queues[i], per_cpu);
 }
 
 static size_t drain_ring(struct queue *q)

@@ -50,6 +50,8 @@ void queue_free(struct queue *q); /* stops the thread */
 
 /* Any thread: hands over n packets and wakes the ESP thread. Those that do not fit are counted. */
 void queue_put(struct queue *q, enum ring_kind kind, const struct cy_dgram *d, size_t n);
+/* Writers: as many of the queues are in use as SAs of CPUs need, or the settings want. */
+void queues_adapt(struct kernel *k);
 /* The queue of a datagram with ESP: one SA always goes to the same, which keeps its packets in order. */
 struct queue *queue_for(struct kernel *k, const struct cy_dgram *d);
 

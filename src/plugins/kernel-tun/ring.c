@@ -17,12 +17,15 @@ enum cy_err ring_init(struct ring *r, size_t slots)
 		n *= 2;
 	memset(r, 0, sizeof(*r));
 	r->slots = aligned_alloc(64, n * ((sizeof(r->slots[0]) + 63) & ~(size_t)63));
-	if (!r->slots)
+	r->turns = calloc(n, sizeof(r->turns[0]));
+	if (!r->slots || !r->turns) {
+		free(r->slots);
+		free(r->turns);
+		r->slots = NULL;
 		return CY_E_NOMEM;
-	for (size_t i = 0; i < n; i++) {
-		r->slots[i].own = NULL;
-		atomic_init(&r->slots[i].turn, i);
 	}
+	for (size_t i = 0; i < n; i++)
+		atomic_init(&r->turns[i], i);
 	r->mask = n - 1;
 	return CY_OK;
 }
@@ -34,6 +37,7 @@ void ring_fini(struct ring *r)
 	while (ring_peek(r, 0))
 		ring_done(r, 1);
 	free(r->slots);
+	free(r->turns);
 	r->slots = NULL;
 }
 
@@ -52,7 +56,7 @@ enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram 
 		size_t turn;
 
 		s = &r->slots[n & r->mask];
-		turn = atomic_load_explicit(&s->turn, memory_order_acquire);
+		turn = atomic_load_explicit(&r->turns[n & r->mask], memory_order_acquire);
 		if (turn == n) {
 			if (atomic_compare_exchange_weak_explicit(
 			        &r->head, &n, n + 1, memory_order_relaxed, memory_order_relaxed))
@@ -70,15 +74,16 @@ enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram 
 	room = own ? own : s->room;
 	s->dgram.data = room + ESP_HEADROOM;
 	memcpy(s->dgram.data, d->data, d->len);
-	atomic_store_explicit(&s->turn, n + 1, memory_order_release);
+	atomic_store_explicit(&r->turns[n & r->mask], n + 1, memory_order_release);
 	return CY_OK;
 }
 
 struct ring_slot *ring_peek(struct ring *r, size_t i)
 {
-	struct ring_slot *s = &r->slots[(r->tail + i) & r->mask];
+	size_t at = r->tail + i;
+	bool there = atomic_load_explicit(&r->turns[at & r->mask], memory_order_acquire) == at + 1;
 
-	return atomic_load_explicit(&s->turn, memory_order_acquire) == r->tail + i + 1 ? s : NULL;
+	return there ? &r->slots[at & r->mask] : NULL;
 }
 
 void ring_done(struct ring *r, size_t n)
@@ -88,7 +93,8 @@ void ring_done(struct ring *r, size_t n)
 
 		free(s->own);
 		s->own = NULL;
-		atomic_store_explicit(&s->turn, r->tail + r->mask + 1, memory_order_release);
+		atomic_store_explicit(
+		    &r->turns[r->tail & r->mask], r->tail + r->mask + 1, memory_order_release);
 		r->tail++;
 	}
 }

@@ -13,7 +13,6 @@
 enum ring_kind { RING_ESP = 1, RING_PLAIN }; /* to unwrap; to wrap */
 
 struct ring_slot {
-	atomic_size_t turn;
 	enum ring_kind kind;
 	struct cy_dgram dgram; /* data, with ESP_HEADROOM before and ESP_TAILROOM after it */
 	uint8_t *own;          /* memory of a long one */
@@ -22,7 +21,8 @@ struct ring_slot {
 
 struct ring {
 	size_t mask;
-	struct ring_slot *slots;
+	struct ring_slot *slots;         /* untouched, and so without memory, until they are needed */
+	atomic_size_t *turns;            /* of each slot */
 	_Alignas(64) atomic_size_t head; /* next to be put */
 	_Alignas(64) size_t tail;        /* next to be taken */
 };
