@@ -324,7 +324,7 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 	    .ipv4 = d->tune.ipv4,
 	    .ipv6 = d->tune.ipv6,
 	    .on_socket = on_socket,
-	    .segments = knl_features(d->knl) & CY_KERNEL_WANTS_ESP,
+	    .segments = d->knl && knl_features(d->knl) & CY_KERNEL_WANTS_ESP,
 	    .user = n};
 	enum cy_err e;
 
