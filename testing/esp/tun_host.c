@@ -92,10 +92,16 @@ static size_t udp_send(void *user, const struct cy_dgram *d, size_t n)
 static void esp_in(struct tun_host *h, struct cy_dgram d)
 {
 	uint32_t left = d.len, step = d.segment ? d.segment : d.len;
+	struct cy_dgram one[64];
+	size_t n = 0;
 
 	for (d.segment = 0; left > 0; left -= d.len, d.data += d.len) {
 		d.len = left < step ? left : step;
-		h->ops->esp_in(h->kernel, &d, 1);
+		one[n++] = d;
+		if (n == 64 || left == d.len) {
+			h->ops->esp_in(h->kernel, one, n);
+			n = 0;
+		}
 	}
 }
 

@@ -71,13 +71,35 @@ static void wake(struct queue *q)
 			;
 }
 
+/* How many of the n datagrams lie one after the other, of one length but for the last, as they were received together. */
+static size_t neighbours(const struct cy_dgram *d, size_t n)
+{
+	size_t i = 1;
+
+	for (; i < n && d[i].data == d[i - 1].data + d[i - 1].len; i++)
+		if (d[i - 1].len != d[0].len || d[i].len > d[0].len || d[i].tos != d[0].tos ||
+		    !cy_addr_eq(&d[i].src, &d[0].src))
+			break;
+	return i;
+}
+
 void queue_put(struct queue *q, enum ring_kind kind, const struct cy_dgram *d, size_t n)
 {
 	size_t lost = 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (ring_put(&q->ring, kind, &d[i]) != CY_OK)
-			lost++;
+	for (size_t i = 0, run; i < n; i += run) {
+		struct cy_dgram all = d[i];
+
+		run = kind == RING_ESP ? neighbours(d + i, n - i) : 1;
+		if (run > 1) {
+			const struct cy_dgram *last = &d[i + run - 1];
+
+			all.segment = (uint16_t)d[i].len;
+			all.len = (uint32_t)(last->data + last->len - all.data);
+		}
+		if (ring_put(&q->ring, kind, &all) != CY_OK)
+			lost += run;
+	}
 	if (lost)
 		counter_add(&q->k->counters, kind == RING_ESP ? CNT_IN_RING_FULL : CNT_OUT_NO_SA, lost);
 	if (lost < n)
@@ -130,13 +152,20 @@ void queues_adapt(struct kernel *k)
 static size_t drain_ring(struct queue *q)
 {
 	struct ring_slot *s;
-	size_t n = 0;
+	size_t n = 0, packets = 0;
 
-	for (; n < QUEUE_BATCH && (s = ring_peek(&q->ring, n)); n++) {
-		if (s->kind == RING_ESP)
-			queue_inbound(q, &s->dgram);
-		else
-			queue_send_plain(q, &s->dgram);
+	for (; packets < QUEUE_BATCH && (s = ring_peek(&q->ring, n)); n++, packets++) {
+		struct cy_dgram *d = &s->dgram;
+		uint32_t left = d->len, step = d->segment ? d->segment : d->len;
+
+		if (s->kind != RING_ESP) {
+			queue_send_plain(q, d);
+			continue;
+		}
+		for (; left > 0; left -= d->len, d->data += d->len, packets++) {
+			d->len = left < step ? left : step;
+			queue_inbound(q, d);
+		}
 	}
 	if (n == 0)
 		return 0;

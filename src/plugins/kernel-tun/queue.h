@@ -48,7 +48,7 @@ enum cy_err queue_new(struct kernel *k, unsigned index, int tun_fd, struct queue
 enum cy_err queue_start(struct queue *q) CY_MUST_USE;
 void queue_free(struct queue *q); /* stops the thread */
 
-/* Any thread: hands over n packets and wakes the ESP thread. Those that do not fit are counted. */
+/* Any thread: hands over n packets and wakes the ESP thread; neighbours in memory go together. Those that do not fit are counted. */
 void queue_put(struct queue *q, enum ring_kind kind, const struct cy_dgram *d, size_t n);
 /* Writers: as many of the queues are in use as SAs of CPUs need, or the settings want. */
 void queues_adapt(struct kernel *k);

@@ -41,6 +41,26 @@ void ring_fini(struct ring *r)
 	r->slots = NULL;
 }
 
+static uint8_t *own_new(struct ring *r, uint32_t len)
+{
+	size_t before = atomic_fetch_add_explicit(&r->own, len, memory_order_relaxed);
+	uint8_t *p = NULL;
+
+	if (before + len <= (r->mask + 1) * RING_OWN)
+		p = malloc(ESP_HEADROOM + (size_t)len + ESP_TAILROOM);
+	if (!p)
+		atomic_fetch_sub_explicit(&r->own, len, memory_order_relaxed);
+	return p;
+}
+
+static void own_free(struct ring *r, uint8_t *own, uint32_t len)
+{
+	if (!own)
+		return;
+	free(own);
+	atomic_fetch_sub_explicit(&r->own, len, memory_order_relaxed);
+}
+
 enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram *d)
 {
 	size_t n = atomic_load_explicit(&r->head, memory_order_relaxed);
@@ -48,9 +68,9 @@ enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram 
 	uint8_t *own = NULL, *room;
 
 	if (d->len > RING_SLOT_LEN) {
-		own = malloc(ESP_HEADROOM + (size_t)d->len + ESP_TAILROOM);
+		own = own_new(r, d->len);
 		if (!own)
-			return CY_E_NOMEM;
+			return CY_E_LIMIT;
 	}
 	for (;;) {
 		size_t turn;
@@ -62,7 +82,7 @@ enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram 
 			        &r->head, &n, n + 1, memory_order_relaxed, memory_order_relaxed))
 				break;
 		} else if ((intptr_t)(turn - n) < 0) {
-			free(own);
+			own_free(r, own, d->len);
 			return CY_E_LIMIT;
 		} else {
 			n = atomic_load_explicit(&r->head, memory_order_relaxed);
@@ -70,6 +90,7 @@ enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram 
 	}
 	s->kind = kind;
 	s->own = own;
+	s->len = d->len;
 	s->dgram = *d;
 	room = own ? own : s->room;
 	s->dgram.data = room + ESP_HEADROOM;
@@ -91,7 +112,7 @@ void ring_done(struct ring *r, size_t n)
 	for (; n > 0; n--) {
 		struct ring_slot *s = &r->slots[r->tail & r->mask];
 
-		free(s->own);
+		own_free(r, s->own, s->len);
 		s->own = NULL;
 		atomic_store_explicit(
 		    &r->turns[r->tail & r->mask], r->tail + r->mask + 1, memory_order_release);

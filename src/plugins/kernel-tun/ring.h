@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A bounded ring of packets for one ESP thread: many threads put, that one takes, nobody waits. A packet is copied in
- * once and is then worked on where it lies.
+ * A bounded ring of packets for one ESP thread: many threads put, that one takes, nobody waits. A packet, or several that
+ * were received together, is copied in once and is then worked on where it lies.
  */
 #ifndef KERNEL_TUN_RING_H
 #define KERNEL_TUN_RING_H
 
 #include "esp.h"
 
-#define RING_SLOT_LEN 2048 /* longer ones get memory of their own */
+#define RING_SLOT_LEN 2048 /* longer ones get memory of their own, */
+#define RING_OWN      8192 /* in all so much for each slot */
 
 enum ring_kind { RING_ESP = 1, RING_PLAIN }; /* to unwrap; to wrap */
 
@@ -16,6 +17,7 @@ struct ring_slot {
 	enum ring_kind kind;
 	struct cy_dgram dgram; /* data, with ESP_HEADROOM before and ESP_TAILROOM after it */
 	uint8_t *own;          /* memory of a long one */
+	uint32_t len;          /* as it was put */
 	_Alignas(16) uint8_t room[ESP_HEADROOM + RING_SLOT_LEN + ESP_TAILROOM];
 };
 
@@ -23,6 +25,7 @@ struct ring {
 	size_t mask;
 	struct ring_slot *slots;         /* untouched, and so without memory, until they are needed */
 	atomic_size_t *turns;            /* of each slot */
+	atomic_size_t own;               /* bytes that slots have beyond their room */
 	_Alignas(64) atomic_size_t head; /* next to be put */
 	_Alignas(64) size_t tail;        /* next to be taken */
 };

@@ -34,8 +34,7 @@ static size_t deliver(void *user, const struct cy_dgram *d, size_t n)
 		atomic_store(&e->last_tos, d[i].tos);
 	}
 	atomic_fetch_add(&e->n_sent, (unsigned)n);
-	for (size_t i = 0; i < n; i++)
-		queue_put(queue_for(&e->peer->r.k, &d[i]), RING_ESP, &d[i], 1);
+	queue_put(e->peer->r.k.queues[0], RING_ESP, d, n);
 	return n;
 }
 

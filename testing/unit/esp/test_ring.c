@@ -46,6 +46,30 @@ START_TEST(bounded_and_in_order)
 }
 END_TEST
 
+START_TEST(long_ones_are_bounded_in_bytes)
+{
+	static uint8_t bytes[60000];
+	struct cy_dgram d = {.data = bytes, .len = sizeof(bytes)};
+	struct ring r;
+
+	ck_assert_int_eq(ring_init(&r, 64), CY_OK);
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < 64 * RING_OWN / sizeof(bytes); i++)
+			ck_assert_int_eq(ring_put(&r, RING_ESP, &d), CY_OK);
+		ck_assert_int_eq(ring_put(&r, RING_ESP, &d), CY_E_LIMIT);
+		/* short ones still have their room */
+		d.len = RING_SLOT_LEN;
+		ck_assert_int_eq(ring_put(&r, RING_ESP, &d), CY_OK);
+		d.len = sizeof(bytes);
+		ring_done(&r, 1);
+		ck_assert_int_eq(ring_put(&r, RING_ESP, &d), CY_OK);
+		ring_done(&r, 64 * RING_OWN / sizeof(bytes) + 1);
+		ck_assert_ptr_null(ring_peek(&r, 0));
+	}
+	ring_fini(&r);
+}
+END_TEST
+
 enum { PRODUCERS = 3, EACH = 20000 };
 
 struct producer {
@@ -114,5 +138,6 @@ END_TEST
 UNIT_TESTS(ring)
 {
 	tcase_add_test(tc, bounded_and_in_order);
+	tcase_add_test(tc, long_ones_are_bounded_in_bytes);
 	tcase_add_test(tc, several_producers);
 }
