@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 /* What was encrypted is sent; the area is free again. */
-static void flush_batch(struct queue *q)
+void queue_flush(struct queue *q)
 {
 	struct kernel *k = q->k;
 	size_t sent;
@@ -170,7 +170,7 @@ static void wrap_each(struct queue *q, struct sa *sa, const struct sa_path *path
 		size_t need = head + frame_packet_len(f, i) + ESP_TAILROOM, len;
 
 		if (need > QUEUE_AREA - at || q->n_batch == QUEUE_SENDS) {
-			flush_batch(q);
+			queue_flush(q);
 			at = start;
 		}
 		len = frame_packet(f, i, q->area + at + head);
@@ -230,7 +230,9 @@ static void outbound(
 		wrap_each(q, sa, path, &f);
 		return;
 	}
-	q->used += (ESP_HEADROOM + wrap(q, sa, path, inner, f.len, tail + (n - f.len)) + 63) & ~(size_t)63;
+	n = wrap(q, sa, path, inner, f.len, tail + (n - f.len));
+	if (from_device)
+		q->used += (ESP_HEADROOM + n + 63) & ~(size_t)63;
 }
 
 size_t queue_outbound(struct queue *q)
@@ -244,7 +246,7 @@ size_t queue_outbound(struct queue *q)
 
 		/* a frame, and as much again for its packets */
 		if (QUEUE_AREA - q->used < 2 * QUEUE_FRAME || q->n_batch == QUEUE_SENDS)
-			flush_batch(q);
+			queue_flush(q);
 		iov[1].iov_base = q->area + q->used + ESP_HEADROOM;
 		len = readv(q->tun_fd, iov, 2);
 		if (len <= (ssize_t)sizeof(h))
@@ -253,7 +255,7 @@ size_t queue_outbound(struct queue *q)
 		outbound(q, &h, iov[1].iov_base, (size_t)len,
 		    QUEUE_AREA - q->used - ESP_HEADROOM - (size_t)len, true);
 	}
-	flush_batch(q);
+	queue_flush(q);
 	return n;
 }
 
@@ -261,7 +263,7 @@ void queue_send_plain(struct queue *q, struct cy_dgram *plain)
 {
 	struct virtio_net_hdr none = {0};
 
+	if (q->n_batch == QUEUE_SENDS)
+		queue_flush(q);
 	outbound(q, &none, plain->data, plain->len, ESP_TAILROOM, false);
-	/* its memory goes back to the ring */
-	flush_batch(q);
 }

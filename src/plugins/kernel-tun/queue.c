@@ -170,6 +170,7 @@ static size_t drain_ring(struct queue *q)
 	if (n == 0)
 		return 0;
 	coalesce_flush(&q->coalesce);
+	queue_flush(q);
 	ring_done(&q->ring, n);
 	atomic_store_explicit(
 	    &q->taken, atomic_load_explicit(&q->taken, memory_order_relaxed) + n, memory_order_relaxed);

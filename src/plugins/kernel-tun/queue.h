@@ -56,8 +56,10 @@ void queues_adapt(struct kernel *k);
 struct queue *queue_for(struct kernel *k, const struct cy_dgram *d);
 
 /* outbound.c, inbound.c: the ESP thread */
-size_t queue_outbound(struct queue *q);                         /* reads a batch; how many there were */
-void queue_send_plain(struct queue *q, struct cy_dgram *plain); /* one packet from the ring */
+size_t queue_outbound(struct queue *q); /* reads a batch; how many there were */
+/* One packet from the ring, which stays there until queue_flush(). */
+void queue_send_plain(struct queue *q, struct cy_dgram *plain);
+void queue_flush(struct queue *q);
 /* One datagram from the ring, which stays there until coalesce_flush(). */
 void queue_inbound(struct queue *q, struct cy_dgram *d);
 /* To the device: iov[0] is a virtio-net header. */
