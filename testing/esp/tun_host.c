@@ -54,7 +54,11 @@ static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct
 {
 	char a[TS_STR_MAX], b[TS_STR_MAX];
 
-	say("event acquire %u %llu %s %s", reqid, (unsigned long long)cookie, ts_str(src, a), ts_str(dst, b));
+	if (cpu < 0)
+		say("event acquire %u %llu %s %s", reqid, (unsigned long long)cookie, ts_str(src, a),
+		    ts_str(dst, b));
+	else
+		say("event acquire-cpu %d %u %llu", cpu, reqid, (unsigned long long)cookie);
 }
 
 static void on_expire(void *user, const struct cy_kernel_sa_id *id, bool hard)
@@ -323,6 +327,7 @@ static struct cy_kernel_policy read_policy(char **w, struct cy_addr *route_src)
 	    .mode = (uint8_t)number(w, "mode", CY_MODE_TUNNEL),
 	    .proto = (uint8_t)number(w, "proto", CY_PROTO_ESP),
 	    .has_tmpl = (uint8_t)number(w, "tmpl", 1),
+	    .cpu_acquire = (uint8_t)number(w, "cpu_acquire", 0),
 	    .src = selector(w, "src"),
 	    .dst = selector(w, "dst"),
 	    .priority = (uint32_t)number(w, "priority", 1000),
