@@ -256,6 +256,7 @@ static void no_core(const struct program *p)
 static enum cy_err drop_capabilities(void *user, const struct settings *settings)
 {
 	const char *steer = settings_str(settings, "plugins.steer.interfaces");
+	bool tun = settings_bool(settings, "plugins.kernel-tun.steer");
 	bool bpf;
 
 	(void)user;
@@ -264,7 +265,7 @@ static enum cy_err drop_capabilities(void *user, const struct settings *settings
 	if (capng_have_capabilities(CAPNG_SELECT_CAPS) <= CAPNG_NONE)
 		return CY_OK;
 	/* only where a plugin that loads programs into the kernel is switched on; a container may not have it */
-	bpf = steer && *steer && capng_have_capability(CAPNG_PERMITTED, CAP_BPF);
+	bpf = ((steer && *steer) || tun) && capng_have_capability(CAPNG_PERMITTED, CAP_BPF);
 	capng_clear(CAPNG_SELECT_BOTH);
 	if (capng_updatev(CAPNG_ADD,
 	        (capng_type_t)(CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE | CAPNG_BOUNDING_SET),

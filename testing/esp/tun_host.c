@@ -54,7 +54,11 @@ static void on_acquire(void *user, uint32_t reqid, uint64_t cookie, const struct
 {
 	char a[TS_STR_MAX], b[TS_STR_MAX];
 
-	say("event acquire %u %llu %s %s", reqid, (unsigned long long)cookie, ts_str(src, a), ts_str(dst, b));
+	if (cpu < 0)
+		say("event acquire %u %llu %s %s", reqid, (unsigned long long)cookie, ts_str(src, a),
+		    ts_str(dst, b));
+	else
+		say("event acquire-cpu %d %u %llu", cpu, reqid, (unsigned long long)cookie);
 }
 
 static void on_expire(void *user, const struct cy_kernel_sa_id *id, bool hard)
@@ -88,6 +92,23 @@ static size_t udp_send(void *user, const struct cy_dgram *d, size_t n)
 	return h->sock_ops->send(h->sockets, 0, d, n);
 }
 
+/* As net.c does: what was received together is taken apart. */
+static void esp_in(struct tun_host *h, struct cy_dgram d)
+{
+	uint32_t left = d.len, step = d.segment ? d.segment : d.len;
+	struct cy_dgram one[64];
+	size_t n = 0;
+
+	for (d.segment = 0; left > 0; left -= d.len, d.data += d.len) {
+		d.len = left < step ? left : step;
+		one[n++] = d;
+		if (n == 64 || left == d.len) {
+			h->ops->esp_in(h->kernel, one, n);
+			n = 0;
+		}
+	}
+}
+
 static void readable(void *user, uint32_t events)
 {
 	struct tun_host *h = user;
@@ -97,8 +118,8 @@ static void readable(void *user, uint32_t events)
 		size_t n;
 
 		while ((n = h->sock_ops->recv(h->sockets, 0, h->fd[i], d, 32)) > 0)
-			if (h->ops->esp_in)
-				h->ops->esp_in(h->kernel, d, n);
+			for (size_t j = 0; h->ops->esp_in && j < n; j++)
+				esp_in(h, d[j]);
 	}
 }
 
@@ -126,6 +147,7 @@ static bool open_all(struct tun_host *h, const char *dir, const char *plugin, ui
 	    .ipv4 = true,
 	    .ipv6 = true,
 	    .on_socket = on_socket,
+	    .segments = true,
 	    .user = h};
 	enum cy_err err;
 	uint32_t lanes;
@@ -305,6 +327,7 @@ static struct cy_kernel_policy read_policy(char **w, struct cy_addr *route_src)
 	    .mode = (uint8_t)number(w, "mode", CY_MODE_TUNNEL),
 	    .proto = (uint8_t)number(w, "proto", CY_PROTO_ESP),
 	    .has_tmpl = (uint8_t)number(w, "tmpl", 1),
+	    .cpu_acquire = (uint8_t)number(w, "cpu_acquire", 0),
 	    .src = selector(w, "src"),
 	    .dst = selector(w, "dst"),
 	    .priority = (uint32_t)number(w, "priority", 1000),

@@ -14,6 +14,7 @@ SETTINGS = """retransmit_base = 1.4
 retransmit_timeout = 1s
 retransmit_tries = 5
 kernel = {kernel}
+{more}
 """
 
 
@@ -26,8 +27,9 @@ class Cygnet(Peer):
     kind = "cygnet"
     rekeys_on_command = False
 
-    def __init__(self, ns, side, directory, backend):
+    def __init__(self, ns, side, directory, backend, settings=""):
         super().__init__(ns, side, directory, backend)
+        self.settings = settings
         self.secrets = []
 
     # Command lines
@@ -62,7 +64,7 @@ class Cygnet(Peer):
     def start(self):
         os.makedirs(self.path("run"), exist_ok=True)
         kernel = self.backend == "kernel"
-        self.write("cygnet.conf", SETTINGS.format(kernel="kernel-netlink" if kernel else "kernel-tun"))
+        self.write("cygnet.conf", SETTINGS.format(kernel="kernel-netlink" if kernel else "kernel-tun", more=self.settings))
         self.secrets = []
         self._write_conf()
         self.process = Background(self.ns.argv(*self.daemon_argv()), self.log)

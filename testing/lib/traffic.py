@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traffic through a tunnel: pings and checked TCP transfers."""
 import hashlib
+import os
 import re
 import socket
 import threading
@@ -60,7 +61,7 @@ def transfer(sender, receiver, address, size=2 << 20, timeout=60):
 
         thread = threading.Thread(target=receive, daemon=True)
         thread.start()
-        block = bytes(range(256)) * 256
+        block = os.urandom(65521)  # of no length that packets have: what comes in another order is another stream
         digest = hashlib.sha256()
         client.connect(listener.getsockname())
         left = size

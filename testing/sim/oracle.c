@@ -219,6 +219,7 @@ static void check_counts(struct sim *s, struct sim_node *n)
 
 		while ((sa = slab_next(&shard->slab, &pos, &h))) {
 			uint32_t mine = 0;
+			uint64_t last = 0;
 
 			ikes++;
 			half += sa->counted_half_open;
@@ -226,6 +227,12 @@ static void check_counts(struct sim *s, struct sim_node *n)
 				struct child_sa *c = list_entry(l, struct child_sa, node);
 
 				mine++;
+				/* or the control socket would leave out some */
+				if (c->id <= last)
+					sim_fail(s, "%s: [%llu] has CHILD_SA {%llu} after {%llu}", n->name,
+					    (unsigned long long)sa->id, (unsigned long long)c->id,
+					    (unsigned long long)last);
+				last = c->id;
 				if (c->sa != sa)
 					sim_fail(s,
 					    "%s: CHILD_SA {%llu} is listed by [%llu] and believes in another",

@@ -10,7 +10,7 @@
 
 #define LANE_FDS_MAX 8
 #define RX_BATCH     32
-#define ESP_BATCH    RX_BATCH
+#define ESP_BATCH    64
 #define RX_ROUNDS    8 /* batches read before other jobs of the worker get their turn */
 
 struct lane;
@@ -221,7 +221,7 @@ static void esp_flush(struct net *n, struct cy_dgram *esp, size_t *n_esp)
 }
 
 /* RFC 3948, 2.2 and 2.3: four zero bytes before IKE on the NAT-T port, a single 0xff is a keepalive, the rest is ESP. */
-static void rx_one(
+static void rx_single(
     struct net *n, struct worker *w, const struct cy_dgram *d, struct cy_dgram *esp, size_t *n_esp)
 {
 	static const uint8_t marker[4];
@@ -250,6 +250,23 @@ static void rx_one(
 	esp[(*n_esp)++] = *d;
 	if (*n_esp == ESP_BATCH)
 		esp_flush(n, esp, n_esp);
+}
+
+/* What was received together is from one sender, but else of any kind. */
+static void rx_one(
+    struct net *n, struct worker *w, const struct cy_dgram *d, struct cy_dgram *esp, size_t *n_esp)
+{
+	struct cy_dgram one = *d;
+
+	one.segment = 0;
+	if (d->segment == 0) {
+		rx_single(n, w, &one, esp, n_esp);
+		return;
+	}
+	for (uint32_t left = d->len; left > 0; left -= one.len, one.data += one.len) {
+		one.len = left < d->segment ? left : d->segment;
+		rx_single(n, w, &one, esp, n_esp);
+	}
 }
 
 void net_inject(struct net *n, struct worker *w, const struct cy_dgram *d)
@@ -307,6 +324,7 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 	    .ipv4 = d->tune.ipv4,
 	    .ipv6 = d->tune.ipv6,
 	    .on_socket = on_socket,
+	    .segments = d->knl && knl_features(d->knl) & CY_KERNEL_WANTS_ESP,
 	    .user = n};
 	enum cy_err e;
 

@@ -137,6 +137,7 @@ void child_adopt(struct ike_sa *sa, struct child_sa *c)
 		SA_COUNT(sa->shard->m, child_sas);
 	}
 	c->sa = sa;
+	/* in the order of their numbers, which is how they are listed; one that the peer began may be ready before an older one */
 	for (at = sa->children.prev; at != &sa->children; at = at->prev)
 		if (list_entry(at, struct child_sa, node)->id < c->id)
 			break;

@@ -20,7 +20,8 @@ struct cy_dgram {
 	uint8_t tos; /* DSCP << 2 | ECN */
 	uint8_t
 	    natt; /* arrived on (or leaves from) the NAT-T port: data begins with the non-ESP marker or is ESP */
-	uint16_t pad_;
+	uint16_t
+	    segment; /* received: data is datagrams of this length, the last may be shorter; 0: it is one */
 };
 
 struct cy_socket_config {
@@ -36,6 +37,8 @@ struct cy_socket_config {
 	/* How a message without an SPI of ours, and each of IKEv1, finds its worker (cy_steer_hash). The owner of any other
 	   datagram is the top byte of our SPI (IKE or ESP), modulo the number of lanes. */
 	uint32_t steer_key[4];
+	/* The caller knows cy_dgram.segment: what arrives on the NAT-T port in a row may be received together. */
+	bool segments;
 };
 
 /*

@@ -10,4 +10,7 @@
 /* Opens n queues of a new device called cfg.name ("%d" is numbered by the kernel); fills ifname and ifindex. */
 enum cy_err device_open(struct kernel *k, size_t n, int *out_fds) CY_MUST_USE;
 
+/* A detached queue has no packets. False: it is as it was. */
+bool device_attach(struct kernel *k, int fd, bool on);
+
 #endif

@@ -23,6 +23,18 @@ static bool policy_allows(struct queue *q, const struct sa *sa, const uint8_t *i
 	return p && p->action == CY_POLICY_PROTECT && p->reqid->reqid == sa->reqid->reqid;
 }
 
+void queue_write(void *user, const struct iovec *iov, int n)
+{
+	struct queue *q = user;
+
+	while (writev(q->tun_fd, iov, n) < 0) {
+		if (errno == EINTR)
+			continue;
+		counter_add(&q->counters, CNT_IN_WRITE, (uint64_t)n - 1);
+		return;
+	}
+}
+
 void queue_inbound(struct queue *q, struct cy_dgram *d)
 {
 	struct cy_buf inner;
@@ -44,10 +56,5 @@ void queue_inbound(struct queue *q, struct cy_dgram *d)
 		return;
 	}
 	queue_count(q, sa, false, inner.n);
-	while (write(q->tun_fd, inner.p, inner.n) < 0) {
-		if (errno == EINTR)
-			continue;
-		counter_add(&q->counters, CNT_IN_WRITE, 1);
-		return;
-	}
+	coalesce_add(&q->coalesce, inner.p, inner.n);
 }

@@ -47,10 +47,12 @@ static void read_config(const struct plugin *p, struct config *cfg)
 	cfg->table = setting(p, "table", DEFAULT_TABLE, 1, UINT32_MAX);
 	cfg->rule_priority = setting(p, "rule_priority", DEFAULT_TABLE, 1, 32765);
 	cfg->mark = setting(p, "mark", DEFAULT_MARK, 1, UINT32_MAX);
-	cfg->n_queues = setting(p, "queues", 1, 1, RCU_MAX_READERS);
+	cfg->n_queues = setting(p, "queues", 0, 0, RCU_MAX_READERS);
+	cfg->steer = p->host->setting_bool(p->self, "steer", false);
 	cfg->ring_slots = setting(p, "ring", 1024, 16, 65536);
 	cfg->acquire_packets = setting(p, "acquire_packets", 8, 0, 1024);
 	cfg->acquire_ns = setting(p, "acquire_interval", 5, 1, 3600) * NS_PER_S;
+	cfg->offload = p->host->setting_bool(p->self, "offload", true);
 	cfg->install_routes = p->host->setting_bool(p->self, "install_routes", true);
 }
 
@@ -83,10 +85,17 @@ static void network_news(void *user, uint32_t events)
 	pthread_mutex_unlock(&p->guard);
 }
 
+static size_t cpu_count(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_CONF);
+
+	return n < 1 ? 1 : n > RCU_MAX_READERS ? RCU_MAX_READERS : (size_t)n;
+}
+
 static enum cy_err open_queues(struct kernel *k)
 {
 	int fd[RCU_MAX_READERS];
-	size_t n = k->cfg.n_queues;
+	size_t n = k->cfg.n_queues ? k->cfg.n_queues : cpu_count();
 	enum cy_err err = device_open(k, n, fd);
 
 	if (err != CY_OK)
@@ -99,6 +108,9 @@ static enum cy_err open_queues(struct kernel *k)
 		else
 			close(fd[i]);
 	}
+	atomic_store(&k->n_active, k->n_queues);
+	if (err == CY_OK)
+		queues_adapt(k);
 	return err;
 }
 
@@ -189,7 +201,7 @@ static enum cy_err kernel_open(
 	pthread_mutex_unlock(&p->guard);
 	LOG(k, CY_LOG_INFO, "ESP in userspace on %s, MTU %u, %zu thread%s", k->ifname, k->cfg.mtu,
 	    k->n_queues, k->n_queues == 1 ? "" : "s");
-	*out_features = FEATURES;
+	*out_features = FEATURES | (k->n_queues > 1 ? CY_KERNEL_PCPU : 0);
 	*out_k = k;
 	return CY_OK;
 }
@@ -203,6 +215,7 @@ static void lock(struct kernel *k)
 
 static void unlock(struct kernel *k)
 {
+	queues_adapt(k);
 	rcu_reclaim(&k->rcu);
 	pthread_mutex_unlock(&k->lock);
 }
@@ -213,6 +226,8 @@ static void release_held(struct kernel *k, const struct reqid *r)
 	for (struct policy *p = k->spd->policies[0]; p; p = p->next)
 		if (p->reqid == r) {
 			atomic_store_explicit(&p->acquired_at, 0, memory_order_relaxed);
+			for (size_t i = 0; p->cpu_acquired_at && i < k->n_queues; i++)
+				atomic_store_explicit(&p->cpu_acquired_at[i], 0, memory_order_relaxed);
 			queue_hand_over(k, policy_release(p));
 		}
 }

@@ -15,6 +15,7 @@
 #include <cygnet/plugin.h>
 #include <net/if.h>
 #include <pthread.h>
+#include <sched.h>
 
 #define NS_PER_S 1000000000ull
 
@@ -38,11 +39,13 @@ struct config {
 	uint32_t table;           /* of our routes */
 	uint32_t rule_priority;   /* of the rule that leads there */
 	uint32_t mark;            /* of packets that must not be led there */
-	uint32_t n_queues;        /* ESP threads */
+	uint32_t n_queues;        /* ESP threads; 0: as many as CPUs, when SAs of CPUs need them */
+	bool steer;               /* packets go to the thread of the CPU that sent them */
 	uint32_t ring_slots;      /* datagrams that wait for one ESP thread */
 	uint32_t acquire_packets; /* kept for each policy without SA */
 	uint64_t acquire_ns;      /* between two acquires of one policy */
 	bool install_routes;
+	bool offload; /* bursts as one frame, to and from the device */
 };
 
 struct queue;
@@ -68,8 +71,14 @@ struct kernel {
 
 	uint32_t ifindex;
 	char ifname[IFNAMSIZ];
+	bool tcp_offload, udp_offload; /* what the device does of it */
 	struct queue *queues[RCU_MAX_READERS];
 	size_t n_queues;
+	size_t n_per_cpu;       /* SAs of CPUs, and policies that ask for them */
+	atomic_bool per_cpu;    /* there are some */
+	atomic_size_t n_active; /* of the queues, the first ones; the others are detached from the device */
+	bool steered;           /* a queue has the packets of its CPU */
+	cpu_set_t cpus;         /* where the daemon may run */
 	struct rtnl *rtnl;
 	struct routes *routes;
 	struct netwatch *netwatch;

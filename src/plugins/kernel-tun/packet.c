@@ -179,15 +179,33 @@ bool flow_matches(const struct flow *f, const struct cy_ts *src_ts, const struct
 	return ts_matches(f, f->src, f->sport, src_ts) && ts_matches(f, f->dst, f->dport, dst_ts);
 }
 
+/* Whole words in the byte order of the machine: the sum of swapped bytes is the swapped sum (RFC 1071, 2 (B)). */
 uint32_t packet_sum(const void *data, size_t n, uint32_t sum)
 {
 	const uint8_t *p = data;
+	uint64_t low = 0, high = 0;
+	uint16_t last = 0;
 
-	for (; n > 1; n -= 2, p += 2)
-		sum += get_be16(p);
+	for (; n >= 16; n -= 16, p += 16) {
+		uint64_t w[2];
+
+		memcpy(w, p, 16);
+		low += (w[0] & UINT32_MAX) + (w[1] & UINT32_MAX);
+		high += (w[0] >> 32) + (w[1] >> 32);
+	}
+	for (; n > 1; n -= 2, p += 2) {
+		uint16_t w;
+
+		memcpy(&w, p, 2);
+		low += w;
+	}
 	if (n)
-		sum += (uint32_t)p[0] << 8;
-	return sum;
+		memcpy(&last, p, 1);
+	low += high + last;
+	low = (low & UINT32_MAX) + (low >> 32);
+	low = (low & 0xffff) + (low >> 16 & 0xffff) + (low >> 32);
+	low = (low & 0xffff) + (low >> 16);
+	return sum + ntohs((uint16_t)((low & 0xffff) + (low >> 16)));
 }
 
 uint16_t packet_sum_fold(uint32_t sum)

@@ -31,7 +31,7 @@ size_t kernel_lanes(void *kp, struct cy_kernel_lane *out, size_t cap)
 	struct kernel *k = kp;
 	size_t n = 0;
 
-	for (; n < k->n_queues && n < cap; n++) {
+	for (; n < atomic_load_explicit(&k->n_active, memory_order_relaxed) && n < cap; n++) {
 		struct queue *q = k->queues[n];
 		uint64_t drops = 0;
 

@@ -7,10 +7,14 @@
 #define KERNEL_TUN_QUEUE_H
 
 #include "esp.h"
+#include "offload.h"
 #include "ring.h"
 #include "spd.h"
 
-#define QUEUE_BATCH 32
+#define QUEUE_BATCH 64 /* frames read, or datagrams taken from the ring, in a row */
+#define QUEUE_SENDS 128
+#define QUEUE_FRAME (ESP_HEADROOM + FRAME_MAX + ESP_TAILROOM) /* of the area, for one frame */
+#define QUEUE_AREA  (4 << 16)
 
 struct queue {
 	struct kernel *k;
@@ -31,11 +35,12 @@ struct queue {
 	struct flow_cache out_cache, in_cache;
 	uint64_t generation; /* of the SPD, as of this batch */
 
-	/* packets from the TUN device, with head and tail room */
-	uint8_t *buffers;
-	size_t buffer_len, stride;
-	struct cy_dgram batch[QUEUE_BATCH];
+	/* What is read from the device lies here, and what is sent: packets of one size next to each other. */
+	uint8_t *area;
+	size_t used;
+	struct cy_dgram batch[QUEUE_SENDS];
 	size_t n_batch;
+	struct coalesce coalesce; /* what was received */
 };
 
 /* Takes over tun_fd on success. */
@@ -43,15 +48,22 @@ enum cy_err queue_new(struct kernel *k, unsigned index, int tun_fd, struct queue
 enum cy_err queue_start(struct queue *q) CY_MUST_USE;
 void queue_free(struct queue *q); /* stops the thread */
 
-/* Any thread: hands over n packets and wakes the ESP thread. Those that do not fit are counted. */
+/* Any thread: hands over n packets and wakes the ESP thread; neighbours in memory go together. Those that do not fit are counted. */
 void queue_put(struct queue *q, enum ring_kind kind, const struct cy_dgram *d, size_t n);
+/* Writers: as many of the queues are in use as SAs of CPUs need, or the settings want. */
+void queues_adapt(struct kernel *k);
 /* The queue of a datagram with ESP: one SA always goes to the same, which keeps its packets in order. */
 struct queue *queue_for(struct kernel *k, const struct cy_dgram *d);
 
 /* outbound.c, inbound.c: the ESP thread */
-size_t queue_outbound(struct queue *q);                         /* reads a batch; how many there were */
-void queue_send_plain(struct queue *q, struct cy_dgram *plain); /* one packet from the ring */
-void queue_inbound(struct queue *q, struct cy_dgram *d);        /* one datagram from the ring */
+size_t queue_outbound(struct queue *q); /* reads a batch; how many there were */
+/* One packet from the ring, which stays there until queue_flush(). */
+void queue_send_plain(struct queue *q, struct cy_dgram *plain);
+void queue_flush(struct queue *q);
+/* One datagram from the ring, which stays there until coalesce_flush(). */
+void queue_inbound(struct queue *q, struct cy_dgram *d);
+/* To the device: iov[0] is a virtio-net header. */
+void queue_write(void *q, const struct iovec *iov, int n);
 void queue_hand_over(struct kernel *k, struct held *held); /* packets that waited for an SA; frees them */
 
 /* A packet of n inner bytes went through; the ESP thread. */

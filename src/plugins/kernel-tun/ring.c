@@ -17,26 +17,48 @@ enum cy_err ring_init(struct ring *r, size_t slots)
 		n *= 2;
 	memset(r, 0, sizeof(*r));
 	r->slots = aligned_alloc(64, n * ((sizeof(r->slots[0]) + 63) & ~(size_t)63));
-	if (!r->slots)
+	r->turns = calloc(n, sizeof(r->turns[0]));
+	if (!r->slots || !r->turns) {
+		free(r->slots);
+		free(r->turns);
+		r->slots = NULL;
 		return CY_E_NOMEM;
-	for (size_t i = 0; i < n; i++) {
-		r->slots[i].own = NULL;
-		atomic_init(&r->slots[i].turn, i);
 	}
+	for (size_t i = 0; i < n; i++)
+		atomic_init(&r->turns[i], i);
 	r->mask = n - 1;
 	return CY_OK;
 }
 
 void ring_fini(struct ring *r)
 {
-	struct ring_slot *s;
-
 	if (!r->slots)
 		return;
-	while ((s = ring_peek(r)))
-		ring_done(r, s);
+	while (ring_peek(r, 0))
+		ring_done(r, 1);
 	free(r->slots);
+	free(r->turns);
 	r->slots = NULL;
+}
+
+static uint8_t *own_new(struct ring *r, uint32_t len)
+{
+	size_t before = atomic_fetch_add_explicit(&r->own, len, memory_order_relaxed);
+	uint8_t *p = NULL;
+
+	if (before + len <= (r->mask + 1) * RING_OWN)
+		p = malloc(ESP_HEADROOM + (size_t)len + ESP_TAILROOM);
+	if (!p)
+		atomic_fetch_sub_explicit(&r->own, len, memory_order_relaxed);
+	return p;
+}
+
+static void own_free(struct ring *r, uint8_t *own, uint32_t len)
+{
+	if (!own)
+		return;
+	free(own);
+	atomic_fetch_sub_explicit(&r->own, len, memory_order_relaxed);
 }
 
 enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram *d)
@@ -46,21 +68,21 @@ enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram 
 	uint8_t *own = NULL, *room;
 
 	if (d->len > RING_SLOT_LEN) {
-		own = malloc(ESP_HEADROOM + (size_t)d->len + ESP_TAILROOM);
+		own = own_new(r, d->len);
 		if (!own)
-			return CY_E_NOMEM;
+			return CY_E_LIMIT;
 	}
 	for (;;) {
 		size_t turn;
 
 		s = &r->slots[n & r->mask];
-		turn = atomic_load_explicit(&s->turn, memory_order_acquire);
+		turn = atomic_load_explicit(&r->turns[n & r->mask], memory_order_acquire);
 		if (turn == n) {
 			if (atomic_compare_exchange_weak_explicit(
 			        &r->head, &n, n + 1, memory_order_relaxed, memory_order_relaxed))
 				break;
 		} else if ((intptr_t)(turn - n) < 0) {
-			free(own);
+			own_free(r, own, d->len);
 			return CY_E_LIMIT;
 		} else {
 			n = atomic_load_explicit(&r->head, memory_order_relaxed);
@@ -68,25 +90,32 @@ enum cy_err ring_put(struct ring *r, enum ring_kind kind, const struct cy_dgram 
 	}
 	s->kind = kind;
 	s->own = own;
+	s->len = d->len;
 	s->dgram = *d;
 	room = own ? own : s->room;
 	s->dgram.data = room + ESP_HEADROOM;
 	memcpy(s->dgram.data, d->data, d->len);
-	atomic_store_explicit(&s->turn, n + 1, memory_order_release);
+	atomic_store_explicit(&r->turns[n & r->mask], n + 1, memory_order_release);
 	return CY_OK;
 }
 
-struct ring_slot *ring_peek(struct ring *r)
+struct ring_slot *ring_peek(struct ring *r, size_t i)
 {
-	struct ring_slot *s = &r->slots[r->tail & r->mask];
+	size_t at = r->tail + i;
+	bool there = atomic_load_explicit(&r->turns[at & r->mask], memory_order_acquire) == at + 1;
 
-	return atomic_load_explicit(&s->turn, memory_order_acquire) == r->tail + 1 ? s : NULL;
+	return there ? &r->slots[at & r->mask] : NULL;
 }
 
-void ring_done(struct ring *r, struct ring_slot *s)
+void ring_done(struct ring *r, size_t n)
 {
-	free(s->own);
-	s->own = NULL;
-	atomic_store_explicit(&s->turn, r->tail + r->mask + 1, memory_order_release);
-	r->tail++;
+	for (; n > 0; n--) {
+		struct ring_slot *s = &r->slots[r->tail & r->mask];
+
+		own_free(r, s->own, s->len);
+		s->own = NULL;
+		atomic_store_explicit(
+		    &r->turns[r->tail & r->mask], r->tail + r->mask + 1, memory_order_release);
+		r->tail++;
+	}
 }

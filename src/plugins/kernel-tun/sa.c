@@ -100,7 +100,7 @@ static enum cy_err check_supported(struct kernel *k, const struct cy_kernel_sa *
 	    : !in->encap                             ? "ESP without UDP encapsulation"
 	    : in->mark.mask || in->if_id             ? "marks and interface IDs"
 	    : in->set_mark.mask                      ? "marks on packets"
-	    : in->cpu >= 0                           ? "SAs for one CPU"
+	    : in->cpu >= 0 && k->n_queues < 2        ? "SAs of CPUs with one thread (queues)"
 	                                             : NULL;
 
 	if (!what)
@@ -129,6 +129,7 @@ static enum cy_err sa_fill(struct kernel *k, const struct cy_kernel_sa *in, stru
 	sa->esn = in->esn;
 	sa->no_pmtu_disc = in->no_pmtu_disc;
 	sa->tfc_pad = in->tfc_pad;
+	sa->cpu = in->dir == CY_DIR_OUT && in->cpu >= 0 ? in->cpu : -1;
 	sa->cookie = in->cookie;
 	sa->life = in->life;
 	sa->soft_at = in->life.soft_seconds ? now + in->life.soft_seconds * NS_PER_S : 0;

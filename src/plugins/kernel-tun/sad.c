@@ -73,18 +73,30 @@ void reqid_put(struct sad *d, struct reqid *r)
 	rcu_retire(&d->k->rcu, &r->rcu, free_reqid);
 }
 
-struct sa *reqid_pick(const struct reqid *r, const struct flow *f)
+/* With more CPUs than ESP threads, a thread has several. */
+static bool is_of(const struct kernel *k, const struct sa *sa, int thread)
 {
-	struct sa *sa = atomic_load_explicit(&((struct reqid *)r)->sas, memory_order_acquire), *dead = NULL;
+	return sa->cpu >= 0 && thread >= 0 && (size_t)sa->cpu % k->n_queues == (size_t)thread;
+}
+
+struct sa *reqid_pick(const struct kernel *k, const struct reqid *r, const struct flow *f, int thread)
+{
+	struct sa *sa = atomic_load_explicit(&((struct reqid *)r)->sas, memory_order_acquire);
+	struct sa *any = NULL, *dead = NULL;
 
 	for (; sa; sa = atomic_load_explicit(&sa->next_of_reqid, memory_order_acquire)) {
-		if (!sa_allows(sa, f))
+		bool ours = is_of(k, sa, thread);
+
+		if ((sa->cpu >= 0 && !ours) || !sa_allows(sa, f))
 			continue;
-		if (!atomic_load_explicit(&sa->dead, memory_order_relaxed))
+		if (atomic_load_explicit(&sa->dead, memory_order_relaxed))
+			dead = sa;
+		else if (ours)
 			return sa;
-		dead = sa;
+		else if (!any)
+			any = sa;
 	}
-	return dead;
+	return any ? any : dead;
 }
 
 /* ---- SAs */
@@ -153,6 +165,7 @@ enum cy_err sad_add(struct sad *d, const struct cy_kernel_sa *in, struct sa **ou
 	if (sa->dir == CY_DIR_OUT) {
 		atomic_init(&sa->next_of_reqid, atomic_load_explicit(&sa->reqid->sas, memory_order_relaxed));
 		atomic_store_explicit(&sa->reqid->sas, sa, memory_order_release);
+		d->k->n_per_cpu += sa->cpu >= 0;
 	}
 	*out = sa;
 	return CY_OK;
@@ -190,6 +203,7 @@ void sad_del(struct sad *d, struct sa *sa)
 			at = &s->next_of_reqid;
 		atomic_store_explicit(
 		    at, atomic_load_explicit(&sa->next_of_reqid, memory_order_relaxed), memory_order_release);
+		d->k->n_per_cpu -= sa->cpu >= 0;
 	}
 	reqid_put(d, sa->reqid);
 	rcu_retire(&d->k->rcu, &sa->rcu, sa_free);

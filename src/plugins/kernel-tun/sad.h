@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The security association database. Inbound SAs are found by SPI alone (RFC 4301, 4.1, unicast), outbound ones through
- * the reqid of a policy: the newest SA whose selectors the packet matches and that is not past a hard limit.
+ * the reqid of a policy: the newest SA whose selectors the packet matches and that is not past a hard limit, of the CPU
+ * if there is one (RFC 9611), else of none.
  *
  * Writers hold kernel.lock. ESP threads look up while online (rcu.h) and may use what they found until their next
  * quiescent point. What they change is atomic, or under the SA's own spinlock.
@@ -42,6 +43,7 @@ struct sa {
 	uint8_t dir, proto, mode, copy_dscp;
 	bool no_ecn, esn, no_pmtu_disc;
 	uint32_t tfc_pad;
+	int32_t cpu; /* outbound: that it is for (RFC 9611), -1 any */
 	uint64_t cookie;
 	_Atomic(struct sa_path *) path;
 	struct reqid *reqid;
@@ -104,8 +106,8 @@ void reqid_put(struct sad *d, struct reqid *r);
 
 /* ESP threads. */
 struct sa *sad_lookup_in(struct sad *d, uint32_t spi);
-/* The SA for an outbound packet; one that is dead when there is no other; NULL: none is for it. */
-struct sa *reqid_pick(const struct reqid *r, const struct flow *f);
+/* The SA for an outbound packet of an ESP thread, or of -1; one that is dead when there is no other; NULL: none is for it. */
+struct sa *reqid_pick(const struct kernel *k, const struct reqid *r, const struct flow *f, int thread);
 /* Is this packet, which arrived or is to be sent on the SA, what its selectors allow? All are when there are none. */
 bool sa_allows(const struct sa *sa, const struct flow *f);
 enum cy_err sa_crypt_get(struct sa *sa, unsigned thread, struct sa_crypt **out) CY_MUST_USE;

@@ -105,6 +105,7 @@ static void free_policy(struct rcu_node *node)
 
 	held_free(p->held);
 	pthread_spin_destroy(&p->lock);
+	free(p->cpu_acquired_at);
 	free(p);
 }
 
@@ -129,6 +130,14 @@ static enum cy_err policy_new(struct spd *s, const struct cy_kernel_policy *in, 
 	if (p->action == CY_POLICY_PROTECT) {
 		p->reqid = reqid_get(s->k->sad, in->reqid);
 		if (!p->reqid) {
+			free(p);
+			return CY_E_NOMEM;
+		}
+	}
+	if (p->reqid && in->dir == CY_DIR_OUT && in->cpu_acquire && s->k->n_queues > 1) {
+		p->cpu_acquired_at = calloc(s->k->n_queues, sizeof(p->cpu_acquired_at[0]));
+		if (!p->cpu_acquired_at) {
+			reqid_put(s->k->sad, p->reqid);
 			free(p);
 			return CY_E_NOMEM;
 		}
@@ -307,6 +316,7 @@ enum cy_err spd_add(
 	if (p->next)
 		p->next->at = &p->next;
 	*list = p;
+	s->k->n_per_cpu += p->cpu_acquired_at != NULL;
 	if (old) {
 		pthread_spin_lock(&old->lock);
 		p->held = old->held;
@@ -333,6 +343,7 @@ void spd_del(struct spd *s, struct policy *p)
 	if (p->group->policies.live == 0)
 		drop_group(s, p->dir, p->group);
 	invalidate_caches(s);
+	s->k->n_per_cpu -= p->cpu_acquired_at != NULL;
 	reqid_put(s->k->sad, p->reqid);
 	rcu_retire(&s->k->rcu, &p->rcu, free_policy);
 }

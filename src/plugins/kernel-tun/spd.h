@@ -41,6 +41,8 @@ struct policy {
 
 	/* without an SA: what waits, and when the daemon was last asked */
 	atomic_uint_least64_t acquired_at;
+	/* an SA of a CPU is missing: the same for each ESP thread; NULL: it is not asked for */
+	atomic_uint_least64_t *cpu_acquired_at;
 	pthread_spinlock_t lock;
 	struct held *held, **held_last;
 	uint32_t n_held;

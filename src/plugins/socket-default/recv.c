@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -12,7 +13,7 @@
 #define BUFFER_LEN    65536
 #define BUFFER_STRIDE (BUFFER_LEN + 4096 + 192)
 #define CONTROL_LEN                                                                                          \
-	(CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t)))
+	(CMSG_SPACE(sizeof(struct in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint32_t)))
 
 struct rx {
 	uint8_t *buffers;
@@ -80,6 +81,11 @@ static void read_control(struct sock *s, struct msghdr *m, struct cy_dgram *out)
 
 			memcpy(&tclass, data, sizeof(tclass));
 			out->tos = (uint8_t)tclass;
+		} else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+			int size;
+
+			memcpy(&size, data, sizeof(size));
+			out->segment = size > 0 && (uint32_t)size < out->len ? (uint16_t)size : 0;
 		} else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
 			uint32_t drops;
 
@@ -103,7 +109,7 @@ size_t sockets_recv(void *sp, uint32_t lane, int fd, struct cy_dgram *out, size_
 	struct lane *l = lane < s->n_lanes ? &s->lane[lane] : NULL;
 	struct sock *k = l ? find_fd(l, fd) : NULL;
 	struct rx *rx = l ? l->rx : NULL;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, datagrams = 0;
 	int n;
 
 	if (!k || max == 0)
@@ -131,8 +137,9 @@ size_t sockets_recv(void *sp, uint32_t lane, int fd, struct cy_dgram *out, size_
 		d->data = rx->iov[i].iov_base;
 		read_control(k, &rx->msg[i].msg_hdr, d);
 		bytes += d->len;
+		datagrams += d->segment ? (d->len + d->segment - 1) / d->segment : 1;
 	}
-	count(&k->rx_datagrams, (uint64_t)n);
+	count(&k->rx_datagrams, datagrams);
 	count(&k->rx_bytes, bytes);
 	return (size_t)n;
 }

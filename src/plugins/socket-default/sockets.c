@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -93,6 +94,8 @@ static void set_wanted_options(const struct plugin *p, const struct cy_socket_co
 	set_buffer(s->fd, SO_SNDBUFFORCE, SO_SNDBUF, buffer_size(p, cfg->sndbuf, "sndbuf", DEFAULT_SNDBUF));
 	getsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &s->rcvbuf, &len);
 	set_int(s->fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+	if (s->natt && CY_HAS(cfg, segments) && cfg->segments)
+		set_int(s->fd, IPPROTO_UDP, UDP_GRO, 1);
 	if (cfg->mark && setsockopt(s->fd, SOL_SOCKET, SO_MARK, &cfg->mark, sizeof(cfg->mark)) < 0)
 		p->host->log(
 		    p->self, CY_LOG_WARN, "cannot set socket mark 0x%x: %s", cfg->mark, strerror(errno));

@@ -11,8 +11,9 @@
 #include <cygnet/plugin.h>
 #include <stdatomic.h>
 
-#define SOCKETS_LANE  4  /* of a lane: two families, two ports */
-#define SOCKETS_BATCH 32 /* datagrams a system call */
+#define SOCKETS_LANE  4   /* of a lane: two families, two ports */
+#define SOCKETS_BATCH 32  /* messages a system call */
+#define SOCKETS_SENDS 128 /* datagrams that are sent in a row */
 
 struct plugin {
 	const struct cy_host *host;

@@ -42,6 +42,7 @@ bool rig_init(struct rig *r, const char *plugin_dir)
 	r->k.cfg.outer_mtu = 1500;
 	r->k.hash_key = 0x0123456789abcdef;
 	r->k.n_queues = 1;
+	r->k.n_active = 1;
 	pthread_mutex_init(&r->k.lock, NULL);
 	rcu_init(&r->k.rcu);
 	esp_init(&r->esp, &r->k, 0, &r->counters);

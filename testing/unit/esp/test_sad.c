@@ -94,14 +94,20 @@ START_TEST(names)
 }
 END_TEST
 
-static struct sa *pick(const struct reqid *q, const char *src, const char *dst)
+static struct sa *pick_of(
+    const struct rig *r, const struct reqid *q, int thread, const char *src, const char *dst)
 {
 	uint8_t p[40];
 	struct flow f;
 
 	rig_packet(p, 40, src, 1, dst, 2);
 	packet_flow(p, 40, &f);
-	return reqid_pick(q, &f);
+	return reqid_pick(&r->k, q, &f, thread);
+}
+
+static struct sa *pick(const struct rig *r, const struct reqid *q, const char *src, const char *dst)
+{
+	return pick_of(r, q, 0, src, dst);
 }
 
 START_TEST(the_newest_living_sa_sends)
@@ -113,22 +119,22 @@ START_TEST(the_newest_living_sa_sends)
 
 	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
 	q = reqid_get(r.k.sad, 1);
-	ck_assert_ptr_null(pick(q, "10.1.0.1", "10.2.0.1"));
+	ck_assert_ptr_null(pick(&r, q, "10.1.0.1", "10.2.0.1"));
 	for (uint32_t i = 0; i < 3; i++) {
 		rig_sa_init(&s[i], CY_DIR_OUT, 0x1000 + i, CY_ENCR_AES_GCM_16, 20, 0, 0);
 		sa[i] = rig_sa_add(&r, &s[i]);
-		ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[i]);
+		ck_assert_ptr_eq(pick(&r, q, "10.1.0.1", "10.2.0.1"), sa[i]);
 	}
 	sa_kill(&r.k, sa[2]);
 	ck_assert_uint_eq(r.n_hard, 1);
-	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[1]);
+	ck_assert_ptr_eq(pick(&r, q, "10.1.0.1", "10.2.0.1"), sa[1]);
 	sad_del(r.k.sad, sa[1]);
-	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[0]);
+	ck_assert_ptr_eq(pick(&r, q, "10.1.0.1", "10.2.0.1"), sa[0]);
 	sad_del(r.k.sad, sa[0]);
 	/* dead, so that its packets are counted as such */
-	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[2]);
+	ck_assert_ptr_eq(pick(&r, q, "10.1.0.1", "10.2.0.1"), sa[2]);
 	sad_del(r.k.sad, sa[2]);
-	ck_assert_ptr_null(pick(q, "10.1.0.1", "10.2.0.1"));
+	ck_assert_ptr_null(pick(&r, q, "10.1.0.1", "10.2.0.1"));
 	reqid_put(r.k.sad, q);
 	rcu_reclaim(&r.k.rcu);
 	rig_fini(&r);
@@ -153,11 +159,54 @@ START_TEST(an_sa_sends_what_it_is_for)
 		s[i].in.n_ts_local = s[i].in.n_ts_remote = 1;
 		sa[i] = rig_sa_add(&r, &s[i]);
 	}
-	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.0.1"), sa[0]);
-	ck_assert_ptr_eq(pick(q, "10.1.0.1", "10.2.1.1"), sa[1]);
-	ck_assert_ptr_null(pick(q, "10.1.0.1", "10.2.2.1"));
-	ck_assert_ptr_null(pick(q, "10.2.0.1", "10.1.0.1"));
+	ck_assert_ptr_eq(pick(&r, q, "10.1.0.1", "10.2.0.1"), sa[0]);
+	ck_assert_ptr_eq(pick(&r, q, "10.1.0.1", "10.2.1.1"), sa[1]);
+	ck_assert_ptr_null(pick(&r, q, "10.1.0.1", "10.2.2.1"));
+	ck_assert_ptr_null(pick(&r, q, "10.2.0.1", "10.1.0.1"));
 	reqid_put(r.k.sad, q);
+	rig_fini(&r);
+}
+END_TEST
+
+START_TEST(an_sa_of_the_cpu_comes_first)
+{
+	static const int32_t cpus[] = {-1, 1, 0, 5, -1};
+	struct rig r;
+	struct rig_sa s[5];
+	struct sa *sa[5];
+	struct reqid *q;
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+	r.k.n_queues = 4;
+	q = reqid_get(r.k.sad, 1);
+	for (uint32_t i = 0; i < 5; i++) {
+		rig_sa_init(&s[i], CY_DIR_OUT, 0x1000 + i, CY_ENCR_AES_GCM_16, 20, 0, 0);
+		s[i].in.cpu = cpus[i];
+		sa[i] = rig_sa_add(&r, &s[i]);
+	}
+	ck_assert_uint_eq(r.k.n_per_cpu, 3);
+	ck_assert_ptr_eq(pick_of(&r, q, 0, "10.1.0.1", "10.2.0.1"), sa[2]);
+	/* the newest of two: with more CPUs than threads, a thread has several */
+	ck_assert_ptr_eq(pick_of(&r, q, 1, "10.1.0.1", "10.2.0.1"), sa[3]);
+	/* no other CPU's, but the fallback */
+	ck_assert_ptr_eq(pick_of(&r, q, 2, "10.1.0.1", "10.2.0.1"), sa[4]);
+	ck_assert_ptr_eq(pick_of(&r, q, -1, "10.1.0.1", "10.2.0.1"), sa[4]);
+	sa_kill(&r.k, sa[4]);
+	ck_assert_ptr_eq(pick_of(&r, q, 2, "10.1.0.1", "10.2.0.1"), sa[0]);
+	sad_del(r.k.sad, sa[3]);
+	ck_assert_ptr_eq(pick_of(&r, q, 1, "10.1.0.1", "10.2.0.1"), sa[1]);
+	sad_del(r.k.sad, sa[1]);
+	ck_assert_ptr_eq(pick_of(&r, q, 1, "10.1.0.1", "10.2.0.1"), sa[0]);
+	sad_del(r.k.sad, sa[0]);
+	sad_del(r.k.sad, sa[4]);
+	ck_assert_ptr_null(pick_of(&r, q, 1, "10.1.0.1", "10.2.0.1"));
+	sad_del(r.k.sad, sa[2]);
+	ck_assert_uint_eq(r.k.n_per_cpu, 0);
+	/* one thread has no CPU */
+	r.k.n_queues = 1;
+	ck_assert_int_eq(sad_add(r.k.sad, &s[1].in, &sa[1]), CY_E_UNSUPPORTED);
+	reqid_put(r.k.sad, q);
+	rcu_reclaim(&r.k.rcu);
 	rig_fini(&r);
 }
 END_TEST
@@ -289,6 +338,7 @@ UNIT_TESTS(sad)
 	tcase_add_test(tc, names);
 	tcase_add_test(tc, the_newest_living_sa_sends);
 	tcase_add_test(tc, an_sa_sends_what_it_is_for);
+	tcase_add_test(tc, an_sa_of_the_cpu_comes_first);
 	tcase_add_test(tc, many);
 	tcase_add_test(tc, readers_never_see_what_is_freed);
 	tcase_add_test(tc, what_a_reader_may_hold_is_kept);

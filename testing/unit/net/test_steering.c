@@ -253,6 +253,42 @@ START_TEST(what_is_no_ike_is_counted)
 }
 END_TEST
 
+START_TEST(what_came_together_is_taken_apart)
+{
+	struct bed b;
+	struct net_counters c;
+	uint8_t buf[3 * (4 + IKE_HEADER_LEN)] = {0};
+	struct cy_dgram d = {.data = buf, .natt = 1, .segment = 4 + IKE_HEADER_LEN};
+
+	bed_init(&b, 2);
+	ck_assert_int_eq(addr_parse("192.0.2.1", &d.src), CY_OK);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct writer w = writer_of(buf + i * d.segment + 4, IKE_HEADER_LEN);
+
+		write_u64(&w, 7);
+		write_u64(&w, i + 1);
+		write_u8(&w, PAYLOAD_NONE);
+		write_u8(&w, 0x20);
+		write_u8(&w, EXCHANGE_INFORMATIONAL);
+		write_u8(&w, IKE_FLAG_INITIATOR);
+		write_u32(&w, 1);
+		write_u32(&w, IKE_HEADER_LEN);
+	}
+	/* two messages, and a keepalive, which is shorter */
+	buf[2u * d.segment] = 0xff;
+	d.len = 2u * d.segment + 1;
+	net_inject(b.net, NULL, &d);
+	run(&b);
+	net_read_counters(b.net, &c);
+	ck_assert_uint_eq(b.delivered, 2);
+	ck_assert_uint_eq(b.last_len, IKE_HEADER_LEN);
+	ck_assert_uint_eq(c.rx_ike, 2);
+	ck_assert_uint_eq(c.rx_keepalive, 1);
+	ck_assert_uint_eq(c.drop_short + c.drop_malformed, 0);
+	bed_fini(&b);
+}
+END_TEST
+
 UNIT_TESTS(steering)
 {
 	tcase_add_test(tc, an_spi_names_its_worker);
@@ -260,4 +296,5 @@ UNIT_TESTS(steering)
 	tcase_add_test(tc, a_cookie_reaches_its_owner);
 	tcase_add_test(tc, a_first_message_always_goes_to_the_same);
 	tcase_add_test(tc, what_is_no_ike_is_counted);
+	tcase_add_test(tc, what_came_together_is_taken_apart);
 }

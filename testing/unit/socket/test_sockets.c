@@ -172,6 +172,77 @@ START_TEST(a_batch_to_both_ports_is_counted)
 }
 END_TEST
 
+/* What is alike is sent as one, and may be received so; what arrives is what was sent, in its order. */
+static void send_rows(const char *from, bool segments)
+{
+	static const uint16_t lens[] = {
+	    1000, 1000, 1000, 300, 300, 1000, 1, 1, 1, 1, 1400, 1400, 700, 1400, 0, 0, 500};
+	enum { N = 3 * 70 + sizeof(lens) / sizeof(lens[0]) };
+	static uint8_t bytes[N][1400];
+	static struct cy_dgram d[N];
+	struct seen seen = {0};
+	struct cy_socket_config cfg = {.size = sizeof(cfg),
+	    .ipv4 = true,
+	    .ipv6 = true,
+	    .segments = segments,
+	    .on_socket = on_socket,
+	    .user = &seen};
+	struct cy_socket_stats stats[8];
+	size_t n = 0, together = 0;
+	uint64_t rx = 0, tx = 0;
+	uint32_t lanes;
+	void *s;
+
+	ck_assert_int_eq(sockets_open(&plugin, &cfg, &s, &lanes), CY_OK);
+	for (size_t i = 0; i < N; i++) {
+		d[i] = (struct cy_dgram){.src = addr(from, seen.port[1]),
+		    .dst = addr(from, seen.port[1]),
+		    .data = bytes[i],
+		    .len = i < 210 ? 1200 : lens[i - 210],
+		    .tos = i == 201 ? 0xb8 : 0,
+		    .natt = 1};
+		memset(bytes[i], (int)i, sizeof(bytes[i]));
+	}
+	ck_assert_uint_eq(sockets_send(s, 0, d, N), N);
+	while (n < N) {
+		struct cy_dgram got;
+		uint32_t step;
+
+		ck_assert_uint_eq(receive(s, &got, 1), 1);
+		ck_assert(segments || got.segment == 0);
+		together += got.segment != 0;
+		step = got.segment ? got.segment : got.len;
+		do {
+			uint32_t len = got.len < step ? got.len : step;
+
+			ck_assert_uint_eq(len, d[n].len);
+			ck_assert_uint_eq(got.tos, d[n].tos);
+			ck_assert(cy_addr_eq(&got.src, &d[n].src) && got.natt);
+			ck_assert_mem_eq(got.data, bytes[n], len);
+			got.data += len;
+			got.len -= len;
+			n++;
+		} while (got.len > 0);
+	}
+	ck_assert((together > 0) == segments);
+	for (size_t i = 0, k = sockets_stats(s, stats, 8); i < k; i++) {
+		rx += stats[i].rx_datagrams;
+		tx += stats[i].tx_datagrams;
+		ck_assert_uint_eq(stats[i].tx_errors, 0);
+	}
+	ck_assert(rx == N && tx == N);
+	sockets_close(s);
+}
+
+START_TEST(rows_of_datagrams)
+{
+	send_rows("127.0.0.1", true);
+	send_rows("127.0.0.1", false);
+	send_rows("::1", true);
+	send_rows("::1", false);
+}
+END_TEST
+
 START_TEST(large_empty_and_impossible)
 {
 	struct seen seen = {0};
@@ -246,6 +317,7 @@ UNIT_TESTS(sockets)
 	tcase_add_test(tc, ipv4_addresses_port_and_tos);
 	tcase_add_test(tc, ipv6_addresses_port_and_tos);
 	tcase_add_test(tc, a_batch_to_both_ports_is_counted);
+	tcase_add_test(tc, rows_of_datagrams);
 	tcase_add_test(tc, large_empty_and_impossible);
 	tcase_add_test(tc, drops_are_seen);
 	tcase_add_test(tc, a_port_in_use_is_refused);
