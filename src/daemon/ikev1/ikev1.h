@@ -104,6 +104,7 @@ struct v1 {
 	enum v1_natt natt;
 	bool peer_natt, peer_dpd, peer_xauth, peer_unity, peer_fragments, got_certreq;
 	bool reauthenticated; /* its CHILD_SAs are those of the one before it */
+	bool replaced;        /* by another one, which has its CHILD_SAs */
 	bool xauth_done, challenged;
 	uint8_t xauth_rounds;             /* client: answered so far */
 	struct cy_ts split[V1_SPLIT_MAX]; /* Unity: the networks behind the server */
@@ -276,8 +277,9 @@ bool v1_transaction_send(struct ike_sa *sa, struct v1_exchange *x, uint8_t type,
 void v1_transaction_message(struct ike_sa *sa, struct v1_exchange *x);
 void v1_transaction_timeout(struct ike_sa *sa, struct v1_exchange *x);
 const struct v1_attr *v1_attr_find(const struct v1_config *c, uint16_t type);
-bool v1_logs_in(const struct ike_sa *sa); /* we are the client, whoever began */
-void v1_xauth_start(struct ike_sa *sa);   /* server */
+void v1_take_over(struct ike_sa *sa, struct ike_sa *old); /* CHILD_SAs, addresses of either end */
+bool v1_logs_in(const struct ike_sa *sa);                 /* we are the client, whoever began */
+void v1_xauth_start(struct ike_sa *sa);                   /* server */
 void v1_xauth_reply(struct ike_sa *sa, const struct v1_config *c);
 void v1_xauth_acked(struct ike_sa *sa);
 void v1_xauth_asked(struct ike_sa *sa, struct v1_exchange *x, const struct v1_config *c); /* client */

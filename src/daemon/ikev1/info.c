@@ -127,6 +127,24 @@ static void delete_child(struct ike_sa *sa, struct task *t)
 	step_end(sa);
 }
 
+/*
+ * CHILD_SAs do not end with the IKE_SA that made them (RFC 2409, 5.5): whoever closes those says so. When both ends replaced it, they may
+ * be with another one at the peer than here.
+ */
+static void leave_to_twin(struct ike_sa *sa)
+{
+	struct ike_sa *twin = slab_get(&sa->shard->slab, unique_twin(sa));
+
+	if (!twin || twin == sa || twin->version != 1 || twin->state != IKE_ESTABLISHED ||
+	    sa->state != IKE_ESTABLISHED)
+		return;
+	/* one that somebody closes takes them with it; one that is only replaced hands them on */
+	if ((task_pending(twin, TASK_IKE_DELETE, 0) && !v1_of(twin)->replaced) ||
+	    strcmp(twin->user ? twin->user : "", sa->user ? sa->user : "") != 0)
+		return;
+	v1_take_over(twin, sa);
+}
+
 /* A delete for each CHILD_SA, since to some the IKE_SA's alone says nothing of them; then its own. */
 static void delete_ike(struct ike_sa *sa, struct task *t)
 {
@@ -137,6 +155,8 @@ static void delete_ike(struct ike_sa *sa, struct task *t)
 
 	ike_note(
 	    sa, LOG_IKE, CY_LOG_INFO, "deleting IKE_SA %s[%llu]", sa->conn->name, (unsigned long long)sa->id);
+	if (v1_of(sa)->replaced)
+		leave_to_twin(sa);
 	sa->state = IKE_DELETING;
 	unique_forget(sa);
 	if (spis) {
@@ -297,6 +317,7 @@ static void close_by_peer(struct ike_sa *sa)
 	size_t n_conns = 0;
 	struct list *n;
 
+	leave_to_twin(sa);
 	unique_forget(sa);
 	another = unique_known(s->m, &sa->my_id, &sa->peer_id, NULL);
 	list_foreach (n, &sa->children) {

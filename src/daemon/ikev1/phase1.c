@@ -260,7 +260,7 @@ bool v1_take_suite(struct ike_sa *sa, const struct payload *psa, char *why, size
 /* --- afterwards ------------------------------------------------------------------------------------------------------------ */
 
 /* CHILD_SAs move to the IKE_SA that takes the place of theirs; what is under way in the old one may still end there. */
-static void take_over(struct ike_sa *sa, struct ike_sa *old)
+void v1_take_over(struct ike_sa *sa, struct ike_sa *old)
 {
 	struct list *n, *tmp;
 	uint32_t count = 0;
@@ -417,9 +417,11 @@ void v1_established(struct ike_sa *sa)
 	ike_sa_established(sa);
 	shorten(sa);
 	if (old)
-		take_over(sa, old);
+		v1_take_over(sa, old);
 	v1_of(sa)->reauthenticated = ours && old;
 	sa->replaces = 0;
+	if (old)
+		v1_of(old)->replaced = true;
 	if (old && ours && peer_knows(sa))
 		ike_sa_close(old, "reauthenticated");
 	else if (old)
