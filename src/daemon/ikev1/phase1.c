@@ -349,6 +349,8 @@ void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 		worker_timer_set(sa->shard->w, &sa->t_half_open,
 		    worker_now(sa->shard->w) + sa->shard->d->tune.half_open_timeout_ns +
 		        sa->shard->d->tune.xauth_deadline_ns);
+		/* the server may take longer than a NAT remembers us (RFC 3948, 4) */
+		ike_keepalives_start(sa);
 		step_end(sa);
 	} else {
 		v->xauth_done = true;
