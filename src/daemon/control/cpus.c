@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/control/placed.h"
 #include "daemon/control/span.h"
 #include "daemon/control/steering.h"
 #include "daemon/sa/manager.h"
@@ -37,9 +38,10 @@ struct cpus {
 	struct cy_kernel_lane lanes[LANES_MAX];
 	size_t n_lanes;
 	uint64_t begun_ns;
+	uint64_t sent, arrived; /* by the plugin that steers, when it began */
 };
 
-static void cpus_unref(void *arg)
+void cpus_unref(void *arg)
 {
 	struct cpus *c = arg;
 
@@ -129,6 +131,19 @@ static size_t ask_lanes(struct control *c, struct cy_kernel_lane *out)
 	return k && CY_HAS(ops, lanes) && ops->lanes ? ops->lanes(k, out, LANES_MAX) : 0;
 }
 
+static void steered(const struct daemon *d, uint64_t *out_sent, uint64_t *out_arrived)
+{
+	struct cy_steer_cpu *cpus = calloc(STEERING_CPUS, sizeof(*cpus));
+	size_t n = cpus ? steering_cpus(d, cpus, STEERING_CPUS) : 0;
+
+	*out_sent = *out_arrived = 0;
+	for (size_t i = 0; i < n; i++) {
+		*out_sent += cpus[i].sent;
+		*out_arrived += cpus[i].arrived;
+	}
+	free(cpus);
+}
+
 static void walk_done(struct control *c, void *arg, void *const *acc, uint32_t n)
 {
 	struct cpus *cpus = arg;
@@ -148,6 +163,7 @@ static void walk_done(struct control *c, void *arg, void *const *acc, uint32_t n
 	cpus->n_lanes = ask_lanes(c, cpus->lanes);
 	cpus->begun_ns = env_now(c->d->env);
 	ask(cpus, false);
+	steered(c->d, &cpus->sent, &cpus->arrived);
 	cpus_unref(cpus);
 }
 
@@ -470,31 +486,77 @@ static void write_all(struct request *r, struct span *s, void *arg)
 	request_send(r, &w);
 }
 
-static bool ready(void *arg)
+bool cpus_ready(void *arg)
 {
 	return ((struct cpus *)arg)->walked;
 }
 
-void cmd_cpus(struct request *r)
+struct cpus *cpus_begin(struct control *control)
 {
 	static const struct walk_query walk = {
 	    .acc_size = sizeof(struct cpus_acc), .visit = visit, .done = walk_done, .acc_fini = acc_fini};
+	struct cpus *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->refs = 2;
+	c->c = control;
+	if (walk_sas(control, &walk, c) == CY_OK)
+		return c;
+	free(c);
+	return NULL;
+}
+
+void cmd_cpus(struct request *r)
+{
 	static const struct span_query q = {
-	    .machine = true, .fn = write_all, .ready = ready, .arg_free = cpus_unref};
+	    .machine = true, .fn = write_all, .ready = cpus_ready, .arg_free = cpus_unref};
 	struct cpus *c;
 	uint64_t ns;
 
 	if (!request_seconds(r, 1, &ns))
 		return;
-	c = calloc(1, sizeof(*c));
-	if (c) {
-		c->refs = 2;
-		c->c = r->control;
-	}
-	if (!c || walk_sas(r->control, &walk, c)) {
-		free(c);
+	c = cpus_begin(r->control);
+	if (!c) {
 		request_fail(r, "limit", "out of memory");
 		return;
 	}
 	request_span(r, ns ? ns : NS_PER_MS, &q, c);
+}
+
+/* --- for the doctor ------------------------------------------------------------------------------------------------------------ */
+
+size_t cpus_busy_sas(struct cpus *c, struct busy_sa **out)
+{
+	struct busy_sa *sas = c->walked && c->all.n ? calloc(c->all.n, sizeof(*sas)) : NULL;
+	size_t n = 0;
+
+	*out = sas;
+	if (!sas)
+		return 0;
+	ask(c, true);
+	for (size_t i = 0; i < c->all.n; i++) {
+		const struct placed *p = &c->all.p[i];
+
+		if (p->id.dir != CY_DIR_IN || !p->known || p->cpu < 0)
+			continue;
+		sas[n].cpu = p->cpu;
+		sas[n].packets = p->packets;
+		snprintf(sas[n].who, sizeof(sas[n].who), "%s%s", *p->user ? "user " : "",
+		    *p->user ? p->user : p->peer);
+		n++;
+	}
+	return n;
+}
+
+void cpus_steered(const struct cpus *c, uint64_t *out_sent, uint64_t *out_lost)
+{
+	uint64_t sent = 0, arrived = 0;
+
+	if (c->walked)
+		steered(c->c->d, &sent, &arrived);
+	sent -= sent >= c->sent ? c->sent : sent;
+	arrived -= arrived >= c->arrived ? c->arrived : arrived;
+	*out_sent = sent;
+	*out_lost = sent > arrived ? sent - arrived : 0;
 }
