@@ -5,12 +5,8 @@
 
 static char last[32];
 
-/* What the plugin that sends packets to CPUs says. */
-static void print_steering(json_t *s)
+static void print_moves(json_t *s)
 {
-	json_t *f;
-	size_t i;
-
 	printf("  steering %lld SAs: the busiest CPU has %lld %% of the mean; %lld packets, %lld of SAs not "
 	       "steered, %lld "
 	       "fragments\n",
@@ -19,10 +15,26 @@ static void print_steering(json_t *s)
 	printf("  %lld moves of SAs: %lld at a gap, %lld at the limit, %lld under way\n",
 	    (long long)get_int(s, "moves"), (long long)get_int(s, "moved_at_gap"),
 	    (long long)get_int(s, "moved_at_limit"), (long long)get_int(s, "moving"));
+}
+
+/* What the plugin that sends packets to CPUs says. */
+static void print_steering(json_t *s)
+{
+	json_t *f;
+	size_t i;
+
+	if (get_bool(s, "watching"))
+		printf("  watching %lld SAs, steering none: %lld packets, %lld of SAs not watched, %lld "
+		       "fragments\n",
+		    (long long)get_int(s, "sas"), (long long)get_int(s, "packets"),
+		    (long long)get_int(s, "unknown"), (long long)get_int(s, "fragments"));
+	else
+		print_moves(s);
 	if (get_int(s, "refused"))
 		printf("  %lld SAs found no room and are not steered\n", (long long)get_int(s, "refused"));
-	json_array_foreach(json_object_get(s, "interfaces"), i, f) printf("  steering on %s: %s%s%s\n",
-	    get_str(f, "name"), get_str(f, "mode"), *get_str(f, "why") ? ", " : "", get_str(f, "why"));
+	json_array_foreach(json_object_get(s, "interfaces"), i, f)
+	    printf("  %s on %s: %s%s%s\n", get_bool(s, "watching") ? "watching" : "steering",
+	        get_str(f, "name"), get_str(f, "mode"), *get_str(f, "why") ? ", " : "", get_str(f, "why"));
 }
 
 static void on_data(void *user, json_t *d)
@@ -40,6 +52,8 @@ static void on_data(void *user, json_t *d)
 		printf("  a worker did not answer in time: its SAs are missing\n");
 	if (has(d, "sa_cpus_how"))
 		printf("  %s\n", get_str(d, "sa_cpus_how"));
+	if (has(d, "sa_queues_how"))
+		printf("  %s\n", get_str(d, "sa_queues_how"));
 	if (has(d, "steering"))
 		print_steering(json_object_get(d, "steering"));
 	json_object_foreach(json_object_get(d, "drops"), name, v)
@@ -96,6 +110,9 @@ static void print_queue(json_t *q)
 	if (has(q, "packets_per_second"))
 		printf("  %lld packets/s, %lld dropped", (long long)get_int(q, "packets_per_second"),
 		    (long long)get_int(q, "dropped"));
+	if (has(q, "sas_in"))
+		printf("  %lld SAs, %lld packets/s of them (%.1f %%)", (long long)get_int(q, "sas_in"),
+		    (long long)get_int(q, "esp_packets_per_second"), get_num(q, "esp_share"));
 	putchar('\n');
 }
 
@@ -120,12 +137,18 @@ static void print_sa(json_t *s)
 {
 	char cpu[32], thread[32], bytes[64];
 
-	printf("  %s %-3s  CPU %s, thread %s  %s, %s%s", get_str(s, "spi"), get_str(s, "direction"),
-	    cpu_text(get_int(s, "cpu"), cpu), cpu_text(get_int(s, "thread"), thread),
-	    get_str(s, "connection"), get_str(s, "peer"), get_bool(s, "encap") ? " in UDP" : "");
+	printf("  %s %-3s  CPU %s, ", get_str(s, "spi"), get_str(s, "direction"),
+	    cpu_text(get_int(s, "cpu"), cpu));
+	if (has(s, "queue"))
+		printf("%s %s", get_str(s, "interface"), get_str(s, "queue"));
+	else
+		printf("thread %s", cpu_text(get_int(s, "thread"), thread));
+	printf("  %s, %s%s%s%s", get_str(s, "connection"), get_str(s, "peer"),
+	    *get_str(s, "user") ? ", user " : "", get_str(s, "user"), get_bool(s, "encap") ? " in UDP" : "");
 	if (has(s, "packets_per_second"))
-		printf("  %lld packets/s (%s/s)", (long long)get_int(s, "packets_per_second"),
-		    text_bytes((uint64_t)get_int(s, "bytes_per_second"), bytes));
+		printf("  %lld packets/s", (long long)get_int(s, "packets_per_second"));
+	if (get_int(s, "bytes_per_second"))
+		printf(" (%s/s)", text_bytes((uint64_t)get_int(s, "bytes_per_second"), bytes));
 	putchar('\n');
 }
 

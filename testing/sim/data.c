@@ -365,7 +365,7 @@ bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const
 	if (!i || o->seq <= i->replay_top || !cy_slice_eq(i->sa.encr_key, o->sa.encr_key) ||
 	    !cy_slice_eq(i->sa.integ_key, o->sa.integ_key))
 		return false;
-	seen = sim_outside(from, o->sa.encap ? 4500 : 0);
+	seen = sim_outside(from, o->sa.encap ? o->sa.src.port : 0);
 	if (i->sa.encap && !cy_addr_eq(&seen, &i->sa.src))
 		tell_mapping(&to->kernel, i, &seen);
 	in = best_policy(&to->kernel, CY_DIR_IN, &s, &d);

@@ -119,7 +119,7 @@ static const char *extras(struct world *w)
 {
 	if (w->s->v1)
 		return chance(w, 30) ? "  aggressive=yes\n" : "";
-	return chance(w, 20) ? "  per-cpu-sas=yes\n" : "";
+	return !chance(w, 20) ? "" : chance(w, 30) ? "  per-cpu-sas=encap\n" : "  per-cpu-sas=yes\n";
 }
 
 static void add_link(struct world *w, uint32_t i, uint32_t j)

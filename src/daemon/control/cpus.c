@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cpus: which CPU and which receive queue carry what, and which SAs. Control thread. */
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/control/placed.h"
 #include "daemon/control/span.h"
 #include "daemon/control/steering.h"
 #include "daemon/sa/manager.h"
@@ -17,8 +19,9 @@ struct placed {
 	struct cy_kernel_sa_id id;
 	uint64_t child, packets, bytes; /* the counts as before the interval, then in it */
 	int32_t lane, cpu;
+	uint32_t rx_if, rx_queue; /* rx_if 0: not known */
 	bool encap, known;
-	char conn[48], peer[48];
+	char conn[48], peer[48], user[48];
 };
 
 struct cpus_acc {
@@ -35,9 +38,10 @@ struct cpus {
 	struct cy_kernel_lane lanes[LANES_MAX];
 	size_t n_lanes;
 	uint64_t begun_ns;
+	uint64_t sent, arrived; /* by the plugin that steers, when it began */
 };
 
-static void cpus_unref(void *arg)
+void cpus_unref(void *arg)
 {
 	struct cpus *c = arg;
 
@@ -84,6 +88,7 @@ static void visit(void *acc, struct ike_sa *sa)
 			    .lane = -1,
 			    .cpu = -1};
 			snprintf(p->conn, sizeof(p->conn), "%.47s", c->conn ? c->conn->name : "");
+			snprintf(p->user, sizeof(p->user), "%.47s", sa->user ? sa->user : "");
 			snprintf(p->peer, sizeof(p->peer), "%.47s", addr_str(&sa->remote, text));
 		}
 	}
@@ -111,6 +116,8 @@ static void ask(struct cpus *c, bool again)
 		p->known = true;
 		p->lane = at.lane;
 		p->cpu = at.cpu;
+		p->rx_if = at.rx_if;
+		p->rx_queue = at.rx_queue;
 		p->packets = at.packets - (again ? p->packets : 0);
 		p->bytes = at.bytes - (again ? p->bytes : 0);
 	}
@@ -122,6 +129,19 @@ static size_t ask_lanes(struct control *c, struct cy_kernel_lane *out)
 	const struct cy_kernel_ops *ops = knl_ops(c->d->knl, &k);
 
 	return k && CY_HAS(ops, lanes) && ops->lanes ? ops->lanes(k, out, LANES_MAX) : 0;
+}
+
+static void steered(const struct daemon *d, uint64_t *out_sent, uint64_t *out_arrived)
+{
+	struct cy_steer_cpu *cpus = calloc(STEERING_CPUS, sizeof(*cpus));
+	size_t n = cpus ? steering_cpus(d, cpus, STEERING_CPUS) : 0;
+
+	*out_sent = *out_arrived = 0;
+	for (size_t i = 0; i < n; i++) {
+		*out_sent += cpus[i].sent;
+		*out_arrived += cpus[i].arrived;
+	}
+	free(cpus);
 }
 
 static void walk_done(struct control *c, void *arg, void *const *acc, uint32_t n)
@@ -143,6 +163,7 @@ static void walk_done(struct control *c, void *arg, void *const *acc, uint32_t n
 	cpus->n_lanes = ask_lanes(c, cpus->lanes);
 	cpus->begun_ns = env_now(c->d->env);
 	ask(cpus, false);
+	steered(c->d, &cpus->sent, &cpus->arrived);
 	cpus_unref(cpus);
 }
 
@@ -217,7 +238,42 @@ static void write_cpus(
 	}
 }
 
-static void write_queues(struct request *r, struct jw *w, const struct machine *m, uint64_t ns)
+/* SAs whose last packet came by this queue, and what all their packets were. Only where any came to the interface. */
+static void write_queue_sas(struct jw *w, const struct machine_queue *q, const struct cpus *c, uint64_t ns)
+{
+	uint32_t index = if_nametoindex(q->ifname);
+	uint64_t n = 0, packets = 0, all = 0;
+	bool any = false;
+
+	for (size_t i = 0; i < c->all.n; i++) {
+		const struct placed *p = &c->all.p[i];
+
+		if (!p->rx_if)
+			continue;
+		all += p->packets;
+		any |= p->rx_if == index;
+		if (p->rx_if == index && p->rx_queue == q->index) {
+			n++;
+			packets += p->packets;
+		}
+	}
+	if (!any)
+		return;
+	jw_u64(w, "sas_in", n);
+	jw_u64(w, "esp_packets_per_second", per_second(packets, ns));
+	jw_num(w, "esp_share", share(packets, all));
+}
+
+static bool queues_known(const struct cpus *c)
+{
+	for (size_t i = 0; i < c->all.n; i++)
+		if (c->all.p[i].rx_if)
+			return true;
+	return false;
+}
+
+static void write_queues(
+    struct request *r, struct jw *w, const struct machine *m, const struct cpus *c, uint64_t ns)
 {
 	char text[256];
 
@@ -247,6 +303,8 @@ static void write_queues(struct request *r, struct jw *w, const struct machine *
 		jw_str(w, q->rx ? "rps" : "xps", q->steering);
 		if (q->rx)
 			jw_u64(w, "rps_flows", q->rps_flows);
+		if (q->rx)
+			write_queue_sas(w, q, c, ns);
 		if (q->irq >= 0) {
 			jw_i64(w, "irq", q->irq);
 			jw_str(w, "irq_affinity", q->irq_cpus);
@@ -322,6 +380,7 @@ static int busier(const void *a, const void *b)
 static void write_sas(struct request *r, struct jw *w, struct cpus *c, uint64_t ns)
 {
 	int64_t max = request_int(r, "sas", SAS_DEFAULT);
+	char name[IF_NAMESIZE];
 
 	if (c->all.n)
 		qsort(c->all.p, c->all.n, sizeof(*c->all.p), busier);
@@ -331,12 +390,18 @@ static void write_sas(struct request *r, struct jw *w, struct cpus *c, uint64_t 
 		item(r, w, "sas");
 		jw_str(w, "connection", p->conn);
 		jw_str(w, "peer", p->peer);
+		if (*p->user)
+			jw_str(w, "user", p->user);
 		jw_u64(w, "child_id", p->child);
 		jw_str(w, "direction", p->id.dir == CY_DIR_IN ? "in" : "out");
 		jw_fmt(w, "spi", "%08x", p->id.spi);
 		jw_bool(w, "encap", p->encap);
 		jw_i64(w, "cpu", p->cpu);
 		jw_i64(w, "thread", p->lane);
+		if (p->rx_if && if_indextoname(p->rx_if, name)) {
+			jw_str(w, "interface", name);
+			jw_fmt(w, "queue", "rx-%u", p->rx_queue);
+		}
 		if (p->known) {
 			jw_u64(w, "packets_per_second", per_second(p->packets, ns));
 			jw_u64(w, "bytes_per_second", per_second(p->bytes, ns));
@@ -368,6 +433,12 @@ static void write_head(
 		    "the kernel does not tell which CPU carries an SA: packets arrive where the receive "
 		    "queue's interrupt "
 		    "or RPS leads (queues), and leave from the CPU that sent them");
+	jw_bool(w, "sa_queues_known", queues_known(c));
+	if (c->all.n && !queues_known(c))
+		jw_str(w, "sa_queues_how",
+		    "nor by which receive queue it comes: the plugin steer does, with watch = yes without "
+		    "changing "
+		    "anything; an outbound SA leaves by the queue of the CPU that sends (XPS)");
 	steering_write_head(c->c->d, w);
 	jw_obj(w, "drops");
 	for (size_t i = 0; i < now->n_errors; i++)
@@ -407,7 +478,7 @@ static void write_all(struct request *r, struct span *s, void *arg)
 	write_head(r, &w, s, c, placed || !c->all.n);
 	if (s->machine) {
 		write_cpus(r, &w, s->machine, c, s->now->ns);
-		write_queues(r, &w, s->machine, s->now->ns);
+		write_queues(r, &w, s->machine, c, s->now->ns);
 	}
 	write_lanes(r, &w, c, ns);
 	write_steering(r, &w, c->c->d);
@@ -415,31 +486,77 @@ static void write_all(struct request *r, struct span *s, void *arg)
 	request_send(r, &w);
 }
 
-static bool ready(void *arg)
+bool cpus_ready(void *arg)
 {
 	return ((struct cpus *)arg)->walked;
 }
 
-void cmd_cpus(struct request *r)
+struct cpus *cpus_begin(struct control *control)
 {
 	static const struct walk_query walk = {
 	    .acc_size = sizeof(struct cpus_acc), .visit = visit, .done = walk_done, .acc_fini = acc_fini};
+	struct cpus *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->refs = 2;
+	c->c = control;
+	if (walk_sas(control, &walk, c) == CY_OK)
+		return c;
+	free(c);
+	return NULL;
+}
+
+void cmd_cpus(struct request *r)
+{
 	static const struct span_query q = {
-	    .machine = true, .fn = write_all, .ready = ready, .arg_free = cpus_unref};
+	    .machine = true, .fn = write_all, .ready = cpus_ready, .arg_free = cpus_unref};
 	struct cpus *c;
 	uint64_t ns;
 
 	if (!request_seconds(r, 1, &ns))
 		return;
-	c = calloc(1, sizeof(*c));
-	if (c) {
-		c->refs = 2;
-		c->c = r->control;
-	}
-	if (!c || walk_sas(r->control, &walk, c)) {
-		free(c);
+	c = cpus_begin(r->control);
+	if (!c) {
 		request_fail(r, "limit", "out of memory");
 		return;
 	}
 	request_span(r, ns ? ns : NS_PER_MS, &q, c);
+}
+
+/* --- for the doctor ------------------------------------------------------------------------------------------------------------ */
+
+size_t cpus_busy_sas(struct cpus *c, struct busy_sa **out)
+{
+	struct busy_sa *sas = c->walked && c->all.n ? calloc(c->all.n, sizeof(*sas)) : NULL;
+	size_t n = 0;
+
+	*out = sas;
+	if (!sas)
+		return 0;
+	ask(c, true);
+	for (size_t i = 0; i < c->all.n; i++) {
+		const struct placed *p = &c->all.p[i];
+
+		if (p->id.dir != CY_DIR_IN || !p->known || p->cpu < 0)
+			continue;
+		sas[n].cpu = p->cpu;
+		sas[n].packets = p->packets;
+		snprintf(sas[n].who, sizeof(sas[n].who), "%s%s", *p->user ? "user " : "",
+		    *p->user ? p->user : p->peer);
+		n++;
+	}
+	return n;
+}
+
+void cpus_steered(const struct cpus *c, uint64_t *out_sent, uint64_t *out_lost)
+{
+	uint64_t sent = 0, arrived = 0;
+
+	if (c->walked)
+		steered(c->c->d, &sent, &arrived);
+	sent -= sent >= c->sent ? c->sent : sent;
+	arrived -= arrived >= c->arrived ? c->arrived : arrived;
+	*out_sent = sent;
+	*out_lost = sent > arrived ? sent - arrived : 0;
 }

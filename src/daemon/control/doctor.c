@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/control/placed.h"
 #include "daemon/control/span.h"
 #include "daemon/sa/manager.h"
 #include "libcore/base/names.h"
@@ -145,6 +146,7 @@ struct costs {
 	uint32_t refs; /* control thread: the request's and the walk's */
 	struct control *c;
 	bool walked;
+	struct cpus *cpus; /* NULL: no memory */
 	size_t n;
 	struct conn_cost cost[COSTS_MAX];
 	struct conn *conn[COSTS_MAX]; /* whose proposals these are; references */
@@ -158,6 +160,8 @@ static void costs_unref(void *arg)
 		return;
 	for (size_t i = 0; i < c->n; i++)
 		conn_unref(c->conn[i]);
+	if (c->cpus)
+		cpus_unref(c->cpus);
 	free(c);
 }
 
@@ -241,6 +245,7 @@ static struct costs *costs_begin(struct control *c)
 		free(costs);
 		return NULL;
 	}
+	costs->cpus = cpus_begin(c);
 	return costs;
 }
 
@@ -284,11 +289,18 @@ static void write_findings(struct request *r, struct span *s, void *arg)
 	    .costs = costs->cost,
 	    .n_costs = costs->n,
 	    .kernel_userspace = knl_features(d->knl) & CY_KERNEL_WANTS_ESP};
+	struct busy_sa *sas = NULL;
 	size_t limits;
 	struct jw head = {0};
 
+	if (costs->cpus) {
+		in.n_sas = cpus_busy_sas(costs->cpus, &sas);
+		in.sas = sas;
+		cpus_steered(costs->cpus, &in.steer_sent, &in.steer_lost);
+	}
 	in.speeds = control_speeds(r->control, &in.n_speeds);
 	limits = doctor_run(&in, on_finding, &wr);
+	free(sas);
 	request_begin(r, &head, "data");
 	jw_obj(&head, "data");
 	jw_u64(&head, "interval_ms", s->now->ns / NS_PER_MS);
@@ -307,7 +319,7 @@ static bool doctor_ready(void *arg)
 	struct costs *costs = arg;
 	size_t n;
 
-	return costs->walked && control_speeds(costs->c, &n);
+	return costs->walked && (!costs->cpus || cpus_ready(costs->cpus)) && control_speeds(costs->c, &n);
 }
 
 void cmd_doctor(struct request *r)

@@ -48,6 +48,7 @@ void steering_write_head(const struct daemon *d, struct jw *w)
 		return;
 	ops = steer_ops(d, &plugin);
 	jw_obj(w, "steering");
+	jw_bool(w, "watching", s.watching);
 	jw_u64(w, "sas", s.sas);
 	jw_u64(w, "sas_max", s.sas_max);
 	jw_u64(w, "spread", s.spread);

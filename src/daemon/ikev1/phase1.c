@@ -381,6 +381,8 @@ void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 		v1_xauth_start(sa);
 	} else if (v1_logs_in(sa)) {
 		await_login(sa);
+		/* the server may take longer than a NAT remembers us (RFC 3948, 4) */
+		ike_keepalives_start(sa);
 		step_end(sa);
 	} else {
 		v->xauth_done = true;

@@ -7,11 +7,28 @@
 #include "daemon/sa/totals.h"
 #include "libcore/base/addr.h"
 
+/* Of the dynamic ones (RFC 6335, 6). */
+#define PORT_FIRST 49152
+#define PORT_COUNT 16384
+
+/*
+ * Where ESP in UDP leaves from. With per-cpu-sas=encap each CPU has a port, the same after a rekeying, so that what chooses the peer's
+ * receive queue tells them apart. Nobody listens there: the peer goes on sending to the port of IKE.
+ */
+static struct cy_addr out_src(const struct child_sa *c, const struct cy_addr *local)
+{
+	struct cy_addr src = *local;
+
+	if (c->encap && c->cpu >= 0 && c->conn->per_cpu == PCPU_ENCAP)
+		src.port = (uint16_t)(PORT_FIRST + (c->reqid * 67 + (uint32_t)c->cpu) % PORT_COUNT);
+	return src;
+}
+
 static struct cy_kernel_sa_id sa_id(
     const struct child_sa *c, bool in, const struct cy_addr *local, const struct cy_addr *remote)
 {
 	return (struct cy_kernel_sa_id){.spi = in ? c->spi_in : c->spi_out,
-	    .src = in ? *remote : *local,
+	    .src = in ? *remote : out_src(c, local),
 	    .dst = in ? *local : *remote,
 	    .proto = CY_PROTO_ESP,
 	    .dir = in ? CY_DIR_IN : CY_DIR_OUT,
@@ -556,7 +573,7 @@ void child_moved(struct child_sa *c)
 			struct knl_step *s = knl_req_add(r, KNL_SA_MOVE);
 
 			s->u.move.id = sa_id(c, in, &c->at_local, &c->at_remote);
-			s->u.move.new_src = in ? c->sa->remote : c->sa->local;
+			s->u.move.new_src = in ? c->sa->remote : out_src(c, &c->sa->local);
 			s->u.move.new_dst = in ? c->sa->local : c->sa->remote;
 			s->u.move.encap = c->encap;
 		}

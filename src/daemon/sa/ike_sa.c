@@ -31,7 +31,9 @@ static void on_half_open(struct timer *t)
 
 	sa_about(sa);
 	if (sa->initiator)
-		ike_sa_fail(sa, "where the peer is could not be found out in time");
+		ike_sa_fail(sa,
+		    sa->spi_r ? "the peer did not complete XAUTH in time"
+		              : "where the peer is could not be found out in time");
 	ike_sa_fail(sa, "the peer did not complete %s within %llu s",
 	    sa->version == 1 ? "phase 1" : "IKE_AUTH",
 	    (unsigned long long)(sa->shard->d->tune.half_open_timeout_ns / NS_PER_S));
@@ -103,6 +105,14 @@ static void on_keepalive(struct timer *t)
 		sa->last_out_ns = now;
 	}
 	worker_timer_set(sa->shard->w, t, sa->last_out_ns + every);
+}
+
+void ike_keepalives_start(struct ike_sa *sa)
+{
+	uint64_t every = sa->shard->d->tune.keepalive_ns;
+
+	if (sa->nat_here && every)
+		worker_timer_set(sa->shard->w, &sa->t_keepalive, worker_now(sa->shard->w) + every);
 }
 
 void ike_fragments_drop(struct ike_sa *sa, struct frag_set *f)
@@ -394,8 +404,7 @@ void ike_sa_schedule(struct ike_sa *sa)
 	}
 	if (sa_dpd_delay_s(sa->shard->d, c))
 		worker_timer_set(w, &sa->t_dpd, now + sa_dpd_delay_s(sa->shard->d, c) * NS_PER_S);
-	if (sa->nat_here && sa->shard->d->tune.keepalive_ns)
-		worker_timer_set(w, &sa->t_keepalive, now + sa->shard->d->tune.keepalive_ns);
+	ike_keepalives_start(sa);
 }
 
 /* SK_pi and SK_pr made and checked the AUTH payloads (RFC 7296, 2.15), and nothing else: they do not rest here. */

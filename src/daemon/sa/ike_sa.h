@@ -251,6 +251,8 @@ static inline uint32_t sa_dpd_delay_s(const struct daemon *d, const struct conn 
 	return c->dpd_unsaid && d->tune.dpd_delay_s ? d->tune.dpd_delay_s : c->dpd_delay_s;
 }
 void ike_sa_schedule(struct ike_sa *sa); /* rekey, reauth, expiry, liveness timers from its connection */
+/* When we are behind a NAT. */
+void ike_keepalives_start(struct ike_sa *sa);
 /* The peer (or we) moved: CHILD_SAs follow (NAT rebinding). */
 void ike_sa_moved(struct ike_sa *sa, const struct cy_addr *local, const struct cy_addr *remote);
 /* --- vips.c --- */

@@ -415,10 +415,10 @@ static void kernel_event_job(struct worker *w, struct job *j)
 
 	(void)w;
 	if (c && list_linked(&c->node)) {
-		if (ev->mapping)
-			ike_sa_moved(c->sa, &c->sa->local, &ev->new_src);
-		else
+		if (!ev->mapping)
 			child_expire(c, ev->hard);
+		else if (!child_is_extra(c)) /* those of CPUs may come from ports of their own */
+			ike_sa_moved(c->sa, &c->sa->local, &ev->new_src);
 	}
 	free(ev);
 }

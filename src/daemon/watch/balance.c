@@ -66,11 +66,44 @@ static void advise_spread(struct doctor *d, struct finding *f)
 		    i->name, text);
 }
 
+/* Whose SAs are on that CPU: the three busiest. Nothing where it is not known. */
+static void busiest_there(const struct doctor *d, uint32_t cpu, char *out, size_t cap)
+{
+	const struct busy_sa *top[3] = {NULL};
+	uint64_t all = 0;
+	size_t at = 0;
+
+	*out = '\0';
+	for (size_t i = 0; i < d->in->n_sas; i++) {
+		const struct busy_sa *s = &d->in->sas[i];
+
+		if (s->cpu != (int32_t)cpu || !s->packets)
+			continue;
+		all += s->packets;
+		for (size_t k = 0; k < 3; k++)
+			if (!top[k] || s->packets > top[k]->packets) {
+				const struct busy_sa *down = top[k];
+
+				top[k] = s;
+				s = down;
+				if (!s)
+					break;
+			}
+	}
+	for (size_t k = 0; k < 3 && top[k] && at < cap; k++)
+		at += (size_t)snprintf(out + at, cap - at, "%s%.40s (%.0f %%)",
+		    k ? ", " : " Most of its ESP is of ", top[k]->who,
+		    100.0 * (double)top[k]->packets / (double)all);
+	if (at && at < cap)
+		snprintf(out + at, cap - at, ".");
+}
+
 static void rule_softirq(struct doctor *d)
 {
 	const struct machine *m = d->in->machine;
 	double most = 0, all = 0, others;
 	uint32_t cpu = 0;
+	char who[200];
 
 	for (size_t i = 0; i < m->n_cpus; i++) {
 		double share = softirq_share(&m->cpus[i]);
@@ -84,12 +117,13 @@ static void rule_softirq(struct doctor *d)
 	if (most < SOFTIRQ_FULL)
 		return;
 	others = m->n_cpus > 1 ? (all - most) / (double)(m->n_cpus - 1) : most;
+	busiest_there(d, cpu, who, sizeof(who));
 	if (most > UNEVEN * others)
 		advise_spread(d,
 		    doctor_add(d, "cpu-uneven", FINDING_LIMITS, 100 * most, "% of one CPU",
 		        "CPU %u alone receives packets: %.0f %% of its time goes into softirqs, %.0f %% of "
-		        "that of the others, of %zu CPUs.",
-		        cpu, 100 * most, 100 * others, m->n_cpus));
+		        "that of the others, of %zu CPUs.%s",
+		        cpu, 100 * most, 100 * others, m->n_cpus, who));
 	else
 		doctor_advise(
 		    doctor_add(d, "softirq", FINDING_LIMITS, 100 * all / (double)m->n_cpus, "% of all CPUs",
@@ -170,8 +204,25 @@ static void rule_ifs(struct doctor *d)
 	}
 }
 
+/* A few wait at any moment; many that never arrive found the queue of their CPU full. */
+static void rule_steering(struct doctor *d)
+{
+	uint64_t lost = d->in->steer_lost, sent = d->in->steer_sent;
+
+	if (doctor_rate(d, lost) < 10 || lost < sent / 100)
+		return;
+	doctor_advise(doctor_add(d, "steer-drops", FINDING_LIMITS, (double)lost, "packets dropped",
+	                  "Of %llu packets that the plugin steer sent to CPUs %llu did not arrive there: "
+	                  "their queues are full.",
+	                  (unsigned long long)sent, (unsigned long long)lost),
+	    "Where CPUs still idle (ipsec cpus), let it use them (cpus = in its section) or give bursts more "
+	    "room (queue =); where "
+	    "all are busy, more CPUs or cheaper algorithms.");
+}
+
 void doctor_rule_machine(struct doctor *d)
 {
+	rule_steering(d);
 	if (!d->in->machine)
 		return;
 	rule_softirq(d);

@@ -40,6 +40,13 @@ struct conn_cost {
 	const struct proposal_list *offers; /* what the connection allows, empty: the defaults */
 };
 
+/* An inbound SA, by the CPU that carries it. */
+struct busy_sa {
+	int32_t cpu;
+	uint64_t packets;
+	char who[64]; /* "user alice", or the peer's address */
+};
+
 struct doctor_input {
 	const struct sample *now;      /* what came in a few seconds */
 	const struct sample *total;    /* since the start */
@@ -49,7 +56,10 @@ struct doctor_input {
 	size_t n_speeds;
 	const struct conn_cost *costs;
 	size_t n_costs;
-	bool kernel_userspace; /* the data plane is our own */
+	const struct busy_sa *sas; /* those whose CPU is known */
+	size_t n_sas;
+	uint64_t steer_sent, steer_lost; /* packets sent to CPUs, and those that did not arrive there */
+	bool kernel_userspace;           /* the data plane is our own */
 };
 
 /* Calls back for each finding, the most pressing first. Returns how many limit the daemon now. */

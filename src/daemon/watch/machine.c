@@ -506,14 +506,19 @@ void machine_hash_text(const struct machine_if *i, char *out, size_t cap)
 		snprintf(out, cap, "one receive queue: nothing to hash; RPS can spread it");
 		return;
 	}
-	/* the hash types of virtio-net know IP, TCP and UDP (Virtual I/O Device, 5.1.6.4.3) */
+	/*
+	 * The hash types of virtio-net know IP, TCP and UDP (Virtual I/O Device, 5.1.6.4.3). Without VIRTIO_NET_F_RSS there is no such
+	 * hash, and the device chooses (Automatic receive steering in multiqueue mode); TAP of Linux finds the SPI of ESP, too.
+	 */
 	if (strcmp(i->driver, "virtio_net") == 0) {
-		snprintf(out, cap,
-		    "virtio-net cannot hash the SPI of ESP: all ESP between two addresses comes on one "
-		    "queue; "
-		    "UDP-encapsulated ESP is hashed %s",
-		    i->hash_udp & MACHINE_HASH_UNKNOWN ? "by addresses and ports by most hosts"
-		                                       : hash_words(i->hash_udp, "by addresses and ports"));
+		bool rss = i->hash_udp & (MACHINE_HASH_ADDRS | MACHINE_HASH_PORTS);
+
+		snprintf(out, cap, "virtio-net cannot hash the SPI of ESP: %s%s",
+		    rss ? "all ESP between two addresses comes on one queue; UDP-encapsulated ESP is hashed "
+		        : "its host chooses the queue, a TAP of Linux by addresses and ports or SPI, many "
+		          "others by "
+		          "addresses and ports of UDP alone",
+		    rss ? hash_words(i->hash_udp, "by addresses and ports") : "");
 		return;
 	}
 	snprintf(out, cap, "ESP: %s; UDP-encapsulated ESP: %s",

@@ -64,6 +64,8 @@ struct machine_nic_ops {
 	void (*counters)(const char *ifname, struct machine_queue *q, size_t n);
 };
 extern const struct machine_nic_ops machine_ethtool;
+/* Counters of queues that the kernel keeps itself, where it does. */
+void machine_qstats(const char *ifname, struct machine_queue *q, size_t n);
 
 struct machine *machine_read(const char *root, const struct machine_nic_ops *nic); /* NULL: no memory */
 void machine_free(struct machine *m);

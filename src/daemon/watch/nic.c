@@ -84,8 +84,10 @@ static void nic_counters(const char *ifname, struct machine_queue *q, size_t n_q
 
 	info.i.cmd = ETHTOOL_GSSET_INFO;
 	info.i.sset_mask = 1ull << ETH_SS_STATS;
-	if (!ask(ifname, &info) || !info.i.sset_mask || info.i.data[0] > STATS_MAX)
+	if (!ask(ifname, &info) || !info.i.sset_mask || info.i.data[0] > STATS_MAX) {
+		machine_qstats(ifname, q, n_q);
 		return;
+	}
 	n = info.i.data[0];
 	names = calloc(1, sizeof(*names) + (size_t)n * ETH_GSTRING_LEN);
 	values = calloc(1, sizeof(*values) + (size_t)n * sizeof(values->data[0]));
@@ -107,6 +109,7 @@ static void nic_counters(const char *ifname, struct machine_queue *q, size_t n_q
 	}
 	free(names);
 	free(values);
+	machine_qstats(ifname, q, n_q);
 }
 
 const struct machine_nic_ops machine_ethtool = {.hash = nic_hash, .counters = nic_counters};

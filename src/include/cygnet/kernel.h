@@ -151,6 +151,8 @@ struct cy_kernel_place {
 	int32_t cpu;  /* that carried it last, -1 not known */
 	uint32_t pad_;
 	uint64_t packets, bytes;
+	uint32_t rx_if; /* index of the interface that its last packet came to, 0 not known */
+	uint32_t rx_queue;
 };
 
 /* A thread of the data plane's own, with its queue. */

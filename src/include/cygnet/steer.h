@@ -25,6 +25,8 @@ struct cy_steer_stats {
 	uint64_t moved_gap;  /* done when no packet had come for a while */
 	uint64_t moved_late; /* done while packets kept coming: they may overtake each other */
 	uint64_t refused;    /* SAs that found no room */
+	uint32_t watching;   /* 1: packets are counted, and go where they went */
+	uint32_t pad2_;
 };
 
 struct cy_steer_cpu {

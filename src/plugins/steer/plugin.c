@@ -34,6 +34,7 @@ struct plugin {
 	struct cy_timer *timer;
 	uint32_t interval_ms;
 	enum program_mode mode;
+	bool watch; /* nothing is steered */
 	uint32_t cpus[STEER_MAX_CPUS];
 	uint32_t n_cpus;
 
@@ -76,8 +77,8 @@ static void attach(struct plugin *p, struct iface *f, int ifindex)
 	if (link >= 0) {
 		f->link = link;
 		f->told = 0;
-		p->host->log(p->self, CY_LOG_NOTICE, "steering ESP that %s receives, %s", f->name,
-		    f->native ? "natively" : "in generic mode");
+		p->host->log(p->self, CY_LOG_NOTICE, "%s ESP that %s receives, %s",
+		    p->watch ? "watching" : "steering", f->name, f->native ? "natively" : "in generic mode");
 	} else if (f->told != -link) {
 		f->told = -link;
 		p->host->log(p->self, CY_LOG_WARN, "not steering on %s: %s", f->name, why_not(f));
@@ -214,6 +215,7 @@ static enum cy_err stats(void *plugin, struct cy_steer_stats *out)
 	    .moved_gap = t->moved_gap,
 	    .moved_late = t->moved_late,
 	    .refused = t->refused,
+	    .watching = p->watch,
 	};
 	pthread_mutex_unlock(&p->lock);
 	memcpy(out, &s, size < sizeof(s) ? size : sizeof(s));
@@ -226,7 +228,7 @@ static size_t cpus(void *plugin, struct cy_steer_cpu *out, size_t cap)
 	size_t n = 0;
 
 	pthread_mutex_lock(&p->lock);
-	for (; p->program && n < p->n_cpus && n < cap; n++) {
+	for (; p->program && !p->watch && n < p->n_cpus && n < cap; n++) {
 		const struct balance_cpu *c = &p->table.balance.cpus[n];
 
 		out[n] = (struct cy_steer_cpu){.size = sizeof(*out),
@@ -270,8 +272,14 @@ static enum cy_err place(void *plugin, uint32_t spi, struct cy_kernel_place *out
 		const struct steer_slot *slot = &p->table.path.slots[s - p->table.sas];
 
 		out->lane = -1;
-		out->cpu = (int32_t)__atomic_load_n(&slot->cpu, __ATOMIC_RELAXED);
 		out->packets = __atomic_load_n(&slot->packets, __ATOMIC_RELAXED);
+		out->cpu = p->watch && !out->packets
+		    ? -1
+		    : (int32_t)__atomic_load_n(p->watch ? &slot->came_cpu : &slot->cpu, __ATOMIC_RELAXED);
+		if (CY_HAS(out, rx_queue)) {
+			out->rx_if = __atomic_load_n(&slot->came_if, __ATOMIC_RELAXED);
+			out->rx_queue = __atomic_load_n(&slot->came_queue, __ATOMIC_RELAXED);
+		}
 		e = CY_OK;
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -299,7 +307,9 @@ static uint32_t number(const struct plugin *p, const char *key, int64_t fallback
 static void read_tuning(struct plugin *p, struct table_config *out)
 {
 	p->interval_ms = number(p, "interval", 1000, 50, 60000);
+	p->watch = p->host->setting_bool(p->self, "watch", false);
 	*out = (struct table_config){
+	    .watch = p->watch,
 	    .balance =
 	        {
 	            .start_pct = number(p, "start", 20, 1, 1000),
@@ -363,6 +373,7 @@ static enum cy_err switch_on(struct plugin *p)
 	    .queue = number(p, "queue", 2048, 8, 16384),
 	    .max_sas = number(p, "max_sas", 32768, 1, 1048576),
 	    .natt_port = (uint16_t)number(p, "port", 4500, 1, 65535),
+	    .watch = p->host->setting_bool(p->self, "watch", false),
 	};
 	struct table_path path = {.set = path_set, .unset = path_unset};
 	struct table_config tuning;
@@ -444,6 +455,7 @@ static void reload(void *plugin)
 	if (p->program) {
 		read_tuning(p, &tuning);
 		table_configure(&p->table, &tuning);
+		program_watch(p->program, p->watch);
 		choose_interfaces(p, list);
 		look_after(p);
 	} else if (*list) {

@@ -25,6 +25,7 @@ struct program {
 	size_t slots_len, arrived_len;
 	int steer, spis, totals, sent; /* descriptors of the object's */
 	uint32_t n_possible;
+	struct steer_config config;
 };
 
 /* Errors are told by the caller; the library's own lines would go to standard error. */
@@ -68,9 +69,11 @@ static int set_sizes(struct program *p, const struct program_config *cfg)
 		if (!m || bpf_map__set_max_entries(m, sizes[i].entries) != 0)
 			return EINVAL;
 	}
-	m = bpf_object__find_map_by_name(p->object, ".rodata");
+	p->config.natt_port = cfg->natt_port;
+	p->config.watch = cfg->watch;
+	m = bpf_object__find_map_by_name(p->object, ".data");
 	/* nothing else is there */
-	return m && bpf_map__set_initial_value(m, &cfg->natt_port, sizeof(cfg->natt_port)) == 0 ? 0 : EINVAL;
+	return m && bpf_map__set_initial_value(m, &p->config, sizeof(p->config)) == 0 ? 0 : EINVAL;
 }
 
 /* Each CPU gets a queue and a thread of the kernel's that empties it. */
@@ -176,6 +179,14 @@ void program_unset(struct program *p, uint32_t spi)
 	uint32_t key = htonl(spi);
 
 	(void)bpf_map_delete_elem(p->spis, &key);
+}
+
+void program_watch(struct program *p, bool watch)
+{
+	uint32_t key = 0;
+
+	p->config.watch = watch;
+	(void)bpf_map_update_elem(map_fd(p, ".data"), &key, &p->config, BPF_ANY);
 }
 
 /* --- interfaces ------------------------------------------------------------------------------------------------------------ */

@@ -66,8 +66,7 @@ struct {
 	__type(value, struct steer_count);
 } arrived SEC(".maps");
 
-/* The port that ESP in UDP comes to. Set before it is loaded. */
-const volatile __u16 natt_port = 4500;
+volatile struct steer_config config = {.natt_port = 4500};
 
 struct vlan_tag {
 	__be16 tci, type;
@@ -172,7 +171,7 @@ static __always_inline __u32 cpu_of(struct steer_slot *slot)
 	return cpu;
 }
 
-static __always_inline int to_cpu(__u32 spi)
+static __always_inline int to_cpu(struct xdp_md *ctx, __u32 spi)
 {
 	__u32 *number = bpf_map_lookup_elem(&spis, &spi), cpu;
 	struct steer_slot *slot;
@@ -184,6 +183,11 @@ static __always_inline int to_cpu(__u32 spi)
 	if (!slot)
 		return XDP_PASS;
 	__sync_fetch_and_add(&slot->packets, 1);
+	slot->came_cpu = bpf_get_smp_processor_id();
+	slot->came_if = ctx->ingress_ifindex;
+	slot->came_queue = ctx->rx_queue_index;
+	if (config.watch)
+		return count(STEER_SENT, XDP_PASS);
 	cpu = cpu_of(slot);
 	n = bpf_map_lookup_elem(&sent, &cpu);
 	if (!n)
@@ -214,7 +218,7 @@ int cygnet_steer(struct xdp_md *ctx)
 		return count(STEER_FRAGMENT, XDP_PASS);
 	if (proto == IPPROTO_UDP) {
 		struct udphdr udp;
-		if (!READ(ctx, at, &udp) || udp.dest != bpf_htons(natt_port))
+		if (!READ(ctx, at, &udp) || udp.dest != bpf_htons(config.natt_port))
 			return count(STEER_OTHER, XDP_PASS);
 		at += sizeof(udp);
 	} else if (proto != IPPROTO_ESP) {
@@ -223,7 +227,7 @@ int cygnet_steer(struct xdp_md *ctx)
 	/* too short: a keepalive (RFC 3948, 2.3); zero: the non-ESP marker, so it is IKE (2.2) */
 	if (!READ(ctx, at, &spi) || spi == 0)
 		return count(STEER_OTHER, XDP_PASS);
-	return to_cpu(spi);
+	return to_cpu(ctx, spi);
 }
 
 SEC("xdp/cpumap")

@@ -21,7 +21,13 @@ struct steer_slot {
 	__u32 cpu;         /* that it goes to now */
 	__u32 want;        /* that it should go to */
 	__u32 moved_gap, moved_late;
-	__u32 pad[3];
+	__u32 came_cpu, came_if, came_queue; /* where its last packet came: CPU, interface, receive queue */
+};
+
+/* The plugin writes it. */
+struct steer_config {
+	__u16 natt_port; /* the port that ESP in UDP comes to */
+	__u16 watch;     /* nothing is sent to another CPU */
 };
 
 /* Written by one CPU alone. */

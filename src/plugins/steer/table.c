@@ -192,7 +192,7 @@ size_t table_tick(struct table *t, uint64_t now_ns)
 			if (t->sas[i].replaced && t->sas[i].idle >= t->cfg.end_idle)
 				remove_at(t, i);
 		}
-	n = balance_decide(&t->balance, moves, MOVES_MAX);
+	n = t->cfg.watch ? 0 : balance_decide(&t->balance, moves, MOVES_MAX);
 	for (size_t i = 0; i < n; i++) {
 		struct steer_slot *slot = &t->path.slots[moves[i].sa];
 

@@ -15,6 +15,7 @@ struct table_config {
 	struct balance_config balance;
 	uint32_t gap_ns;   /* an SA is moved when it has had no packet for so long */
 	uint64_t limit_ns; /* after so long it is moved without that */
+	bool watch;        /* SAs stay where they come */
 	uint32_t end_idle; /* intervals without a packet after which a replaced one is taken out */
 };
 

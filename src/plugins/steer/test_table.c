@@ -228,6 +228,34 @@ START_TEST(moves)
 END_TEST
 
 /* Any order of adding and removing keeps what can be found. */
+/* While it only watches, SAs stay where they come, however uneven that is; afterwards they are moved. */
+START_TEST(watching)
+{
+	struct table_config cfg;
+	struct kernel k;
+	struct table t;
+
+	init(&t, &k, MAX);
+	cfg = t.cfg;
+	cfg.watch = true;
+	table_configure(&t, &cfg);
+	for (uint32_t spi = 1; spi <= 8; spi++)
+		ck_assert_int_eq(table_add(&t, spi, 0), CY_OK);
+	for (int i = 0; i < 6; i++) {
+		/* every other one is on the first CPU */
+		for (uint32_t spi = 1; spi <= 8; spi++)
+			slot_of(&k, spi)->packets += spi % 2 ? 1000 : 10;
+		if (i == 5) {
+			cfg.watch = false;
+			table_configure(&t, &cfg);
+		}
+		ck_assert_int_eq(table_tick(&t, 1000) != 0, i == 5);
+	}
+	ck_assert_uint_gt(table_waiting(&t), 0);
+	table_fini(&t);
+}
+END_TEST
+
 START_TEST(churn)
 {
 	uint32_t there[200] = {0}, n = 0, seed = 1;
@@ -297,6 +325,7 @@ UNIT_TESTS(table)
 	tcase_add_test(tc, kernel_refuses);
 	tcase_add_test(tc, rekeyed);
 	tcase_add_test(tc, moves);
+	tcase_add_test(tc, watching);
 	tcase_add_test(tc, churn);
 	tcase_add_test(tc, cpu_lists);
 }

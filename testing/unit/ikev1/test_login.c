@@ -20,6 +20,7 @@ static struct duel *d;
 static struct {
 	uint32_t ask[16]; /* prompts, then 0 */
 	uint32_t at;
+	uint64_t id;
 	char said[16][32]; /* password and answers */
 	void (*fn)(void *to, uint64_t id, const struct cy_xauth_answer *a);
 	void *to;
@@ -43,6 +44,14 @@ static void be_begin(void *plugin, const struct cy_xauth_login *l)
 	be.fn = l->answer;
 	be.to = l->to;
 	next(l->id, l->password);
+}
+
+static void be_begin_silent(void *plugin, const struct cy_xauth_login *l)
+{
+	(void)plugin;
+	be.fn = l->answer;
+	be.to = l->to;
+	be.id = l->id;
 }
 
 static void be_reply(void *plugin, uint64_t id, struct cy_slice answer)
@@ -89,6 +98,40 @@ START_TEST(name_and_password)
 	login(SECRETS, NULL, 0);
 	ck_assert(is_up());
 	ck_assert_str_eq(be.said[0], "secret");
+	duel_free(d);
+}
+END_TEST
+
+/* A back end that takes longer than a NAT remembers who said nothing (30 s in many): the client keeps its place there. */
+START_TEST(a_slow_server_behind_a_nat)
+{
+	static const struct cy_xauth_ops slow = {
+	    .size = sizeof(slow), .name = "pam", .begin = be_begin_silent, .reply = be_reply};
+	static const struct duel_config c = {.keys = KEYS "  authby=xauthpsk\n",
+	    .conn_a = "  xauth=client\n  xauth_identity=alice\n",
+	    .conn_b = "  rightauth=psk\n  rightauth2=xauth-pam\n  leftauth=psk\n",
+	    .secrets_a = SECRETS,
+	    .secrets_b = ": PSK \"of the group\"\n",
+	    .settings = "xauth_deadline = 2m\n",
+	    .right_b = "%any",
+	    .nat_a = "192.0.2.1"};
+	uint64_t before;
+
+	memset(&be, 0, sizeof(be));
+	d = duel_new_with(&c);
+	ck_assert_int_eq(plugins_provide_builtin(d->b.d->plugins, CY_KIND_XAUTH, &slow, &be), CY_OK);
+	duel_start(d, &d->a, 100);
+	ck_assert_ptr_nonnull(be.fn);
+	for (int i = 0; i < 2; i++) {
+		before = d->a.n_sent;
+		duel_advance(d, 25 * NS_PER_S);
+		ck_assert_uint_eq(d->a.n_sent, before + 1);
+		ck_assert_uint_eq(duel_last(&d->a, 0)->n, 1);
+	}
+	d->pass = 100;
+	next(be.id, cy_slice_str("secret"));
+	duel_pump(d);
+	ck_assert(is_up());
 	duel_free(d);
 }
 END_TEST
@@ -235,6 +278,7 @@ END_TEST
 UNIT_TESTS(login)
 {
 	tcase_add_test(tc, name_and_password);
+	tcase_add_test(tc, a_slow_server_behind_a_nat);
 	tcase_add_test(tc, several_rounds);
 	tcase_add_test(tc, a_question_without_an_answer);
 	tcase_add_test(tc, a_server_without_an_end);

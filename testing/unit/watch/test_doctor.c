@@ -464,12 +464,32 @@ START_TEST(steps)
 }
 END_TEST
 
+START_TEST(steered_packets_get_lost)
+{
+	in.steer_sent = 100000;
+	in.steer_lost = 40; /* these wait */
+	run();
+	ck_assert_uint_eq(n_found, 0);
+	in.steer_lost = 20000;
+	says(only("steer-drops", FINDING_LIMITS), "Of 100000 packets", "queue =");
+}
+END_TEST
+
 START_TEST(one_cpu_receives_it_all)
 {
 	cpus[2].softirq = 190;
 	cpus[2].idle = 0;
 	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2 alone", "forceencaps=yes");
 	ck_assert_ptr_nonnull(strstr(get("cpu-uneven")->advice, "cannot hash the SPI"));
+	/* whose they are, where it is known */
+	in.sas = (const struct busy_sa[]){{.cpu = 2, .packets = 100, .who = "10.0.0.7"},
+	    {.cpu = 1, .packets = 9000, .who = "user elsewhere"},
+	    {.cpu = 2, .packets = 600, .who = "user alice"}, {.cpu = 2, .packets = 40, .who = "user few"},
+	    {.cpu = 2, .packets = 260, .who = "user bob"}, {.cpu = 2}};
+	in.n_sas = 6;
+	says(only("cpu-uneven", FINDING_LIMITS),
+	    "Most of its ESP is of user alice (60 %), user bob (26 %), 10.0.0.7 (10 %).", "forceencaps=yes");
+	in.n_sas = 0;
 	/* one queue */
 	machine.ifs[0].n_rx = 1;
 	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "rps_cpus");
@@ -539,6 +559,7 @@ UNIT_TESTS(doctor)
 	tcase_add_test(tc, costly_algorithms);
 	tcase_add_test(tc, clock_log_and_listeners);
 	tcase_add_test(tc, steps);
+	tcase_add_test(tc, steered_packets_get_lost);
 	tcase_add_test(tc, one_cpu_receives_it_all);
 	tcase_add_test(tc, dropped_before_anybody_sees_it);
 	tcase_add_test(tc, the_most_pressing_comes_first);
