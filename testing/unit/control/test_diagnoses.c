@@ -276,6 +276,24 @@ START_TEST(requests_that_waited_too_long)
 }
 END_TEST
 
+/* provokes: half-open */
+START_TEST(more_begin_than_may_be_half_open)
+{
+	struct config *c;
+
+	begin("");
+	peer.d->tune.reuse_ike_sa = false;
+	t.d->tune.half_open_limit = 1;
+	c = daemon_config(peer.d);
+	look("1");
+	for (int i = 0; i < 64; i++)
+		sa_initiate(peer.d, c->conf->conns[0], NULL, 0, NULL, NULL);
+	ck_assert(found("half-open"));
+	config_unref(c);
+	end();
+}
+END_TEST
+
 /* --- whom we wait for ------------------------------------------------------------------------------------------------------- */
 
 static uint32_t works; /* that are not done; workers' */
@@ -416,6 +434,7 @@ UNIT_TESTS(diagnoses)
 	tcase_add_test(tc, somebody_else_has_the_cpu);
 	tcase_add_test(tc, a_step_that_does_not_end);
 	tcase_add_test(tc, requests_that_waited_too_long);
+	tcase_add_test(tc, more_begin_than_may_be_half_open);
 	tcase_add_test(tc, key_exchanges_wait_for_the_pool);
 	tcase_add_test(tc, the_kernel_refuses);
 	tcase_add_test(tc, what_is_sent_gets_lost);
