@@ -9,6 +9,7 @@
  *
  *	at T STATEMENT        go on to T after the beginning     wait T     after T more
  *	up|down|route NODE CONN    rekey-child|rekey-ike|delete-child|expire-child|reauth NODE[,NODE...] CONN
+ *	unroute NODE CONN    kernel-expire NODE soft|hard (the data plane says so of all inbound SAs)    address NODE ADDRESS (it has another now)
  *	boot|kill|stop NODE    rebind NAT    partition T    fail-kernel-add NODE N
  *	fail-kernel-policy NODE N    fail-kernel-device NODE N    fail-kernel-with NODE nomem|exists|busy    lose-events NODE THOUSANDTHS
  *	loss|fragment-loss|duplicate|reorder|corrupt THOUSANDTHS     delay T
@@ -28,6 +29,7 @@
 
 #include "daemon/policy/lease.h"
 #include "daemon/sa/manager.h"
+#include "daemon/sa/traps.h"
 #include "sim.h"
 
 #define WORDS 16
@@ -422,6 +424,16 @@ static bool on_node(struct script *sc, char **w, size_t n)
 	else if (strcmp(w[0], "route") == 0 && n == 3) {
 		if (!sim_route(node, w[2]))
 			bad(sc, "this connection cannot be routed");
+	} else if (strcmp(w[0], "unroute") == 0 && n == 3) {
+		if (!node->d || traps_unroute(node->d->traps, w[2]))
+			bad(sc, "this connection is not routed");
+	} else if (strcmp(w[0], "kernel-expire") == 0 && n == 3 && node->d)
+		sim_kernel_expire(node, strcmp(w[2], "hard") == 0);
+	else if (strcmp(w[0], "address") == 0 && n == 3 && node->d) {
+		if (addr_parse(w[2], &node->addr))
+			bad(sc, "not an address");
+		else
+			sim_network_changed(node);
 	} else if (strcmp(w[0], "boot") == 0)
 		sim_boot(node);
 	else if (strcmp(w[0], "kill") == 0)

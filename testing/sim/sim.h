@@ -219,6 +219,9 @@ struct sim_node *sim_inside(struct sim *s, const struct cy_addr *dst, uint16_t *
 /* --- data.c: the data plane --- */
 extern const struct cy_kernel_ops sim_kernel_ops;
 void sim_kernel_clear(struct sim_kernel *k);
+/* What a data plane tells by itself. */
+void sim_kernel_expire(struct sim_node *n, bool hard); /* of all inbound SAs */
+void sim_network_changed(struct sim_node *n);
 /* Send one packet between inner addresses; true when it arrived decrypted at `to`. Acquires are raised. */
 bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const char *dst);
 
