@@ -2,6 +2,7 @@
 /* A node's data plane in memory: SAs with their keys, policies, and packets that must find their way. */
 #include <stdlib.h>
 
+#include "daemon/kernel/knl.h"
 #include "sim.h"
 
 static struct sim_ksa *find(struct sim_kernel *k, uint32_t spi, const struct cy_addr *dst)
@@ -246,6 +247,28 @@ const struct cy_kernel_ops sim_kernel_ops = {
     .device_addr = sim_device_addr,
     .device_route = sim_device_route,
 };
+
+void sim_kernel_expire(struct sim_node *n, bool hard)
+{
+	const struct cy_kernel_events *ev = n->kernel.ev;
+	struct list *l;
+
+	sim_memory_enter(n);
+	list_foreach (l, &n->kernel.sas) { /* what follows is done by the workers, later */
+		struct cy_kernel_sa_id id = knl_sa_id(&list_entry(l, struct sim_ksa, node)->sa);
+
+		if (id.dir == CY_DIR_IN)
+			ev->expire(ev->user, &id, hard);
+	}
+	sim_memory_leave();
+}
+
+void sim_network_changed(struct sim_node *n)
+{
+	sim_memory_enter(n);
+	n->kernel.ev->network_changed(n->kernel.ev->user);
+	sim_memory_leave();
+}
 
 /* --- traffic --------------------------------------------------------------------------------------------------------- */
 

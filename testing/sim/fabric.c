@@ -141,12 +141,14 @@ static bool is_dropped(struct sim_node *n, const struct cy_dgram *d)
 	return false;
 }
 
-/* The first payload is an encrypted fragment, SKF (RFC 7383, 2.5). */
+/* The first payload is an encrypted fragment, SKF (RFC 7383, 2.5), or one of the vendors of IKEv1, which is of type 132. */
 static bool is_fragment(const struct cy_dgram *d)
 {
 	size_t at = d->src.port == 4500 ? 4 : 0;
 
-	return d->len > at + 16 && ((const uint8_t *)d->data)[at + 16] == 53;
+	uint8_t first = d->len > at + 16 ? ((const uint8_t *)d->data)[at + 16] : 0;
+
+	return first == 53 || first == 132;
 }
 
 static enum cy_err f_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *out_lanes)
@@ -207,6 +209,7 @@ static size_t f_send(void *sock, uint32_t lane, const struct cy_dgram *d, size_t
 			s->n_heard = x.len;
 		}
 		sim_saw_message(s, from, &x);
+		from->n_fragments += is_fragment(&x);
 		if (is_dropped(from, &x) || chance(s, s->faults.loss) ||
 		    (is_fragment(&x) && chance(s, s->faults.fragment_loss))) {
 			s->stats.lost++;

@@ -390,7 +390,8 @@ static void saw_v1(struct sim *s, const struct sim_node *from, const uint8_t *p,
 	uint64_t key, *kind, *count;
 	bool fresh;
 
-	if (n < 28 || !most[p[18]] || (p[18] == 5 && memcmp(p + 20, no_id, 4) == 0))
+	/* pieces of a message have its header */
+	if (n < 28 || p[16] == 132 || !most[p[18]] || (p[18] == 5 && memcmp(p + 20, no_id, 4) == 0))
 		return;
 	key = sim_hash(p + 20, 4, sim_hash(p, 16, 6));
 	kind = sim_set_at(s->wire, key, &fresh);

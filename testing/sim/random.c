@@ -173,8 +173,8 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 
 static void make_world(struct world *w)
 {
-	static const char *const fragment[] = {"", "fragment_size = 576\n", "fragment_size = 300\n"};
-	char name[32], addr[32], text[128];
+	static const uint32_t fragments[] = {0, 400, 250};
+	char name[32], addr[32];
 
 	w->n = 2 + draw(w, NODES_MAX - 1);
 	if (chance(w, 40))
@@ -190,9 +190,9 @@ static void make_world(struct world *w)
 			sim_slow(w->nodes[i], ENV_KERNEL, draw(w, 20) * NS_PER_MS);
 		if (w->s->n_nats && i == w->n - 1)
 			w->nodes[i]->nat = &w->s->nats[0];
-		snprintf(text, sizeof(text), "%s%s", fragment[draw(w, 3)],
-		    chance(w, 20) ? "cookie_threshold_total = 1\n" : "");
-		append(&w->nodes[i]->settings_text, text);
+		w->nodes[i]->fragments = fragments[draw(w, 3)];
+		if (chance(w, 20))
+			append(&w->nodes[i]->settings_text, "cookie_threshold_total = 1\n");
 	}
 	for (uint32_t i = 0; i < w->n; i++)
 		for (uint32_t j = i + 1; j < w->n; j++)

@@ -2,13 +2,14 @@
 /*
  * Scenario files. First the cast, then what happens, a statement a line; # begins a comment.
  *
- *	node NAME ADDRESS [workers N] [behind NAT] [slow-ke 1] (key exchange is work for the pool)     nat NAME ADDRESS (before its nodes)
+ *	node NAME ADDRESS [workers N] [behind NAT] [fragments BYTES] [slow-ke 1] (key exchange is work for the pool)     nat NAME ADDRESS (before its nodes)
  *	seed N (first; what the network does is drawn from it, whatever the run's seed)
  *	conf NAME ... end     secrets NAME ... end     settings NAME ... end     devices NAME ... end (CONN NUMBER a line)
  *	repeat FIRST LAST ... end                      (cast only) the lines once for every number, which %d stands for
  *
  *	at T STATEMENT        go on to T after the beginning     wait T     after T more
  *	up|down|route NODE CONN    rekey-child|rekey-ike|delete-child|expire-child|reauth NODE[,NODE...] CONN
+ *	unroute NODE CONN    kernel-expire NODE soft|hard (the data plane says so of all inbound SAs)    address NODE ADDRESS (it has another now)
  *	boot|kill|stop NODE    rebind NAT    partition T    fail-kernel-add NODE N
  *	fail-kernel-policy NODE N    fail-kernel-device NODE N    fail-kernel-with NODE nomem|exists|busy    lose-events NODE THOUSANDTHS
  *	loss|fragment-loss|duplicate|reorder|corrupt THOUSANDTHS     delay T
@@ -21,13 +22,14 @@
  *
  * Conditions: traffic NODE ADDRESS NODE ADDRESS (both ways), sas|established|half-open|children NODE N,
  * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases|policies|devices NODE N,
- * vips NODE N (of its data plane), logins NODE N (who is in), logging-in NODE N, acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
+ * fragments NODE N (at least N were sent so far), vips NODE N (of its data plane), logins NODE N (who is in), logging-in NODE N, acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/policy/lease.h"
 #include "daemon/sa/manager.h"
+#include "daemon/sa/traps.h"
 #include "sim.h"
 
 #define WORDS 16
@@ -117,10 +119,12 @@ static void add_node(struct script *sc, char **w, size_t n)
 					node->nat = &sc->s->nats[k];
 			if (!node->nat)
 				bad(sc, "no such NAT");
+		} else if (strcmp(w[i], "fragments") == 0) {
+			node->fragments = (uint32_t)atoi(w[i + 1]);
 		} else if (strcmp(w[i], "slow-ke") == 0) {
 			node->slow_ke = atoi(w[i + 1]) != 0;
 		} else {
-			bad(sc, "a node has workers, behind and slow-ke");
+			bad(sc, "a node has workers, behind, fragments and slow-ke");
 		}
 }
 
@@ -238,6 +242,10 @@ static bool holds(struct script *sc, char **w, size_t n, char *got, size_t cap)
 			}
 		bad(sc, "no such event");
 		return false;
+	}
+	if (strcmp(w[0], "fragments") == 0 && n == 3) {
+		snprintf(got, cap, "%llu so far", (unsigned long long)a->n_fragments);
+		return a->n_fragments >= strtoull(w[2], NULL, 10);
 	}
 	if (strcmp(w[0], "child") == 0 && n == 4) {
 		count = sim_count_children(a, w[2]);
@@ -422,6 +430,16 @@ static bool on_node(struct script *sc, char **w, size_t n)
 	else if (strcmp(w[0], "route") == 0 && n == 3) {
 		if (!sim_route(node, w[2]))
 			bad(sc, "this connection cannot be routed");
+	} else if (strcmp(w[0], "unroute") == 0 && n == 3) {
+		if (!node->d || traps_unroute(node->d->traps, w[2]))
+			bad(sc, "this connection is not routed");
+	} else if (strcmp(w[0], "kernel-expire") == 0 && n == 3 && node->d)
+		sim_kernel_expire(node, strcmp(w[2], "hard") == 0);
+	else if (strcmp(w[0], "address") == 0 && n == 3 && node->d) {
+		if (addr_parse(w[2], &node->addr))
+			bad(sc, "not an address");
+		else
+			sim_network_changed(node);
 	} else if (strcmp(w[0], "boot") == 0)
 		sim_boot(node);
 	else if (strcmp(w[0], "kill") == 0)

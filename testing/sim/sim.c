@@ -420,6 +420,8 @@ bool sim_boot(struct sim_node *n)
 	}
 	if (daemon_new(&o, why, sizeof(why), &n->d) == CY_OK && !(n->ke = quick_ke_new(n->d, n->slow_ke)))
 		snprintf(why, sizeof(why), "no X25519 in the plugins of %s", n->sim->plugindir);
+	if (n->d && n->fragments)
+		n->d->tune.fragment_size = n->fragments;
 	if (!n->d || !n->ke || !sim_xauth_provide(n) ||
 	    bus_subscribe(n->d->bus, "sim", UINT64_MAX, 0, on_event, on_wake, n, &n->listener) ||
 	    daemon_start(n->d, why, sizeof(why))) {

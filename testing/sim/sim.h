@@ -113,6 +113,7 @@ struct sim_node {
 	struct cy_addr addr; /* of its one interface */
 	char *conf_text, *secrets_text, *settings_text, *devices_text;
 	uint32_t workers;
+	uint32_t fragments; /* fragment_size, smaller than the setting may be; 0: the setting */
 	bool open;
 	struct cy_socket_config sock;
 	struct sim_nat *nat; /* NULL: directly on the network */
@@ -138,6 +139,7 @@ struct sim_node {
 		bool silent;            /* never an answer */
 	} xauth;
 	struct list logins;               /* at its back end: in progress, or with a session */
+	uint64_t n_fragments;             /* of messages, that it sent */
 	uint64_t n_logins;                /* that succeeded, since the start of the simulation */
 	uint64_t events[SIM_EVENT_KINDS]; /* by enum cy_event_kind, since the start of the simulation */
 	char *log;
@@ -219,6 +221,9 @@ struct sim_node *sim_inside(struct sim *s, const struct cy_addr *dst, uint16_t *
 /* --- data.c: the data plane --- */
 extern const struct cy_kernel_ops sim_kernel_ops;
 void sim_kernel_clear(struct sim_kernel *k);
+/* What a data plane tells by itself. */
+void sim_kernel_expire(struct sim_node *n, bool hard); /* of all inbound SAs */
+void sim_network_changed(struct sim_node *n);
 /* Send one packet between inner addresses; true when it arrived decrypted at `to`. Acquires are raised. */
 bool sim_ping(struct sim_node *from, struct sim_node *to, const char *src, const char *dst);
 
