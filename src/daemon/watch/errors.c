@@ -96,6 +96,8 @@ static const struct {
     {"EspOutNoPolicy", NOISY, "packets routed into the tunnel that no policy wants",
         "A route is wider than the selectors."},
     {"EspOutPolicyBlock", FAULT, "packets that a policy discards", "A drop policy matches."},
+    {"EspOutRingFull", FAULT, "packets for an SA of no CPU that its one ESP thread did not keep up with",
+        "Does the peer allow an SA for each CPU? A longer ring (plugins.kernel-tun.ring) otherwise."},
     {"EspOutNoSa", NOISY, "packets to be protected while there was no SA",
         "The tunnel was not up; plugins.kernel-tun.acquire_packets keeps more of them."},
     {"EspOutQueued", HARMLESS, "", ""},

@@ -29,6 +29,7 @@
 	X(IN_RESYNC, "EspInEsnResync")          /* ESN high half found again (RFC 4303, A3) */               \
 	X(OUT_NO_POLICY, "EspOutNoPolicy")      /* routed to us, but no policy wants it */                   \
 	X(OUT_POLICY, "EspOutPolicyBlock")      /* a policy forbids it */                                    \
+	X(OUT_RING_FULL, "EspOutRingFull")      /* the thread that sends it does not keep up */              \
 	X(OUT_NO_SA, "EspOutNoSa")              /* no SA yet, and no room to keep the packet */              \
 	X(OUT_QUEUED, "EspOutQueued")           /* kept until there is an SA */                              \
 	X(OUT_EXPIRED, "EspOutExpired")         /* the SA is past a hard limit */                            \

@@ -77,6 +77,7 @@ struct kernel {
 	size_t n_per_cpu;       /* SAs of CPUs, and policies that ask for them */
 	atomic_bool per_cpu;    /* there are some */
 	atomic_size_t n_active; /* of the queues, the first ones; the others are detached from the device */
+	bool no_attach;         /* it failed, and is not tried again */
 	bool steered;           /* a queue has the packets of its CPU */
 	cpu_set_t cpus;         /* where the daemon may run */
 	struct rtnl *rtnl;

@@ -91,6 +91,8 @@ enum cy_err frame_open(const struct virtio_net_hdr *h, uint8_t *p, size_t len, s
 	f.size = h->gso_size;
 	if (f.len > f.headers)
 		f.n = (f.len - f.headers + f.size - 1) / f.size;
+	/* with a routing header it is not of the address that the packet has (RFC 8200, 8.1) */
+	f.pseudo = get_be16(p + f.l4 + (udp ? UDP_AT_SUM : TCP_AT_SUM));
 	if (f.n == 1) {
 		struct virtio_net_hdr sum = *h;
 
@@ -138,8 +140,9 @@ size_t frame_packet(const struct frame *f, size_t i, uint8_t *to)
 		put_be16(l4 + UDP_AT_LEN, (uint16_t)l4_len);
 	}
 	put_be16(field, 0);
-	sum =
-	    packet_sum_fold(packet_sum(l4, l4_len, pseudo_sum(to, tcp ? IPPROTO_TCP : IPPROTO_UDP, l4_len)));
+	/* the length in it is that of the frame */
+	sum = packet_sum_fold(
+	    packet_sum(l4, l4_len, f->pseudo + (uint16_t) ~(f->len - f->l4) + (uint32_t)l4_len));
 	put_be16(field, sum || tcp ? sum : 0xffff);
 	return len;
 }

@@ -26,6 +26,7 @@ struct frame {
 	size_t headers; /* where the payload begins */
 	size_t size;    /* payload of each packet but the last */
 	size_t n;
+	uint16_t pseudo; /* sum of the pseudo-header, as the kernel left it */
 };
 
 /*

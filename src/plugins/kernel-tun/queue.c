@@ -101,7 +101,7 @@ void queue_put(struct queue *q, enum ring_kind kind, const struct cy_dgram *d, s
 			lost += run;
 	}
 	if (lost)
-		counter_add(&q->k->counters, kind == RING_ESP ? CNT_IN_RING_FULL : CNT_OUT_NO_SA, lost);
+		counter_add(&q->k->counters, kind == RING_ESP ? CNT_IN_RING_FULL : CNT_OUT_RING_FULL, lost);
 	if (lost < n)
 		wake(q);
 }
@@ -131,16 +131,15 @@ static void pin(struct queue *q, bool on)
 void queues_adapt(struct kernel *k)
 {
 	size_t n = atomic_load_explicit(&k->n_active, memory_order_relaxed);
-	size_t wanted = k->cfg.n_queues || k->n_per_cpu ? k->n_queues : 1;
+	size_t wanted = k->no_attach ? n : k->cfg.n_queues || k->n_per_cpu ? k->n_queues : 1;
 	bool per_cpu = k->n_per_cpu > 0;
 
 	/* a queue's number in the device is the order of attaching */
-	for (; n < wanted; n++)
-		if (!device_attach(k, k->queues[n]->tun_fd, true))
-			break;
-	for (; n > wanted; n--)
-		if (!device_attach(k, k->queues[n - 1]->tun_fd, false))
-			break;
+	while (n < wanted && device_attach(k, k->queues[n]->tun_fd, true))
+		n++;
+	while (n > wanted && device_attach(k, k->queues[n - 1]->tun_fd, false))
+		n--;
+	k->no_attach = k->no_attach || n != wanted;
 	atomic_store_explicit(&k->n_active, n, memory_order_relaxed);
 	if (per_cpu == atomic_load_explicit(&k->per_cpu, memory_order_relaxed))
 		return;
