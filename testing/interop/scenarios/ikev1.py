@@ -257,3 +257,37 @@ def v1_xauth_libreswan(bed):
     require_ping(bed.site.left, bed.site.BOB)
     bed.left.down()
     bed.wait_gone()
+
+
+@scenario(lambda initiator, responder, backend: initiator == "libreswan")
+def v1_xauth_by_libreswan(bed):
+    """IKEv1, libreswan logs in with XAUTH after a pre-shared key and gets its address by Mode Config"""
+    conn = remote_access(bed)
+    conn.left.user = ("carol", "secret")  # no blanks: libreswan's ipsec.secrets
+    bed.start(conn)
+    bed.left.up()
+    wait_for(lambda: bed.right.sa() and bed.right.child(), "libreswan's tunnel")
+    sa = next(x for x in bed.right.query("status")["ike_sas"] if x["state"] == "ESTABLISHED")
+    require(sa.get("user") == "carol", f"the user is not known: {sa}")
+    leased = [a for pool in bed.right.leases().values() for a in pool]
+    require(len(leased) == 1 and bed.right.child().remote_ts == [f"{leased[0]}/32"], f"leased {leased}: {bed.right.child()}")
+    bed.site.left.batch(f"addr add {leased[0]}/32 dev lo\n")
+    before = bed.right.child()
+    require_ping(bed.site.left, bed.site.BOB, source=leased[0])
+    require(bed.right.child().bytes_in > before.bytes_in, "the pings did not go through the tunnel")
+    bed.left.down()
+    bed.wait_gone(bed.right)
+    require(not any(bed.right.leases().values()), "the address was not returned")
+
+
+@scenario(lambda initiator, responder, backend: initiator == "libreswan")
+def v1_xauth_refused_libreswan(bed):
+    """IKEv1, libreswan with a wrong password gets nothing"""
+    conn = remote_access(bed)
+    conn.left.user = ("carol", "secret")
+    wrong = conn.but()
+    wrong.left.user = ("carol", "another")
+    bed.start(conn, wrong)
+    bed.left._whack_status("--initiate", "--asynchronous", "--name", conn.name)  # pylint: disable=protected-access
+    wait_for(lambda: bed.right.query("stats")["sas"]["failed"] > 0, "the login to be refused")
+    require(not bed.right.sas() and not any(bed.right.leases().values()), "it got something")

@@ -132,7 +132,7 @@ def delete_child(bed, side):
     bed.traffic(transfer_size=0)
 
 
-@scenario(lambda i, r, b: i != "libreswan")
+@scenario()
 def liveness(bed):
     """a peer that was killed is noticed, and its SAs go"""
     up(bed, bed.conn(dpd=2))
@@ -140,14 +140,27 @@ def liveness(bed):
     bed.wait_gone(bed.left, timeout=60)
 
 
-@scenario(no_libreswan)
+# libreswan, as initiator, does not say INITIAL_CONTACT; as responder it closes the old CHILD_SA and keeps the old IKE_SA
+@scenario(lambda i, r, b: i != "libreswan")
 def restarted_peer(bed):
     """an initiator that was killed comes back, and the responder keeps only the new SA (INITIAL_CONTACT)"""
-    up(bed)
+    if bed.kinds["right"] != "libreswan":
+        up(bed)
+        bed.left.restart()
+        bed.left.up()
+        bed.wait_up()
+        bed.traffic(transfer_size=0)
+        return
+    # it does nothing else while its script runs, which takes 20 s in a guest
+    up(bed, bed.conn(options={"leftupdown": "/bin/true"}))
     bed.left.restart()
     bed.left.up()
-    bed.wait_up()
-    bed.traffic(transfer_size=0)
+
+    def only_the_new():
+        new = bed.left.child()
+        return new and [c.spi_in for sa in bed.right.sas() for c in sa.children] == [new.spi_out]
+    wait_for(only_the_new, "libreswan to have only the new CHILD_SA")
+    bed.traffic(transfer_size=0, counted=False)
 
 
 @scenario(lambda i, r, backend: backend == "kernel" or i == "cygnet")
