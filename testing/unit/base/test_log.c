@@ -324,20 +324,16 @@ START_TEST(blocked_writer)
 	struct fixture f;
 	static uint32_t gate;
 	static struct seen bad;
-	uint64_t start, took;
 
 	bad.gate = &gate;
 	fixture_init(&f);
 	ck_assert_int_eq(log_add_sink(f.l, "bad", sink, &bad, false), CY_OK);
 	ck_assert_int_eq(log_start(f.l), CY_OK);
-	start = env_now(&f.env);
 	for (int i = 0; i < 20000; i++)
 		log_write(f.l, LOG_DMN, CY_LOG_ERROR, NULL, "a line of some length, number %d", i);
-	ck_assert_uint_le(env_now(&f.env) - start, 2 * NS_PER_S);
 	ck_assert_uint_gt(log_dropped(f.l), 10000);
-	start = env_now(&f.env);
 	log_free(f.l);
-	took = env_now(&f.env) - start;
+	ck_assert_uint_eq(bad.n, 0); /* nor does the end wait for it */
 	__atomic_store_n(&gate, 1, __ATOMIC_RELEASE);
 	sleep_ms(100);
 }

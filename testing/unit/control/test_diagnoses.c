@@ -14,6 +14,7 @@
 
 #include "ctl_util.h"
 #include "daemon/sa/manager.h"
+#include "libcore/conf/conf.h"
 #include "libcore/run/pool.h"
 
 #define CONF(mine, theirs, more)                                                                             \
