@@ -307,4 +307,4 @@ def versions():
     with open("/proc/cpuinfo") as f:
         cpu = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), "?")
     return {"cpu": cpu, "cpus": os.cpu_count(), "kernel": os.uname().release,
-            "cygnet": run([installed("sbin", "ipsec"), "version"]).strip(), "root": os.path.basename(ROOT)}
+            "version": run([installed("sbin", "ipsec"), "version"]).strip()}

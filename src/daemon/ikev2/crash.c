@@ -56,7 +56,7 @@ void v2_crash_take(struct ike_sa *sa, const struct payload *first)
 	memcpy(copy, token.p, token.n);
 	free(sa->crash_token);
 	sa->crash_token = copy;
-	sa->n_crash_token = token.n;
+	sa->n_crash_token = (uint16_t)token.n;
 }
 
 bool v2_crash_proven(const struct ike_sa *sa, const struct payload *first)

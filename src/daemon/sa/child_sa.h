@@ -41,9 +41,10 @@ struct child_sa {
 	uint8_t mode;     /* enum cy_ipsec_mode */
 	bool encap, initiator;
 	bool in_installed, out_installed, policies_installed;
-	struct cy_addr at_local, at_remote; /* where the data plane has it, or is about to */
 	bool up_announced;                  /* CHILD_UP was published: CHILD_DOWN must follow */
+	struct cy_addr at_local, at_remote; /* where the data plane has it, or is about to */
 	struct suite suite;
+	uint32_t taken_out; /* pairs of selectors whose policies are out */
 	struct cy_ts *ts_local, *ts_remote;
 	uint32_t n_ts_local, n_ts_remote;
 	struct child_keys keys; /* until both directions are installed */
@@ -57,7 +58,6 @@ struct child_sa {
 	struct secret collision_nonce; /* the smaller of its two */
 	/* Closed; sa is NULL once the rest is owed to the data plane, on shard->owed. */
 	struct farewell *farewell;
-	size_t taken_out; /* pairs of selectors whose policies are out */
 };
 
 /* One that comes and goes with the traffic of its CPU: nothing makes it again when it is closed. */

@@ -85,10 +85,10 @@ struct task {
 
 /* What was sent for one message, kept to send it again. */
 struct sent {
-	bool valid;
+	struct cy_buf *parts; /* owned */
 	uint32_t msgid;
 	uint16_t n;
-	struct cy_buf *parts; /* owned */
+	bool valid;
 };
 
 /* One message being handled, or one request being built. Lives on while the SA is busy. */
@@ -121,14 +121,14 @@ struct ike_sa {
 	slab_handle handle;
 	struct sa_shard *shard;
 	struct hnode by_spi, by_init, by_id;
-	bool in_init_map;
 	struct half_open_peer *half_open; /* that it is counted for */
 	struct list by_age;               /* half open, the oldest first */
 	uint64_t id;                      /* unique in this daemon's life */
 	enum ike_state state;
 	uint8_t version;
 	bool initiator; /* of this IKE_SA, which a rekey may turn round */
-	bool counted_half_open, cookie_proven;
+	bool in_init_map, counted_half_open, cookie_proven;
+	bool unsettled;      /* made by the peer while our own rekeying is under way: which one stays? */
 	bool auth_initiator; /* of the first IKE_SA: who reauthenticates */
 	bool nat_here, nat_there, natt /* on the NAT-T ports */, encap_forced;
 	bool peer_frag, peer_transport_ok, got_initial_contact;
@@ -144,7 +144,7 @@ struct ike_sa {
 	uint32_t peer_hashes; /* bit per enum cy_hash, RFC 7427 */
 	char *peer_vendor;
 	uint8_t *crash_token; /* the peer's (RFC 6290); NULL none */
-	size_t n_crash_token;
+	uint16_t n_crash_token;
 	bool crash_token_due; /* the peer does not have ours yet */
 
 	uint32_t next_send, next_recv; /* message IDs */
@@ -168,7 +168,6 @@ struct ike_sa {
 	struct list watches;            /* up_watch of the bring-up */
 	struct child_sa *pending_child; /* being made for the peer's request; owned */
 	slab_handle heir;               /* the IKE_SA being made to replace this one, 0 none; dies with it */
-	bool unsettled;     /* made by the peer while our own rekeying is under way: which one stays? */
 	uint64_t collision; /* our SPI of the IKE_SA the peer made while we were rekeying, 0 none */
 	struct secret collision_nonce; /* the smaller of its two */
 
@@ -177,6 +176,7 @@ struct ike_sa {
 	uint64_t created_ns, established_ns, last_in_ns, last_out_ns;
 	uint64_t rekey_due_ns, expire_due_ns; /* for status */
 	bool rekey_is_reauth;
+	bool save_password_said, save_password; /* the peer's word: may the user's password be kept? */
 	uint64_t replaces;        /* unique id of the SA that this one reauthenticates, 0 none */
 	uint32_t tries_left_init; /* keyingtries */
 
@@ -189,8 +189,7 @@ struct ike_sa {
 	uint32_t n_dns;
 	char *
 	    backups; /* servers the peer says we may go to when it is away, separated by commas; NULL none said */
-	bool save_password_said, save_password; /* the peer's word: may the user's password be kept? */
-	struct peer_entry *peer_entry;          /* unique.c */
+	struct peer_entry *peer_entry; /* unique.c */
 	void *init; /* the version's: state of the initial exchanges; with IKEv1 for the whole life */
 	void (*init_free)(void *init);
 	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */

@@ -14,7 +14,7 @@ void frag_fini(struct frag_set *f)
 	memset(f, 0, sizeof(*f));
 }
 
-static bool frag_start(struct frag_set *f, uint32_t msgid, uint16_t total, size_t max_bytes)
+static bool frag_start(struct frag_set *f, uint32_t msgid, uint16_t total, uint32_t max_bytes)
 {
 	size_t table = total * sizeof(*f->parts);
 	struct cy_buf *parts;
@@ -34,7 +34,7 @@ static bool frag_start(struct frag_set *f, uint32_t msgid, uint16_t total, size_
 }
 
 enum frag_result frag_add(
-    struct frag_set *f, uint32_t msgid, const struct payload *skf, struct cy_slice plain, size_t max_bytes)
+    struct frag_set *f, uint32_t msgid, const struct payload *skf, struct cy_slice plain, uint32_t max_bytes)
 {
 	uint16_t no = skf->u.sk.frag_no, total = skf->u.sk.frag_total;
 	struct cy_buf *part;

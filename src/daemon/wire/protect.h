@@ -57,12 +57,12 @@ struct frag_set {
 	uint16_t total, have;
 	uint8_t next; /* first inner payload, from fragment 1 */
 	bool active;
-	size_t bytes;
+	uint32_t bytes;
 	struct cy_buf *parts; /* total entries, owned */
 };
 enum frag_result { FRAG_STORED, FRAG_DUPLICATE, FRAG_BAD, FRAG_COMPLETE };
 enum frag_result frag_add(
-    struct frag_set *f, uint32_t msgid, const struct payload *skf, struct cy_slice plain, size_t max_bytes);
+    struct frag_set *f, uint32_t msgid, const struct payload *skf, struct cy_slice plain, uint32_t max_bytes);
 /* After FRAG_COMPLETE: the whole inner chain, in the arena. */
 enum cy_err frag_join(struct frag_set *f, struct arena *a, struct cy_slice *out_plain) CY_MUST_USE;
 void frag_fini(struct frag_set *f); /* wipes */
