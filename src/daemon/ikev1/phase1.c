@@ -9,7 +9,7 @@
 #include "daemon/sa/about.h"
 #include "libcore/base/addr.h"
 
-/* A replaced IKE_SA stays so long for a peer that has not heard yet that there is another: several retransmissions. */
+/* A replaced IKE_SA stays so long for a peer that has not heard yet that there is another: several retransmissions, or half of its life. */
 #define CLOSE_NS (60 * NS_PER_S)
 
 bool v1_remember(struct cy_buf *to, struct cy_slice from)
@@ -397,11 +397,14 @@ void v1_phase1_done(struct ike_sa *sa, struct v1_exchange *x)
 static void close_later(struct ike_sa *old, const char *why)
 {
 	struct task *t = task_pending(old, TASK_IKE_DELETE, 0) ? NULL : task_new(TASK_IKE_DELETE);
+	uint64_t after = CLOSE_NS, life = old->conn->ike_lifetime_s * NS_PER_S;
 
 	if (!t)
 		return;
 	ike_sa_fail(old, "%s", why);
-	t->not_before_ns = worker_now(old->shard->w) + CLOSE_NS;
+	if (life && life / 2 < after)
+		after = life / 2;
+	t->not_before_ns = worker_now(old->shard->w) + after;
 	task_queue(old, t);
 }
 

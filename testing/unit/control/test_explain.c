@@ -61,6 +61,7 @@ static json_int_t number(json_t *o, const char *key)
 START_TEST(usage_tells_what_a_tunnel_cost)
 {
 	json_t *u, *o;
+	bool calm = false;
 
 	if (begin()) {
 		command("{\"id\":1,\"cmd\":\"up\",\"name\":\"office\"}\n", NULL);
@@ -79,12 +80,15 @@ START_TEST(usage_tells_what_a_tunnel_cost)
 		ck_assert_ptr_nonnull(row(u, "threads", "name", "worker-0", NULL, NULL));
 		ck_assert_uint_eq(json_array_size(json_object_get(u, "workers")), 2);
 		json_decref(u);
-		/* in the next moment nothing of the sort */
-		u = answer("{\"id\":3,\"cmd\":\"usage\",\"seconds\":0.2}\n");
-		ck_assert_ptr_null(row(u, "crypto", "operation", "derive", NULL, NULL));
-		ck_assert_ptr_null(row(u, "exchanges", "exchange", "IKE_AUTH", NULL, NULL));
-		ck_assert_int_ge(number(u, "interval_ms"), 200);
-		json_decref(u);
+		/* in the next moment nothing of the sort; the last step counts when it ends, which may be after what it said */
+		for (int i = 0; !calm && i < 20; i++) {
+			u = answer("{\"id\":3,\"cmd\":\"usage\",\"seconds\":0.2}\n");
+			ck_assert_int_ge(number(u, "interval_ms"), 200);
+			calm = !row(u, "crypto", "operation", "derive", NULL, NULL) &&
+			    !row(u, "exchanges", "exchange", "IKE_AUTH", NULL, NULL);
+			json_decref(u);
+		}
+		ck_assert(calm);
 	}
 	command("{\"id\":4,\"cmd\":\"usage\",\"seconds\":\"5\"}\n", "bad-request");
 	command("{\"id\":4,\"cmd\":\"usage\",\"seconds\":-1}\n", "bad-request");
