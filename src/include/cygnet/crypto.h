@@ -278,7 +278,10 @@ struct cy_pki_ops {
 	struct cy_pubkey *(*cert_pubkey)(struct cy_cert *cert); /* borrowed from the certificate */
 	/* Is cert's signature made by issuer's key? Names, CA bit, and constraints are the core's to check. */
 	enum cy_err (*cert_signed_by)(struct cy_cert *cert, struct cy_cert *issuer);
-	/* Name constraints and the like, which need the whole path: leaf first, anchor last. now: Unix seconds. */
+	/*
+	 * Name constraints and the like, which need the whole path: leaf first, anchor last. now: Unix seconds. The caller has checked each
+	 * signature (cert_signed_by).
+	 */
 	enum cy_err (*path_check)(struct cy_cert *const *path, size_t n, int64_t now, const char **out_why);
 
 	/* A file that holds several things (PEM bundle, PKCS#12, DER): calls back for each in order. user goes to all three. */
