@@ -144,13 +144,14 @@ class Bed:
 
 
 class Usage:
-    """What a process has used so far: CPU in microseconds, context switches (wanted and not)."""
+    """What a process has used so far: CPU in microseconds, that of it in the kernel (to some ticks), context switches (wanted and not)."""
 
-    def __init__(self, cpu_us=0.0, switches=0, preempted=0):
-        self.cpu_us, self.switches, self.preempted = cpu_us, switches, preempted
+    def __init__(self, cpu_us=0.0, system_us=0.0, switches=0, preempted=0):
+        self.cpu_us, self.system_us, self.switches, self.preempted = cpu_us, system_us, switches, preempted
 
     def __sub__(self, other):
-        return Usage(self.cpu_us - other.cpu_us, self.switches - other.switches, self.preempted - other.preempted)
+        return Usage(self.cpu_us - other.cpu_us, self.system_us - other.system_us, self.switches - other.switches,
+                     self.preempted - other.preempted)
 
 
 def usage(pid):
@@ -159,6 +160,8 @@ def usage(pid):
         try:
             with open(f"/proc/{pid}/task/{task}/schedstat") as f:
                 total.cpu_us += int(f.read().split()[0]) / 1000
+            with open(f"/proc/{pid}/task/{task}/stat") as f:
+                total.system_us += int(f.read().rsplit(")", 1)[1].split()[12]) * 1e6 / os.sysconf("SC_CLK_TCK")
             with open(f"/proc/{pid}/task/{task}/status") as f:
                 for line in f:
                     if line.startswith("voluntary_ctxt"):
