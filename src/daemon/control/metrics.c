@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "daemon/control/span.h"
@@ -280,6 +281,67 @@ static void write_steering(struct metrics *m, const struct daemon *d)
 	free(cpus);
 }
 
+/* --- the machine ---------------------------------------------------------------------------------------------------------------- */
+
+static void machine_cpus(
+    struct metrics *m, const struct machine *h, const char *name, const char *help, size_t at, double unit)
+{
+	char text[16];
+	uint64_t v;
+
+	family(m, name, "counter", help);
+	for (size_t i = 0; i < h->n_cpus; i++) {
+		snprintf(text, sizeof(text), "%u", h->cpus[i].cpu);
+		memcpy(&v, (const uint8_t *)&h->cpus[i] + at, sizeof(v));
+		sample_begin(m, "cpu", text);
+		sample_value(m, (double)v * unit);
+	}
+	family_end(m);
+}
+
+/* Queues whose driver, or the kernel, counts. */
+static void machine_queues(
+    struct metrics *m, const struct machine *h, const char *name, const char *help, size_t at)
+{
+	char text[16];
+	uint64_t v;
+
+	family(m, name, "counter", help);
+	for (size_t i = 0; i < h->n_queues; i++) {
+		const struct machine_queue *q = &h->queues[i];
+
+		if (!q->has_counters || !q->rx)
+			continue;
+		snprintf(text, sizeof(text), "%u", q->index);
+		memcpy(&v, (const uint8_t *)q + at, sizeof(v));
+		sample_begin(m, "interface", q->ifname);
+		jw_str(&m->w, "queue", text);
+		sample_value(m, (double)v);
+	}
+	family_end(m);
+}
+
+static void write_machine(struct metrics *m, const struct daemon *d)
+{
+	struct machine *h = machine_read("", d->env->simulated ? NULL : &machine_ethtool);
+
+	if (!h)
+		return;
+	machine_cpus(m, h, "cygnet_cpu_softirq_seconds", "Time of a CPU in softirqs.",
+	    offsetof(struct machine_cpu, softirq), 1.0 / (double)sysconf(_SC_CLK_TCK));
+	machine_cpus(m, h, "cygnet_cpu_received_packets", "Packets that the kernel took up on a CPU.",
+	    offsetof(struct machine_cpu, processed), 1);
+	machine_cpus(m, h, "cygnet_cpu_dropped_packets",
+	    "Packets for which the backlog of a CPU had no room.", offsetof(struct machine_cpu, dropped), 1);
+	machine_cpus(m, h, "cygnet_cpu_squeezed", "Times that a CPU stopped receiving with packets left.",
+	    offsetof(struct machine_cpu, squeezed), 1);
+	machine_queues(m, h, "cygnet_queue_received_packets", "Packets of a receive queue.",
+	    offsetof(struct machine_queue, packets));
+	machine_queues(m, h, "cygnet_queue_dropped_packets", "Packets that a receive queue dropped.",
+	    offsetof(struct machine_queue, drops));
+	machine_free(h);
+}
+
 static void write_metrics(struct request *r)
 {
 	struct metrics m = {.r = r};
@@ -306,6 +368,7 @@ static void write_metrics(struct request *r)
 	write_drops(&m, s);
 	write_rest(&m, s);
 	write_steering(&m, d);
+	write_machine(&m, d);
 	write_totals(&m);
 	sample_free(s);
 	if (r->state && r->state_free)

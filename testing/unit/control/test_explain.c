@@ -222,6 +222,8 @@ START_TEST(counters_only_grow)
 		ck_assert(metric("cygnet_connection_child_sas_established", "connection", "office") == 1);
 		ck_assert(metric("cygnet_connection_received_bytes", "connection", "office") == 100);
 		ck_assert(metric("cygnet_user_received_bytes", "user", "127.0.0.2") == 100);
+		ck_assert(metric("cygnet_cpu_softirq_seconds", "cpu", "0") >= 0);
+		ck_assert(metric("cygnet_cpu_received_packets", "cpu", "0") > 0);
 		/* asking again adds nothing */
 		ck_assert(metric("cygnet_connection_sent_packets", "connection", "office") == 1);
 		/* gone, with what it carried counted once */
