@@ -72,8 +72,9 @@ static void heading(const char *list)
 		return;
 	snprintf(last, sizeof(last), "%s", list);
 	if (strcmp(list, "cpus") == 0)
-		printf("%-5s %7s %7s %6s %10s %6s %8s %6s %8s %8s\n", "CPU", "SAs in", "SAs out", "ESP",
-		    "packets/s", "share", "softirq", "busy", "dropped", "squeezed");
+		printf("%-5s %7s %7s %6s %10s %12s %10s %6s %8s %6s %8s %8s\n", "CPU", "SAs in", "SAs out",
+		    "ESP", "ESP/s", "bytes/s", "packets/s", "share", "softirq", "busy", "dropped",
+		    "squeezed");
 	else if (strcmp(list, "interfaces") == 0)
 		puts("Interfaces: receive queues and what is hashed");
 	else if (strcmp(list, "queues") == 0)
@@ -154,12 +155,16 @@ static void print_sa(json_t *s)
 
 static void on_item(void *user, const char *list, json_t *d)
 {
+	char bytes[64];
+
 	(void)user;
 	heading(list);
 	if (strcmp(list, "cpus") == 0)
-		printf("%-5lld %7lld %7lld %5.1f%% %10lld %5.1f%% %7.1f%% %5.1f%% %8lld %8lld\n",
+		printf("%-5lld %7lld %7lld %5.1f%% %10lld %12s %10lld %5.1f%% %7.1f%% %5.1f%% %8lld %8lld\n",
 		    (long long)get_int(d, "cpu"), (long long)get_int(d, "sas_in"),
 		    (long long)get_int(d, "sas_out"), get_num(d, "esp_share"),
+		    (long long)get_int(d, "esp_packets_per_second"),
+		    text_bytes((uint64_t)get_int(d, "esp_bytes_per_second"), bytes),
 		    (long long)get_int(d, "packets_per_second"), get_num(d, "share"), get_num(d, "softirq"),
 		    get_num(d, "busy"), (long long)get_int(d, "dropped"), (long long)get_int(d, "squeezed"));
 	else if (strcmp(list, "interfaces") == 0)

@@ -24,6 +24,10 @@ struct placed {
 	char conn[48], peer[48], user[48];
 };
 
+struct carried {
+	uint64_t packets, bytes;
+};
+
 struct cpus_acc {
 	struct placed *p;
 	size_t n, cap;
@@ -200,21 +204,30 @@ static double share(uint64_t part, uint64_t of)
 	return of ? 100.0 * (double)part / (double)of : 0;
 }
 
-/* Packets of the SAs that were last seen on this CPU. */
-static uint64_t sa_packets(const struct cpus *c, int32_t cpu)
+/* What the SAs that were last seen on this CPU carried; of all CPUs with -1. */
+static struct carried sa_carried(const struct cpus *c, int32_t cpu)
 {
-	uint64_t n = 0;
+	struct carried n = {0};
 
 	for (size_t i = 0; i < c->all.n; i++)
-		if (c->all.p[i].known && (cpu < 0 || c->all.p[i].cpu == cpu))
-			n += c->all.p[i].packets;
+		if (c->all.p[i].known && (cpu < 0 || c->all.p[i].cpu == cpu)) {
+			n.packets += c->all.p[i].packets;
+			n.bytes += c->all.p[i].bytes;
+		}
 	return n;
+}
+
+static void write_carried(struct jw *w, struct carried n, uint64_t of, uint64_t ns)
+{
+	jw_u64(w, "esp_packets_per_second", per_second(n.packets, ns));
+	jw_u64(w, "esp_bytes_per_second", per_second(n.bytes, ns));
+	jw_num(w, "esp_share", share(n.packets, of));
 }
 
 static void write_cpus(
     struct request *r, struct jw *w, const struct machine *m, const struct cpus *c, uint64_t ns)
 {
-	uint64_t processed = 0, in, out, packets = sa_packets(c, -1);
+	uint64_t processed = 0, in, out, packets = sa_carried(c, -1).packets;
 
 	for (size_t i = 0; i < m->n_cpus; i++)
 		processed += m->cpus[i].processed;
@@ -226,7 +239,7 @@ static void write_cpus(
 		jw_u64(w, "cpu", p->cpu);
 		jw_u64(w, "sas_in", in);
 		jw_u64(w, "sas_out", out);
-		jw_num(w, "esp_share", share(sa_packets(c, (int32_t)p->cpu), packets));
+		write_carried(w, sa_carried(c, (int32_t)p->cpu), packets, ns);
 		jw_u64(w, "packets_per_second", per_second(p->processed, ns));
 		jw_num(w, "share", share(p->processed, processed));
 		jw_num(w, "softirq", share(p->softirq, p->total));
@@ -242,7 +255,8 @@ static void write_cpus(
 static void write_queue_sas(struct jw *w, const struct machine_queue *q, const struct cpus *c, uint64_t ns)
 {
 	uint32_t index = if_nametoindex(q->ifname);
-	uint64_t n = 0, packets = 0, all = 0;
+	struct carried it = {0};
+	uint64_t n = 0, all = 0;
 	bool any = false;
 
 	for (size_t i = 0; i < c->all.n; i++) {
@@ -254,14 +268,14 @@ static void write_queue_sas(struct jw *w, const struct machine_queue *q, const s
 		any |= p->rx_if == index;
 		if (p->rx_if == index && p->rx_queue == q->index) {
 			n++;
-			packets += p->packets;
+			it.packets += p->packets;
+			it.bytes += p->bytes;
 		}
 	}
 	if (!any)
 		return;
 	jw_u64(w, "sas_in", n);
-	jw_u64(w, "esp_packets_per_second", per_second(packets, ns));
-	jw_num(w, "esp_share", share(packets, all));
+	write_carried(w, it, all, ns);
 }
 
 static bool queues_known(const struct cpus *c)

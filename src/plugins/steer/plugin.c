@@ -273,6 +273,7 @@ static enum cy_err place(void *plugin, uint32_t spi, struct cy_kernel_place *out
 
 		out->lane = -1;
 		out->packets = __atomic_load_n(&slot->packets, __ATOMIC_RELAXED);
+		out->bytes = __atomic_load_n(&slot->bytes, __ATOMIC_RELAXED);
 		out->cpu = p->watch && !out->packets
 		    ? -1
 		    : (int32_t)__atomic_load_n(p->watch ? &slot->came_cpu : &slot->cpu, __ATOMIC_RELAXED);

@@ -183,6 +183,7 @@ static __always_inline int to_cpu(struct xdp_md *ctx, __u32 spi)
 	if (!slot)
 		return XDP_PASS;
 	__sync_fetch_and_add(&slot->packets, 1);
+	__sync_fetch_and_add(&slot->bytes, bpf_xdp_get_buff_len(ctx));
 	slot->came_cpu = bpf_get_smp_processor_id();
 	slot->came_if = ctx->ingress_ifindex;
 	slot->came_queue = ctx->rx_queue_index;

@@ -14,12 +14,12 @@
 #define STEER_MAX_CPUS 1024
 
 struct steer_slot {
-	__u64 packets;
-	__u64 last_ns;     /* its last packet, while a move is wanted */
-	__u64 deadline_ns; /* when it is moved though packets keep coming */
-	__u32 gap_ns;      /* without a packet for so long it is moved */
-	__u32 cpu;         /* that it goes to now */
-	__u32 want;        /* that it should go to */
+	__u64 packets, bytes; /* bytes: of frames */
+	__u64 last_ns;        /* its last packet, while a move is wanted */
+	__u64 deadline_ns;    /* when it is moved though packets keep coming */
+	__u32 gap_ns;         /* without a packet for so long it is moved */
+	__u32 cpu;            /* that it goes to now */
+	__u32 want;           /* that it should go to */
 	__u32 moved_gap, moved_late;
 	__u32 came_cpu, came_if, came_queue; /* where its last packet came: CPU, interface, receive queue */
 };
