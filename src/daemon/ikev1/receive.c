@@ -361,7 +361,7 @@ bool v1_try_again(struct ike_sa *sa)
 	struct v1 *v;
 
 	if (!t || ike_busy(sa) || sa->established_ns || sa->replaces || --sa->tries_left_init == 0 ||
-	    sa->shard->m->stopping)
+	    sa_stopping(sa->shard->m))
 		return false;
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "peer not responding, trying again");
 	list_del(&t->node);

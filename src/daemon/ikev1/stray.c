@@ -42,7 +42,7 @@ static enum admission admit(struct sa_shard *s, const struct net_packet *p)
 		SA_COUNT(s->m, drop_blocked);
 		return REFUSED;
 	}
-	if (s->m->stopping) {
+	if (sa_stopping(s->m)) {
 		SA_COUNT(s->m, drop_half_open_limit);
 		return REFUSED;
 	}
@@ -108,7 +108,7 @@ static bool goes_on(struct sa_shard *s, struct net_packet *p)
 	first = firsts_find(&s->firsts, p->h.spi_i, p->h.spi_r, &p->src);
 	if (!first)
 		return false;
-	if (s->m->stopping || !has_room(s)) {
+	if (sa_stopping(s->m) || !has_room(s)) {
 		net_packet_free(first);
 		net_packet_free(p);
 		return true;

@@ -467,7 +467,7 @@ static bool try_again(struct ike_sa *sa)
 {
 	struct task *t = sa->task;
 
-	if (sa->established_ns || sa->replaces || --sa->tries_left_init == 0 || sa->shard->m->stopping)
+	if (sa->established_ns || sa->replaces || --sa->tries_left_init == 0 || sa_stopping(sa->shard->m))
 		return false;
 	ike_note(sa, LOG_IKE, CY_LOG_INFO, "peer not responding, trying again");
 	/* from the beginning, under a new SPI, with what the first task wanted */

@@ -164,7 +164,7 @@ slab_handle v2_rekey_yield(struct ike_sa *sa)
 bool v2_rekey_save(struct ike_sa *sa)
 {
 	struct sa_shard *shard = sa->shard;
-	slab_handle h = sa->state == IKE_ESTABLISHED && !shard->m->stopping ? v2_rekey_yield(sa) : 0;
+	slab_handle h = sa->state == IKE_ESTABLISHED && !sa_stopping(shard->m) ? v2_rekey_yield(sa) : 0;
 	struct ike_sa *theirs = slab_get(&shard->slab, h);
 	struct task *t;
 

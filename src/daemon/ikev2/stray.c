@@ -107,7 +107,7 @@ static void init_request(struct sa_shard *s, struct net_packet *p)
 		if (why.notify && may_answer(s, ANSWERS))
 			answer(s, p, 0, why.notify,
 			    cy_slice(&why.notify_data, why.notify == N_UNSUPPORTED_CRITICAL_PAYLOAD));
-	} else if (s->m->stopping) {
+	} else if (sa_stopping(s->m)) {
 		SA_COUNT(s->m, drop_half_open_limit);
 	} else if (v2_admit(s, p, st->in.first, &proven)) {
 		v2_init_request(s, st, st->in.first, proven);

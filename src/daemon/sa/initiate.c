@@ -366,7 +366,7 @@ static void initiate(struct daemon *d, struct conn *conn, struct up_watch *watch
 	struct initiation *in;
 	struct sa_manager *m = d->sas;
 
-	if (m->stopping) {
+	if (sa_stopping(m)) {
 		watch_fail(watch, "the daemon is stopping");
 		return;
 	}
@@ -458,7 +458,7 @@ void sa_reauth_failed(struct ike_sa *sa)
 	struct ike_sa *old = sa_by_id(sa->shard, sa->replaces);
 	uint64_t again = worker_now(sa->shard->w) + 20 * NS_PER_S;
 
-	if (old && old->state == IKE_ESTABLISHED && !sa->shard->m->stopping &&
+	if (old && old->state == IKE_ESTABLISHED && !sa_stopping(sa->shard->m) &&
 	    (!old->expire_due_ns || old->expire_due_ns > again))
 		worker_timer_set(sa->shard->w, &old->t_rekey, again);
 }
@@ -467,7 +467,7 @@ void sa_child_action(struct sa_shard *s, struct conn *conn, enum conn_dpd action
 {
 	char why[160];
 
-	if (s->m->stopping)
+	if (sa_stopping(s->m))
 		return;
 	if (action == DPD_RESTART)
 		sa_initiate(s->d, conn, NULL, 0, NULL, NULL);

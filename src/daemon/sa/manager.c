@@ -368,7 +368,7 @@ static uint32_t close_one(struct ike_sa *sa, void *user)
 
 void sa_manager_shutdown(struct sa_manager *m)
 {
-	m->stopping = true;
+	__atomic_store_n(&m->stopping, true, __ATOMIC_RELAXED);
 	(void)!sa_each(m, PRIO_CRITICAL, close_one, NULL, NULL);
 }
 

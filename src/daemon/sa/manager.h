@@ -67,7 +67,7 @@ struct sa_manager {
 	struct hmap peers, peers_by_conf, peers_by_addr; /* struct peer_entry, see unique.c */
 	uint32_t next_shard;
 	struct totals *totals;
-	bool stopping;
+	bool stopping; /* atomic: sa_stopping() */
 };
 #define SA_COUNT(m, field)   __atomic_fetch_add(&(m)->c.field, 1, __ATOMIC_RELAXED)
 #define SA_UNCOUNT(m, field) __atomic_fetch_sub(&(m)->c.field, 1, __ATOMIC_RELAXED)
@@ -104,6 +104,10 @@ enum cy_err sa_each_shard(struct sa_manager *m, enum prio prio, void (*fn)(struc
 typedef uint32_t (*sa_each_fn)(struct ike_sa *sa, void *user);
 enum cy_err sa_each(
     struct sa_manager *m, enum prio prio, sa_each_fn fn, void (*done)(void *user), void *user);
+static inline bool sa_stopping(const struct sa_manager *m) /* any thread */
+{
+	return __atomic_load_n(&m->stopping, __ATOMIC_RELAXED);
+}
 /* Begin to close everything: IKE_SAs send their delete. */
 void sa_manager_shutdown(struct sa_manager *m);
 

@@ -243,7 +243,7 @@ static void lost_done(struct worker *w, struct knl_req *r)
 	char local[ADDR_STR_MAX], remote[ADDR_STR_MAX];
 
 	(void)w;
-	if (sa && sa->state == IKE_ESTABLISHED && !l->s->m->stopping) {
+	if (sa && sa->state == IKE_ESTABLISHED && !sa_stopping(l->s->m)) {
 		(void)addr_str(&sa->local, local);
 		(void)addr_str(&sa->remote, remote);
 		if (!sa->auth_initiator)
@@ -343,7 +343,7 @@ void sa_on_network(void *daemon)
 	void *k;
 
 	interfaces_forget(d->interfaces);
-	if (!d->sas || d->sas->stopping || !d->knl || !knl_ops(d->knl, &k)->is_local)
+	if (!d->sas || sa_stopping(d->sas) || !d->knl || !knl_ops(d->knl, &k)->is_local)
 		return;
 	walk_all(d->sas, look_at_addrs, NULL);
 }
