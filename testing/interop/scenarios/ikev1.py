@@ -32,6 +32,12 @@ def v1_main_psk_pfs(bed):
 
 
 @scenario(no_libreswan)
+def v1_old_suite(bed):
+    """IKEv1 with what clients of the nineties have, since the connection names it: 3DES, MD5, a group of 1024 bits, a key exchange in quick mode"""
+    auth.tunnel(bed, v1(bed, ike="3des-md5-modp1024", esp="3des-md5-modp1024"))
+
+
+@scenario(no_libreswan)
 def v1_main_psk_nat(bed):
     """IKEv1 from behind a NAT: RFC 3947"""
     bed.lay(nat=True)
