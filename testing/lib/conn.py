@@ -41,6 +41,7 @@ class Conn:
     version: int = 2                             # of IKE
     aggressive: bool = False
     push: bool = False                           # Mode Config of IKEv1: the server pushes
+    xauthby: str = "file"                        # what libreswan asks for users
     options: dict = field(default_factory=dict)  # further keys of cygnet's ipsec.conf
 
     def seen_from(self, side):

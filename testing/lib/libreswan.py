@@ -9,7 +9,7 @@ from .conn import Child, Sa, ipsec_conf_common, ipsec_section
 from .peer import Peer
 from .proc import Background, Failure, require, run, run_status
 
-START = ('mount -t overlay overlay -o "lowerdir=$1:/usr" /usr && exec /usr/libexec/ipsec/pluto --nofork --stderrlog '
+START = ('mount -t overlay overlay -o "lowerdir=$1:/usr" /usr && mount --bind "$2/pam.d" /etc/pam.d && exec /usr/libexec/ipsec/pluto --nofork --stderrlog '
          '--config "$2/ipsec.conf" --secretsfile "$2/ipsec.secrets" --nssdir "$2/nss" --rundir "$2/run"')
 
 # pluto's names for what the strongSwan dialect calls by another
@@ -30,6 +30,7 @@ class Libreswan(Peer):
             run(["certutil", "-N", "-d", "sql:" + self.path("nss"), "--empty-password"])
         self.secrets = []
         self._write_conf()
+        self._write_pam()
         lower = os.path.join(unpacked("libreswan"), "usr")
         self.process = Background(self.ns.argv("sh", "-c", START, "pluto", lower, self.dir), self.log)
         self.process.name = "pluto"
@@ -56,6 +57,13 @@ class Libreswan(Peer):
         self.write("ipsec.conf", text)
         self.write("ipsec.secrets", "".join(f"{line}\n" for line in self.secrets))
 
+    def _write_pam(self):
+        """Its PAM asks a file of names and passwords."""
+        os.makedirs(self.path("pam.d"), exist_ok=True)
+        ask = self.write("pam-ask", f'#!/bin/sh\ngrep -qxF "$PAM_USER:$(tr -d "\\000")" {self.path("pam-users")}\n')
+        os.chmod(ask, 0o700)
+        self.write("pam.d/pluto", f"auth required pam_exec.so quiet expose_authtok {ask}\naccount required pam_permit.so\n")
+
     def configure(self, *conns):
         for conn in conns:
             local, remote = conn.seen_from(self.side)
@@ -68,6 +76,7 @@ class Libreswan(Peer):
             if remote.user:
                 hashed = run(["openssl", "passwd", "-6", remote.user[1]]).strip()
                 self.write("passwd", f"{remote.user[0]}:{hashed}:{conn.name}\n")
+                self.write("pam-users", f"{remote.user[0]}:{remote.user[1]}\n")
             self.conns.append(conn)
         self._write_conf()
         self._whack("--rereadsecrets")
@@ -101,7 +110,7 @@ class Libreswan(Peer):
             lines += [(server + "xauthserver", "yes"), (client + "xauthclient", "yes"), (server + "modecfgserver", "yes"),
                       (client + "modecfgclient", "yes"), ("modecfgpull", "no" if conn.push else "yes"), ("rekey", "no")]
             # its script takes 20 s in a guest; the scenario adds the address
-            lines += [("leftusername", local.user[0]), ("leftupdown", "/bin/true")] if local.user else [("xauthby", "file")]
+            lines += [("leftusername", local.user[0]), ("leftupdown", "/bin/true")] if local.user else [("xauthby", conn.xauthby)]
         if local.pools:
             hosts = list(ipaddress.ip_network(local.pools[0]).hosts())
             lines += [("rightaddresspool", f"{hosts[0]}-{hosts[-1]}"), ("modecfgdns", ",".join(local.dns))]

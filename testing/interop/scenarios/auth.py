@@ -86,8 +86,8 @@ def fragmentation(bed):
     bed.traffic()
 
 
-def refused(bed, conn, right_conn, *words):
-    """up fails, says why in one sentence with one of these words in it, and nothing remains."""
+def refused(bed, conn, right_conn, *words, gone=()):
+    """up fails, says why in one sentence with one of these words in it, and nothing remains (on those sides, or on both)."""
     bed.start(conn, right_conn)
     try:
         bed.left.up()
@@ -96,7 +96,7 @@ def refused(bed, conn, right_conn, *words):
     else:
         raise Failure("the tunnel came up; it must not")
     require(any(w in reason.lower() for w in words), f"the reason given does not name the cause: {reason}")
-    bed.wait_gone()
+    bed.wait_gone(*(getattr(bed, side) for side in gone))
 
 
 @scenario()

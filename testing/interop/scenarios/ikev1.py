@@ -265,6 +265,29 @@ def v1_xauth_libreswan(bed):
     bed.wait_gone()
 
 
+@scenario(lambda initiator, responder, backend: responder == "libreswan")
+def v1_xauth_pam_libreswan(bed):
+    """IKEv1, XAUTH with libreswan, which asks PAM"""
+    conn = remote_access(bed, xauthby="pam")
+    conn.left.user = ("carol", "secret")
+    bed.start(conn)
+    bed.left.up()
+    bed.wait_up()
+    require_ping(bed.site.left, bed.site.BOB)
+    bed.left.down()
+    bed.wait_gone()
+
+
+@scenario(lambda initiator, responder, backend: responder == "libreswan")
+def v1_xauth_pam_refused_libreswan(bed):
+    """IKEv1, libreswan's PAM refuses a password, and the client says so"""
+    conn = remote_access(bed, xauthby="pam")
+    conn.left.user = ("carol", "secret")
+    wrong = conn.but()
+    wrong.left.user = ("carol", "another")
+    auth.refused(bed, wrong, conn, "refused user 'carol' (xauth)", gone=["left"])  # libreswan asks again and again
+
+
 @scenario(lambda initiator, responder, backend: initiator == "libreswan")
 def v1_xauth_by_libreswan(bed):
     """IKEv1, libreswan logs in with XAUTH after a pre-shared key and gets its address by Mode Config"""
