@@ -89,8 +89,8 @@ def v1_liveness(bed):
     bed.wait_gone(bed.left, timeout=60)
 
 
-def rekey(bed, side, lifetime):
-    mine, other = v1(bed, **{lifetime: 10}), v1(bed)
+def rekey(bed, side, lifetime, seconds=10):
+    mine, other = v1(bed, **{lifetime: seconds}), v1(bed)
     bed.start(*((mine, other) if side == "left" else (other, mine)))
     bed.left.up()
     bed.wait_up()
@@ -124,12 +124,13 @@ def v1_rekey_child_by_responder(bed):
 @scenario(no_libreswan)
 def v1_reauth(bed):
     """IKEv1, the IKE_SA is replaced by another one, its CHILD_SA goes on"""
-    ike, child = rekey(bed, "left", "ike_lifetime")
+    # strongSwan keeps a replaced one for 10 s
+    ike, child = rekey(bed, "left", "ike_lifetime", 20)
 
     def replaced():
         now = bed.left.sa()
         return now and now.spis[0] != ike[0] and now.spis[1] != ike[1]
-    wait_for(replaced, "the IKE_SA to be replaced", timeout=40)
+    wait_for(replaced, "the IKE_SA to be replaced", timeout=60)
     bed.wait_up()
     require(bed.left.child().spi_in == child.spi_in, "replacing the IKE_SA replaced its CHILD_SA")
     bed.traffic()
