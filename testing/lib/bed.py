@@ -109,14 +109,16 @@ class Bed:
                 require_ping(sender, address)
                 if transfer_size:
                     transfer(sender, receiver, address, transfer_size)
-                wire.require_encrypted(3 if counted else 1, kinds)
+                wire.require_encrypted(1, kinds)
+            if counted and wire.least(kinds) < 3:
+                continue  # a first packet may be lost while an SA settles
             after = [p.child() for p in self.peers] if counted else []
             if all(old and new and old.spi_in == new.spi_in for old, new in zip(before, after)):
                 break
             # a rekeying by the clock came between: the new one need not have counted any of it
             require(all(after), "there is no CHILD_SA after the traffic")
         else:
-            raise Failure("the CHILD_SA was replaced during each of three rounds of traffic")
+            raise Failure(f"in each of three rounds the CHILD_SA was replaced or packets were missing: {wire.summary()}")
         for peer, old, new in zip(self.peers, before, after):
             for key in ("bytes_in", "bytes_out"):
                 require(getattr(new, key) > getattr(old, key), f"{peer.label} counted no {key} for the traffic")

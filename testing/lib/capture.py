@@ -147,6 +147,10 @@ class Wire:
         return "; ".join(f"{end.ns.label} sent " + (", ".join(f"{n} {k}" for k, n in sorted(end.count.items())) or "nothing")
                          for end in self.ends)
 
+    def least(self, kinds=("esp", "espudp")):
+        """The ESP packets of the end that sent fewer."""
+        return min(sum(end.count[k] for k in kinds) for end in self.ends)
+
     def require_encrypted(self, packets, kinds=("esp", "espudp")):
         """Stops, and holds that each end sent at least `packets` ESP packets, and none of a private network in clear."""
         self.stop()
