@@ -69,6 +69,7 @@ static void tick(void *user)
 		lifetimes_run(k->lifetimes);
 		netwatch_tell(k->netwatch);
 		pthread_mutex_lock(&k->lock);
+		sad_tick(k->sad);
 		rcu_reclaim(&k->rcu);
 		pthread_mutex_unlock(&k->lock);
 	}
@@ -279,7 +280,10 @@ static enum cy_err kernel_sa_del(void *kp, const struct cy_kernel_sa_id *id)
 	sa = sad_find(k->sad, id);
 	if (sa) {
 		lifetimes_del(k->lifetimes, sa);
-		sad_del(k->sad, sa);
+		if (sa->dir == CY_DIR_IN)
+			sad_leave(k->sad, sa);
+		else
+			sad_del(k->sad, sa);
 	}
 	unlock(k);
 	return sa ? CY_OK : CY_E_NOTFOUND;

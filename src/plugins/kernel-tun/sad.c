@@ -117,7 +117,7 @@ struct sa *sad_find(struct sad *d, const struct cy_kernel_sa_id *id)
 	     n = ptable_next(&c)) {
 		struct sa *sa = container_of(n, struct sa, node);
 
-		if (sa->spi != id->spi || sa->proto != id->proto)
+		if (sa->leaving || sa->spi != id->spi || sa->proto != id->proto)
 			continue;
 		if (cy_addr_eq(&sa_path(sa)->dst, &id->dst))
 			return sa;
@@ -129,6 +129,17 @@ struct sa *sad_find(struct sad *d, const struct cy_kernel_sa_id *id)
 	return by_ip ? by_ip : n_spi == 1 ? by_spi : NULL;
 }
 
+/* Makes way for another one of its SPI. */
+static void gone_at_once(struct sad *d, struct sa *sa)
+{
+	struct sa **at = &d->leaving;
+
+	while (*at != sa)
+		at = &(*at)->next_leaving;
+	*at = sa->next_leaving;
+	sad_del(d, sa);
+}
+
 static bool is_taken(struct sad *d, const struct cy_kernel_sa *in)
 {
 	struct pcursor c;
@@ -137,8 +148,12 @@ static bool is_taken(struct sad *d, const struct cy_kernel_sa *in)
 	     n = ptable_next(&c)) {
 		struct sa *sa = container_of(n, struct sa, node);
 
-		if (sa->spi == in->spi && (in->dir == CY_DIR_IN || cy_addr_eq(&sa_path(sa)->dst, &in->dst)))
+		if (sa->spi != in->spi || (in->dir != CY_DIR_IN && !cy_addr_eq(&sa_path(sa)->dst, &in->dst)))
+			continue;
+		if (!sa->leaving)
 			return true;
+		gone_at_once(d, sa);
+		break; /* there is no other, and the cursor may not go on */
 	}
 	return false;
 }
@@ -209,8 +224,31 @@ void sad_del(struct sad *d, struct sa *sa)
 	rcu_retire(&d->k->rcu, &sa->rcu, sa_free);
 }
 
+void sad_leave(struct sad *d, struct sa *sa)
+{
+	sa->leaving = true;
+	sa->ticks_left = 2;
+	sa->next_leaving = d->leaving;
+	d->leaving = sa;
+}
+
+void sad_tick(struct sad *d)
+{
+	struct sa **at = &d->leaving, *sa;
+
+	while ((sa = *at)) {
+		if (--sa->ticks_left) {
+			at = &sa->next_leaving;
+			continue;
+		}
+		*at = sa->next_leaving;
+		sad_del(d, sa);
+	}
+}
+
 void sad_flush(struct sad *d)
 {
+	d->leaving = NULL; /* they are in the tables, too */
 	for (int dir = CY_DIR_IN; dir <= CY_DIR_OUT; dir++) {
 		struct pnode *n;
 

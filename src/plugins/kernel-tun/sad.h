@@ -71,6 +71,9 @@ struct sa {
 	/* counts */
 	atomic_uint_least64_t bytes, packets, replay_drops, integrity_drops;
 	atomic_int_least64_t last_used;
+	bool leaving; /* deleted; under the lock of struct kernel */
+	uint32_t ticks_left;
+	struct sa *next_leaving;
 	atomic_int lane; /* 1 + the ESP thread that carried a packet last, 0 none yet */
 
 	atomic_uint_least64_t seq; /* outbound: the last one given out */
@@ -89,6 +92,7 @@ struct sad {
 	struct kernel *k;
 	struct ptable in, out, reqids;
 	uint64_t next_serial;
+	struct sa *leaving;
 };
 
 enum cy_err sad_new(struct kernel *k, struct sad **out) CY_MUST_USE;
@@ -100,6 +104,12 @@ struct sa *sad_find(struct sad *d, const struct cy_kernel_sa_id *id);
 enum cy_err sad_move(
     struct sad *d, struct sa *sa, const struct cy_addr *src, const struct cy_addr *dst) CY_MUST_USE;
 void sad_del(struct sad *d, struct sa *sa);
+/*
+ * An inbound one that is deleted goes at the second tick from now: what was received on it may still wait for an ESP thread, while the
+ * peer's delete came by another way. Until then nobody finds it but those threads.
+ */
+void sad_leave(struct sad *d, struct sa *sa);
+void sad_tick(struct sad *d);
 void sad_flush(struct sad *d);
 struct reqid *reqid_get(struct sad *d, uint32_t reqid); /* counted; NULL: no memory */
 void reqid_put(struct sad *d, struct reqid *r);

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only some connections ask for: a reload beside them, reauthentication, limits by traffic, ESN, keys without certificates."""
 import os
-import re
 import subprocess
 import time
 
@@ -49,7 +48,7 @@ def reload(bed):
 
 @scenario(ours_first)
 def reload_under_load(bed):
-    """reloads one after the other beside traffic and rekeying: they lose no packet, and what is coming up comes up"""
+    """reloads one after the other beside traffic and rekeying: no packet is lost, and what is coming up comes up"""
     conn = bed.conn()
     up(bed, conn, lifetime=2)
     bed.traffic(transfer_size=0, counted=False)
@@ -64,10 +63,7 @@ def reload_under_load(bed):
                 bed.left.configure(conn.but(name="other", esp="aes256gcm16" if i % 4 else "chacha20poly1305"))
             time.sleep(0.2)
         out = ping.communicate(timeout=60)[0]
-    sent, answered = (int(x) for x in re.search(r"(\d+) packets transmitted, (\d+) received", out).groups())
-    # one that waits for its thread when the other end deletes a replaced SA may go with it
-    rekeyed = bed.left.log_text().count(" rekeyed with SPIs ")
-    require(sent - answered <= rekeyed and sent - answered < sent / 100, f"packets were lost: {out.strip()[-200:]}")
+    require(", 0% packet loss" in out, f"packets were lost: {out.strip()[-200:]}")
     require(bed.left.sa().spis == before, "a reload replaced the IKE_SA")
     require(bed.left.child().spi_in != child, "nothing was rekeyed meanwhile")
     bed.left.down()

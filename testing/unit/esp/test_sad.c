@@ -332,10 +332,42 @@ START_TEST(what_a_reader_may_hold_is_kept)
 }
 END_TEST
 
+/* What waits for its thread when the SA is deleted is still received; a new one of that SPI need not wait. */
+START_TEST(a_deleted_inbound_sa_stays_a_moment)
+{
+	struct rig r;
+	struct rig_sa in;
+	struct cy_kernel_sa_id id;
+	struct sa *sa;
+
+	ck_assert(rig_init(&r, TEST_PLUGIN_DIR));
+	rig_sa_init(&in, CY_DIR_IN, 0x1000, CY_ENCR_AES_GCM_16, 20, 0, 0);
+	id = id_of(&in);
+	sa = rig_sa_add(&r, &in);
+	sad_leave(r.k.sad, sa);
+	ck_assert_ptr_null(sad_find(r.k.sad, &id));
+	sad_tick(r.k.sad);
+	ck_assert_ptr_eq(sad_lookup_in(r.k.sad, 0x1000), sa);
+	sad_tick(r.k.sad);
+	ck_assert_ptr_null(sad_lookup_in(r.k.sad, 0x1000));
+	sad_leave(r.k.sad, rig_sa_add(&r, &in));
+	sa = rig_sa_add(&r, &in);
+	ck_assert_ptr_eq(sad_lookup_in(r.k.sad, 0x1000), sa);
+	ck_assert_ptr_null(r.k.sad->leaving);
+	sad_leave(r.k.sad, sa);
+	sad_flush(r.k.sad);
+	sad_tick(r.k.sad);
+	ck_assert_uint_eq(r.k.sad->in.live + r.k.sad->reqids.live, 0);
+	rcu_reclaim(&r.k.rcu);
+	rig_fini(&r);
+}
+END_TEST
+
 UNIT_TESTS(sad)
 {
 	tcase_add_test(tc, what_is_refused);
 	tcase_add_test(tc, names);
+	tcase_add_test(tc, a_deleted_inbound_sa_stays_a_moment);
 	tcase_add_test(tc, the_newest_living_sa_sends);
 	tcase_add_test(tc, an_sa_sends_what_it_is_for);
 	tcase_add_test(tc, an_sa_of_the_cpu_comes_first);
