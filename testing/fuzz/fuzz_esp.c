@@ -4,21 +4,12 @@
  * be wrapped, or sequence numbers. Algorithms are toys, so that the search is not for keys.
  */
 
+#include "fuzz.h"
 #include "queue.h"
 #include "rig.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(cond)                                                                                          \
-	do {                                                                                                 \
-		if (!(cond)) {                                                                               \
-			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #cond);                 \
-			abort();                                                                             \
-		}                                                                                            \
-	} while (0)
 
 /* ---- toys: a cipher that adds a byte of the IV, a MAC that is a sum */
 
@@ -101,7 +92,7 @@ static struct rig *the_rig(void)
 	static bool made;
 
 	if (!made) {
-		CHECK(rig_init(&r, NULL));
+		FUZZ_CHECK(rig_init(&r, NULL));
 		r.fake.cipher[r.fake.n_cipher++] = &toy_cbc;
 		r.fake.mac[r.fake.n_mac++] = &toy_sha1;
 		made = true;
@@ -141,8 +132,8 @@ static void check_inner(const struct cy_buf *inner, const uint8_t *from, size_t 
 
 	if (inner->n == 0)
 		return;
-	CHECK(inner->p >= from && inner->p + inner->n <= from + len);
-	CHECK(packet_check(inner->p, inner->n, &n) == CY_OK && n == inner->n);
+	FUZZ_CHECK(inner->p >= from && inner->p + inner->n <= from + len);
+	FUZZ_CHECK(packet_check(inner->p, inner->n, &n) == CY_OK && n == inner->n);
 }
 
 /* ---- what is done with it */
@@ -154,7 +145,7 @@ static void received(struct rig *r, uint8_t options, const uint8_t *data, size_t
 	struct cy_buf inner;
 	uint8_t *copy = malloc(size ? size : 1);
 
-	CHECK(copy);
+	FUZZ_CHECK(copy);
 	memcpy(copy, data, size);
 	if (esp_decode(&r->esp, sa, &d, copy, size, &inner) == CY_OK)
 		check_inner(&inner, copy, size);
@@ -171,11 +162,11 @@ static void authentic(struct rig *r, uint8_t options, const uint8_t *data, size_
 	struct cy_buf inner;
 	struct sa_crypt *c;
 
-	CHECK(esp && sa_crypt_get(sa, 0, &c) == CY_OK);
+	FUZZ_CHECK(esp && sa_crypt_get(sa, 0, &c) == CY_OK);
 	put_be32(esp, sa->spi);
 	put_be32(esp + 4, 1);
 	memcpy(l.body, data, body);
-	CHECK(esp_mac(sa, c, &l, icv) == CY_OK);
+	FUZZ_CHECK(esp_mac(sa, c, &l, icv) == CY_OK);
 	memcpy(l.body + body, icv, 12);
 	if (esp_decode(&r->esp, sa, &d, esp, len, &inner) == CY_OK)
 		check_inner(&inner, esp, len);
@@ -194,20 +185,20 @@ static void sent(struct rig *r, uint8_t options, const uint8_t *data, size_t siz
 	if (packet_check(data, size, &len) != CY_OK)
 		return;
 	n = icmp_too_big(data, len, 1300, icmp);
-	CHECK(n <= ICMP_MAX);
+	FUZZ_CHECK(n <= ICMP_MAX);
 	if (n)
-		CHECK(packet_check(icmp, n, &n) == CY_OK);
+		FUZZ_CHECK(packet_check(icmp, n, &n) == CY_OK);
 	packet_flow(data, len, &f);
 	/* as it is, without the checks of what it may carry */
 	out = make_sa(r, CY_DIR_OUT, options);
 	in = make_sa(r, CY_DIR_IN, (options & 1) | 2);
 	room = malloc(ESP_HEADROOM + len + ESP_TAILROOM);
-	CHECK(room);
+	FUZZ_CHECK(room);
 	memcpy(room + ESP_HEADROOM, data, len);
-	CHECK(esp_encode(&r->esp, out, room + ESP_HEADROOM, len, ESP_TAILROOM, &esp) == CY_OK);
-	CHECK(esp.p >= room && esp.p + esp.n <= room + ESP_HEADROOM + len + ESP_TAILROOM);
-	CHECK(esp_decode(&r->esp, in, &d, esp.p, esp.n, &inner) == CY_OK);
-	CHECK(inner.n == len && memcmp(inner.p, data, len) == 0);
+	FUZZ_CHECK(esp_encode(&r->esp, out, room + ESP_HEADROOM, len, ESP_TAILROOM, &esp) == CY_OK);
+	FUZZ_CHECK(esp.p >= room && esp.p + esp.n <= room + ESP_HEADROOM + len + ESP_TAILROOM);
+	FUZZ_CHECK(esp_decode(&r->esp, in, &d, esp.p, esp.n, &inner) == CY_OK);
+	FUZZ_CHECK(inner.n == len && memcmp(inner.p, data, len) == 0);
 	free(room);
 }
 
@@ -215,16 +206,16 @@ static void numbered(uint8_t options, const uint8_t *data, size_t size)
 {
 	struct replay r;
 
-	CHECK(replay_init(&r, 1u + (options >> 1) * 32u, options & 1) == CY_OK);
+	FUZZ_CHECK(replay_init(&r, 1u + (options >> 1) * 32u, options & 1) == CY_OK);
 	for (; size >= 4; data += 4, size -= 4) {
 		uint64_t seq = replay_infer(&r, get_be32(data)), top = r.top;
 
-		CHECK((uint32_t)seq == get_be32(data));
+		FUZZ_CHECK((uint32_t)seq == get_be32(data));
 		if (!replay_ok(&r, seq))
 			continue;
-		CHECK(seq != 0 && seq + r.window > top);
-		CHECK(replay_advance(&r, seq) == (seq > top));
-		CHECK(r.top == (seq > top ? seq : top) && !replay_ok(&r, seq));
+		FUZZ_CHECK(seq != 0 && seq + r.window > top);
+		FUZZ_CHECK(replay_advance(&r, seq) == (seq > top));
+		FUZZ_CHECK(r.top == (seq > top ? seq : top) && !replay_ok(&r, seq));
 	}
 	replay_fini(&r);
 }

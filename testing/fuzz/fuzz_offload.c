@@ -4,21 +4,12 @@
  * header; or packets to be joined, each behind its length. Every buffer is as long as it may be used, and not longer.
  */
 
+#include "fuzz.h"
 #include "offload.h"
 #include "packet.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(cond)                                                                                          \
-	do {                                                                                                 \
-		if (!(cond)) {                                                                               \
-			fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #cond);                 \
-			abort();                                                                             \
-		}                                                                                            \
-	} while (0)
 
 #define MAX_PACKETS 64
 
@@ -26,7 +17,7 @@ static uint8_t *copy(const uint8_t *data, size_t n)
 {
 	uint8_t *p = malloc(n ? n : 1);
 
-	CHECK(p);
+	FUZZ_CHECK(p);
 	memcpy(p, data, n);
 	return p;
 }
@@ -38,19 +29,19 @@ static size_t cut(const struct virtio_net_hdr *h, const uint8_t *data, size_t si
 	size_t sum = 0;
 
 	if (frame_open(h, p, size, &f) == CY_OK) {
-		CHECK(f.len <= size && f.n >= 1);
+		FUZZ_CHECK(f.len <= size && f.n >= 1);
 		for (size_t i = 0; i < f.n; i++) {
 			size_t n = frame_packet_len(&f, i), whole;
 			uint8_t *to = malloc(n);
 
-			CHECK(to && n <= frame_packet_len(&f, 0));
-			CHECK(frame_packet(&f, i, to) == n);
-			CHECK(packet_check(to, n, &whole) == CY_OK && whole == n);
-			CHECK(memcmp(to + f.headers, f.p + f.headers + i * f.size, n - f.headers) == 0);
+			FUZZ_CHECK(to && n <= frame_packet_len(&f, 0));
+			FUZZ_CHECK(frame_packet(&f, i, to) == n);
+			FUZZ_CHECK(packet_check(to, n, &whole) == CY_OK && whole == n);
+			FUZZ_CHECK(memcmp(to + f.headers, f.p + f.headers + i * f.size, n - f.headers) == 0);
 			sum += n - f.headers;
 			free(to);
 		}
-		CHECK(sum == f.len - f.headers);
+		FUZZ_CHECK(sum == f.len - f.headers);
 	}
 	free(p);
 	return sum;
@@ -62,24 +53,24 @@ static void written(void *user, const struct iovec *iov, int n)
 	uint8_t *whole;
 	size_t len = 0, check;
 
-	CHECK(n >= 2 && iov[0].iov_len == sizeof(h));
+	FUZZ_CHECK(n >= 2 && iov[0].iov_len == sizeof(h));
 	memcpy(&h, iov[0].iov_base, sizeof(h));
 	for (int i = 1; i < n; i++)
 		len += iov[i].iov_len;
-	CHECK(len <= FRAME_MAX);
+	FUZZ_CHECK(len <= FRAME_MAX);
 	whole = malloc(len);
-	CHECK(whole);
+	FUZZ_CHECK(whole);
 	len = 0;
 	for (int i = 1; i < n; i++) {
 		memcpy(whole + len, iov[i].iov_base, iov[i].iov_len);
 		len += iov[i].iov_len;
 	}
-	CHECK(packet_check(whole, len, &check) == CY_OK && check == len);
+	FUZZ_CHECK(packet_check(whole, len, &check) == CY_OK && check == len);
 	/* what is joined can be cut again */
 	if (n > 2)
-		CHECK(h.gso_type && cut(&h, whole, len) == len - h.hdr_len);
+		FUZZ_CHECK(h.gso_type && cut(&h, whole, len) == len - h.hdr_len);
 	else
-		CHECK(h.gso_type == 0 && h.flags == 0);
+		FUZZ_CHECK(h.gso_type == 0 && h.flags == 0);
 	*(size_t *)user += (size_t)n - 1;
 	free(whole);
 }
@@ -106,7 +97,7 @@ static void join(const uint8_t *data, size_t size)
 		size -= len;
 	}
 	coalesce_flush(&c);
-	CHECK(out == n);
+	FUZZ_CHECK(out == n);
 	while (n > 0)
 		free(packet[--n]);
 }
