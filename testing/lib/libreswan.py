@@ -148,7 +148,8 @@ class Libreswan(Peer):
         for number, name, parent in re.findall(
                 r'#(\d+): "([^"]+)"\S* .*?(?:STATE_V2_ESTABLISHED_CHILD_SA|IPsec SA established).*?(?:IKE|ISAKMP) SA #(\d+)', out):
             line = next((x for x in out.splitlines() if re.search(rf'#{number}: "[^"]+"\S* .*esp[.:]', x)), "")
-            spis = dict((d, s) for s, d in re.findall(r"esp[.:]([0-9a-f]+)@(\S+)", line))
+            # it leaves leading zeros out
+            spis = dict((d, s.zfill(8)) for s, d in re.findall(r"esp[.:]([0-9a-f]+)@(\S+)", line))
             local, remote = self.conns[0].seen_from(self.side)
             traffic = re.search(r"ESPin=(\S+) ESPout=(\S+)", line)
             sizes = [_size(x) for x in traffic.groups()] if traffic else [0, 0]
