@@ -469,7 +469,10 @@ void v1_info_message(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	v1_accept(sa);
-	v1_exchange_free(x); /* its message ID is remembered */
+	if (x->ours)
+		v1_task_park(sa, x); /* some answer R_U_THERE under its message ID; what they say ends it, or its timer */
+	else
+		v1_exchange_free(x); /* its message ID is remembered */
 	for (const struct payload *p = first; p; p = p->next)
 		if (p->type == PAYLOAD_V1_NOTIFY)
 			take_notify(sa, &p->u.notify1);

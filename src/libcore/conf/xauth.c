@@ -170,6 +170,19 @@ static bool take_flags(struct build *b)
 	return true;
 }
 
+/* Which key says that there is XAUTH, for messages. */
+static const struct raw_entry *xauth_entry(const struct build *b)
+{
+	for (int i = 0; i < 2; i++) {
+		for (int k = 0; k < XAUTH_END_USER; k++)
+			if (b->end[i].xauth[k])
+				return b->end[i].xauth[k];
+		if (b->end[i].auth && strncasecmp(b->end[i].auth->value, "xauth", 5) == 0)
+			return b->end[i].auth;
+	}
+	return b->later.authby;
+}
+
 bool finish_xauth(struct build *b)
 {
 	struct conn_end *end[2] = {build_end(b, false), build_end(b, true)};
@@ -192,28 +205,13 @@ bool finish_xauth(struct build *b)
 		return false;
 	for (int i = 0; i < 2; i++) {
 		if (end[i]->xauth_server && end[i]->xauth_client)
-			return build_fault(b,
-			    b->end[i].xauth[XAUTH_END_SERVER] ? b->end[i].xauth[XAUTH_END_SERVER]
-			                                      : b->end[!i].xauth[XAUTH_END_SERVER],
-			    "say it of one side", "both sides ask for user and password");
+			return build_fault(
+			    b, xauth_entry(b), "say it of one side", "both sides ask for user and password");
 		end[i]->modecfg_client = b->end[i].modecfgclient || b->end[!i].modecfgserver ||
 		    b->end[i].pool || (b->dialect == SS && b->end[i].sourceip);
 		end[!i]->modecfg_server = end[i]->modecfg_client;
 	}
 	return true;
-}
-
-/* Which key says that there is XAUTH, for messages. */
-static const struct raw_entry *xauth_entry(const struct build *b)
-{
-	for (int i = 0; i < 2; i++) {
-		for (int k = 0; k < XAUTH_END_USER; k++)
-			if (b->end[i].xauth[k])
-				return b->end[i].xauth[k];
-		if (b->end[i].auth && strncasecmp(b->end[i].auth->value, "xauth", 5) == 0)
-			return b->end[i].auth;
-	}
-	return b->later.authby;
 }
 
 /* strongSwan's authby=xauthpsk with xauth=server: which side is meant is known when the sides are. */
