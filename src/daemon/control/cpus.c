@@ -18,14 +18,10 @@
 struct placed {
 	struct cy_kernel_sa_id id;
 	uint64_t child, packets, bytes; /* the counts as before the interval, then in it */
-	int32_t lane, cpu;
-	uint32_t rx_if, rx_queue; /* rx_if 0: not known */
+	int32_t only_cpu;               /* that sends on it (RFC 9611), -1 none such */
+	struct cy_kernel_place at;
 	bool encap, known;
 	char conn[48], peer[48], user[48];
-};
-
-struct carried {
-	uint64_t packets, bytes;
 };
 
 struct cpus_acc {
@@ -89,8 +85,8 @@ static void visit(void *acc, struct ike_sa *sa)
 			*p = (struct placed){.id = child_kernel_id(c, in),
 			    .child = c->id,
 			    .encap = c->encap,
-			    .lane = -1,
-			    .cpu = -1};
+			    .only_cpu = in ? -1 : c->cpu,
+			    .at = {.lane = -1, .cpu = -1}};
 			snprintf(p->conn, sizeof(p->conn), "%.47s", c->conn ? c->conn->name : "");
 			snprintf(p->user, sizeof(p->user), "%.47s", sa->user ? sa->user : "");
 			snprintf(p->peer, sizeof(p->peer), "%.47s", addr_str(&sa->remote, text));
@@ -106,24 +102,12 @@ static void acc_fini(void *acc)
 /* What the data plane says of each; it may wait for its lock, so not on a worker. */
 static void ask(struct cpus *c, bool again)
 {
-	void *k;
-	const struct cy_kernel_ops *ops = knl_ops(c->c->d->knl, &k);
-	bool tells = k && CY_HAS(ops, sa_place) && ops->sa_place;
-
 	for (size_t i = 0; i < c->all.n; i++) {
 		struct placed *p = &c->all.p[i];
-		struct cy_kernel_place at = {.size = sizeof(at)};
 
-		if (!(tells && !ops->sa_place(k, &p->id, &at)) &&
-		    !(p->id.dir == CY_DIR_IN && steering_place(c->c->d, p->id.spi, &at)))
-			continue;
-		p->known = true;
-		p->lane = at.lane;
-		p->cpu = at.cpu;
-		p->rx_if = at.rx_if;
-		p->rx_queue = at.rx_queue;
-		p->packets = at.packets - (again ? p->packets : 0);
-		p->bytes = at.bytes - (again ? p->bytes : 0);
+		p->known = carried_place(c->c->d, &p->id, p->only_cpu, &p->at);
+		p->packets = p->at.packets - (again ? p->packets : 0);
+		p->bytes = p->at.bytes - (again ? p->bytes : 0);
 	}
 }
 
@@ -191,32 +175,12 @@ static void item_end(struct jw *w)
 	request_line_end(w);
 }
 
-static void count_sas(const struct cpus *c, int32_t cpu, uint64_t *in, uint64_t *out)
-{
-	*in = *out = 0;
-	for (size_t i = 0; i < c->all.n; i++)
-		if (c->all.p[i].cpu == cpu && c->all.p[i].known)
-			(*(c->all.p[i].id.dir == CY_DIR_IN ? in : out))++;
-}
-
 static double share(uint64_t part, uint64_t of)
 {
 	return of ? 100.0 * (double)part / (double)of : 0;
 }
 
-/* What the SAs that were last seen on this CPU carried; of all CPUs with -1. */
-static struct carried sa_carried(const struct cpus *c, int32_t cpu)
-{
-	struct carried n = {0};
-
-	for (size_t i = 0; i < c->all.n; i++)
-		if (c->all.p[i].known && (cpu < 0 || c->all.p[i].cpu == cpu)) {
-			n.packets += c->all.p[i].packets;
-			n.bytes += c->all.p[i].bytes;
-		}
-	return n;
-}
-
+/* What SAs carried in the interval. */
 static void write_carried(struct jw *w, struct carried n, uint64_t of, uint64_t ns)
 {
 	jw_u64(w, "esp_packets_per_second", per_second(n.packets, ns));
@@ -224,23 +188,26 @@ static void write_carried(struct jw *w, struct carried n, uint64_t of, uint64_t 
 	jw_num(w, "esp_share", share(n.packets, of));
 }
 
-static void write_cpus(
-    struct request *r, struct jw *w, const struct machine *m, const struct cpus *c, uint64_t ns)
+static void write_cpus(struct request *r, struct jw *w, const struct machine *m,
+    const struct carried_sums *sums, uint64_t machine_ns, uint64_t ns)
 {
-	uint64_t processed = 0, in, out, packets = sa_carried(c, -1).packets;
+	uint64_t processed = 0, packets = carried_packets(sums);
 
 	for (size_t i = 0; i < m->n_cpus; i++)
 		processed += m->cpus[i].processed;
 	for (size_t i = 0; i < m->n_cpus; i++) {
 		const struct machine_cpu *p = &m->cpus[i];
+		struct carried in = carried_of_cpu(sums, p->cpu, true);
+		struct carried out = carried_of_cpu(sums, p->cpu, false);
 
-		count_sas(c, (int32_t)p->cpu, &in, &out);
 		item(r, w, "cpus");
 		jw_u64(w, "cpu", p->cpu);
-		jw_u64(w, "sas_in", in);
-		jw_u64(w, "sas_out", out);
-		write_carried(w, sa_carried(c, (int32_t)p->cpu), packets, ns);
-		jw_u64(w, "packets_per_second", per_second(p->processed, ns));
+		jw_u64(w, "sas_in", in.sas);
+		jw_u64(w, "sas_out", out.sas);
+		in.packets += out.packets;
+		in.bytes += out.bytes;
+		write_carried(w, in, packets, ns);
+		jw_u64(w, "packets_per_second", per_second(p->processed, machine_ns));
 		jw_num(w, "share", share(p->processed, processed));
 		jw_num(w, "softirq", share(p->softirq, p->total));
 		jw_num(w, "busy", share(p->total - p->idle, p->total));
@@ -252,42 +219,40 @@ static void write_cpus(
 }
 
 /* SAs whose last packet came by this queue, and what all their packets were. Only where any came to the interface. */
-static void write_queue_sas(struct jw *w, const struct machine_queue *q, const struct cpus *c, uint64_t ns)
+static void write_queue_sas(
+    struct jw *w, const struct machine_queue *q, const struct carried_sums *sums, uint64_t ns)
 {
 	uint32_t index = if_nametoindex(q->ifname);
-	struct carried it = {0};
-	uint64_t n = 0, all = 0;
+	struct carried it = carried_of_queue(sums, index, q->index);
+	uint64_t all = 0;
 	bool any = false;
 
-	for (size_t i = 0; i < c->all.n; i++) {
-		const struct placed *p = &c->all.p[i];
-
-		if (!p->rx_if)
-			continue;
-		all += p->packets;
-		any |= p->rx_if == index;
-		if (p->rx_if == index && p->rx_queue == q->index) {
-			n++;
-			it.packets += p->packets;
-			it.bytes += p->bytes;
-		}
+	for (size_t i = 0; i < sums->n_queues; i++) {
+		all += sums->queues[i].c.packets;
+		any |= sums->queues[i].ifindex == index;
 	}
 	if (!any)
 		return;
-	jw_u64(w, "sas_in", n);
+	jw_u64(w, "sas_in", it.sas);
 	write_carried(w, it, all, ns);
 }
 
-static bool queues_known(const struct cpus *c)
+void write_queue(struct jw *w, const struct machine_queue *q)
 {
-	for (size_t i = 0; i < c->all.n; i++)
-		if (c->all.p[i].rx_if)
-			return true;
-	return false;
+	jw_str(w, "interface", q->ifname);
+	jw_fmt(w, "name", "%s-%u", q->rx ? "rx" : "tx", q->index);
+	jw_str(w, q->rx ? "rps" : "xps", q->steering);
+	if (q->rx)
+		jw_u64(w, "rps_flows", q->rps_flows);
+	if (q->irq >= 0) {
+		jw_i64(w, "irq", q->irq);
+		jw_str(w, "irq_affinity", q->irq_cpus);
+		jw_i64(w, "irq_cpu", q->irq_cpu);
+	}
 }
 
-static void write_queues(
-    struct request *r, struct jw *w, const struct machine *m, const struct cpus *c, uint64_t ns)
+static void write_queues(struct request *r, struct jw *w, const struct machine *m,
+    const struct carried_sums *sums, uint64_t ns, uint64_t sas_ns)
 {
 	char text[256];
 
@@ -312,19 +277,11 @@ static void write_queues(
 		const struct machine_queue *q = &m->queues[i];
 
 		item(r, w, "queues");
-		jw_str(w, "interface", q->ifname);
-		jw_fmt(w, "name", "%s-%u", q->rx ? "rx" : "tx", q->index);
-		jw_str(w, q->rx ? "rps" : "xps", q->steering);
-		if (q->rx)
-			jw_u64(w, "rps_flows", q->rps_flows);
-		if (q->rx)
-			write_queue_sas(w, q, c, ns);
-		if (q->irq >= 0) {
-			jw_i64(w, "irq", q->irq);
-			jw_str(w, "irq_affinity", q->irq_cpus);
+		write_queue(w, q);
+		if (q->irq >= 0)
 			jw_u64(w, "irqs_per_second", per_second(q->irqs, ns));
-			jw_i64(w, "irq_cpu", q->irq_cpu);
-		}
+		if (q->rx)
+			write_queue_sas(w, q, sums, sas_ns);
 		if (q->has_counters) {
 			jw_u64(w, "packets_per_second", per_second(q->packets, ns));
 			jw_u64(w, "bytes_per_second", per_second(q->bytes, ns));
@@ -352,7 +309,7 @@ static void write_lanes(struct request *r, struct jw *w, struct cpus *c, uint64_
 		uint64_t in = 0, out = 0;
 
 		for (size_t k = 0; k < c->all.n; k++)
-			if (c->all.p[k].lane == (int32_t)now[i].index)
+			if (c->all.p[k].at.lane == (int32_t)now[i].index)
 				(*(c->all.p[k].id.dir == CY_DIR_IN ? &in : &out))++;
 		item(r, w, "threads");
 		jw_u64(w, "thread", now[i].index);
@@ -410,11 +367,11 @@ static void write_sas(struct request *r, struct jw *w, struct cpus *c, uint64_t 
 		jw_str(w, "direction", p->id.dir == CY_DIR_IN ? "in" : "out");
 		jw_fmt(w, "spi", "%08x", p->id.spi);
 		jw_bool(w, "encap", p->encap);
-		jw_i64(w, "cpu", p->cpu);
-		jw_i64(w, "thread", p->lane);
-		if (p->rx_if && if_indextoname(p->rx_if, name)) {
+		jw_i64(w, "cpu", p->at.cpu);
+		jw_i64(w, "thread", p->at.lane);
+		if (p->at.rx_if && if_indextoname(p->at.rx_if, name)) {
 			jw_str(w, "interface", name);
-			jw_fmt(w, "queue", "rx-%u", p->rx_queue);
+			jw_fmt(w, "queue", "rx-%u", p->at.rx_queue);
 		}
 		if (p->known) {
 			jw_u64(w, "packets_per_second", per_second(p->packets, ns));
@@ -429,8 +386,8 @@ static void on_error(void *user, const char *name, uint64_t value)
 	jw_u64(user, name, value);
 }
 
-static void write_head(
-    struct request *r, struct jw *w, const struct span *s, const struct cpus *c, bool placed)
+static void write_head(struct request *r, struct jw *w, const struct span *s, const struct carried_sums *sums,
+    const struct cpus *c, bool placed)
 {
 	struct sample *now = s->now;
 
@@ -446,9 +403,11 @@ static void write_head(
 		jw_str(w, "sa_cpus_how",
 		    "the kernel does not tell which CPU carries an SA: packets arrive where the receive "
 		    "queue's interrupt "
-		    "or RPS leads (queues), and leave from the CPU that sent them");
-	jw_bool(w, "sa_queues_known", queues_known(c));
-	if (c->all.n && !queues_known(c))
+		    "or RPS leads (queues), and leave from the CPU that sent them, which is known of SAs of "
+		    "one "
+		    "CPU alone");
+	jw_bool(w, "sa_queues_known", sums->n_queues != 0);
+	if (c->all.n && !sums->n_queues)
 		jw_str(w, "sa_queues_how",
 		    "nor by which receive queue it comes: the plugin steer does, with watch = yes without "
 		    "changing "
@@ -483,20 +442,27 @@ static void write_all(struct request *r, struct span *s, void *arg)
 {
 	struct cpus *c = arg;
 	uint64_t now = env_now(c->c->d->env), ns = c->walked && now > c->begun_ns ? now - c->begun_ns : 0;
+	struct carried_sums sums = {0};
 	bool placed = false;
 	struct jw w = {0};
 
 	ask(c, true);
-	for (size_t i = 0; i < c->all.n; i++)
-		placed |= c->all.p[i].cpu >= 0;
-	write_head(r, &w, s, c, placed || !c->all.n);
+	for (size_t i = 0; i < c->all.n; i++) {
+		const struct placed *p = &c->all.p[i];
+
+		placed |= p->known && p->at.cpu >= 0;
+		carried_add(&sums, p->id.dir == CY_DIR_IN, &p->at,
+		    &(struct carried){1, p->known ? p->packets : 0, p->known ? p->bytes : 0});
+	}
+	write_head(r, &w, s, &sums, c, placed || !c->all.n);
 	if (s->machine) {
-		write_cpus(r, &w, s->machine, c, s->now->ns);
-		write_queues(r, &w, s->machine, c, s->now->ns);
+		write_cpus(r, &w, s->machine, &sums, s->now->ns, ns);
+		write_queues(r, &w, s->machine, &sums, s->now->ns, ns);
 	}
 	write_lanes(r, &w, c, ns);
 	write_steering(r, &w, c->c->d);
 	write_sas(r, &w, c, ns);
+	carried_fini(&sums);
 	request_send(r, &w);
 }
 
@@ -552,9 +518,9 @@ size_t cpus_busy_sas(struct cpus *c, struct busy_sa **out)
 	for (size_t i = 0; i < c->all.n; i++) {
 		const struct placed *p = &c->all.p[i];
 
-		if (p->id.dir != CY_DIR_IN || !p->known || p->cpu < 0)
+		if (p->id.dir != CY_DIR_IN || !p->known || p->at.cpu < 0)
 			continue;
-		sas[n].cpu = p->cpu;
+		sas[n].cpu = p->at.cpu;
 		sas[n].packets = p->packets;
 		snprintf(sas[n].who, sizeof(sas[n].who), "%s%s", *p->user ? "user " : "",
 		    *p->user ? p->user : p->peer);
