@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "ctl_util.h"
@@ -164,7 +165,7 @@ END_TEST
 
 START_TEST(cpus_lists_the_machine)
 {
-	json_t *c;
+	json_t *c, *o;
 
 	if (begin()) {
 		command("{\"id\":1,\"cmd\":\"up\",\"name\":\"office\"}\n", NULL);
@@ -175,7 +176,13 @@ START_TEST(cpus_lists_the_machine)
 		ck_assert(json_is_false(json_object_get(c, "sa_cpus_known")));
 		ck_assert_ptr_nonnull(json_object_get(c, "sa_cpus_how"));
 		ck_assert_uint_gt(json_array_size(json_object_get(c, "cpus")), 0);
-		ck_assert_ptr_nonnull(row(c, "sas", "connection", "office", "direction", "in"));
+		/* but what it carried is asked of it, twice */
+		ck_assert(json_is_true(json_object_get(c, "sas_counted")));
+		o = row(c, "sas", "connection", "office", "direction", "in");
+		ck_assert_ptr_nonnull(o);
+		ck_assert_int_eq(number(o, "cpu"), -1);
+		ck_assert(json_is_integer(json_object_get(o, "packets_per_second")));
+		ck_assert_int_eq(number(o, "packets_per_second"), 0);
 		json_decref(c);
 	}
 	end();
@@ -334,6 +341,46 @@ START_TEST(packets_stay_with_the_cpu_that_carried_them)
 }
 END_TEST
 
+/* When the first counting of an interval is over, and before the second. */
+static void in_between(uint32_t queries)
+{
+	for (int i = 0; i < 500 && __atomic_load_n(&t.queries, __ATOMIC_RELAXED) < queries; i++)
+		(void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+	ck_assert_uint_ge(__atomic_load_n(&t.queries, __ATOMIC_RELAXED), queries);
+}
+
+START_TEST(cpus_counts_what_each_sa_carries)
+{
+	enum { N = 150 };
+	uint32_t before;
+	json_t *c, *o;
+	size_t i;
+
+	ck_assert(begin());
+	for (int k = 0; k < N; k++)
+		command("{\"id\":1,\"cmd\":\"up\",\"name\":\"office\",\"another\":true}\n", NULL);
+	before = __atomic_load_n(&t.queries, __ATOMIC_RELAXED);
+	ctl_send(&cl, "{\"id\":2,\"cmd\":\"cpus\",\"seconds\":0.5,\"sas\":1000}\n");
+	in_between(before + 2 * N);
+	carry(1001, -1, 0);
+	c = ctl_rest(&cl);
+	ck_assert_int_eq(number(c, "sa_count"), 2 * N);
+	ck_assert(json_is_true(json_object_get(c, "sas_counted")));
+	ck_assert_uint_eq(json_array_size(json_object_get(c, "sas")), 2 * N);
+	json_array_foreach(json_object_get(c, "sas"), i, o)
+	{
+		json_int_t n = number(o, "packets_per_second");
+
+		/* 1000 more in half a second or longer */
+		ck_assert_int_gt(n, 0);
+		ck_assert_int_le(n, 2000);
+		ck_assert_int_le(llabs(number(o, "bytes_per_second") - 100 * n), 100);
+	}
+	json_decref(c);
+	end();
+}
+END_TEST
+
 START_TEST(cpus_sums_up_what_each_cpu_carries)
 {
 	json_t *c, *o;
@@ -361,5 +408,6 @@ UNIT_TESTS(explain)
 	tcase_add_test(tc, cpus_lists_the_machine);
 	tcase_add_test(tc, counters_only_grow);
 	tcase_add_test(tc, packets_stay_with_the_cpu_that_carried_them);
+	tcase_add_test(tc, cpus_counts_what_each_sa_carries);
 	tcase_add_test(tc, cpus_sums_up_what_each_cpu_carries);
 }

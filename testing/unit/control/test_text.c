@@ -79,6 +79,7 @@ START_TEST(cpus_is_a_table)
 {
 	expect("cpus",
 	    DATA("\"interval_ms\":3100,\"data_plane\":\"kernel-netlink\",\"sa_count\":6,\"sas_seen\":true,"
+	         "\"sas_counted\":true,"
 	         "\"drops\":{\"XfrmInNoStates\":7}") ITEM("cpus",
 	        "\"cpu\":0,\"sas_in\":2,\"sas_out\":1,\"esp_packets_per_second\":6589,"
 	        "\"esp_bytes_per_second\":2121831,\"esp_share\":75.0,\"packets_per_second\":27231,"
