@@ -50,6 +50,8 @@ static void on_data(void *user, json_t *d)
 		printf("  %lld more were not looked at\n", (long long)get_int(d, "sas_left_out"));
 	if (!get_bool(d, "sas_seen"))
 		printf("  a worker did not answer in time: its SAs are missing\n");
+	else if (!get_bool(d, "sas_counted"))
+		printf("  the data plane did not answer in time: what some SAs carry is missing\n");
 	if (has(d, "sa_cpus_how"))
 		printf("  %s\n", get_str(d, "sa_cpus_how"));
 	if (has(d, "sa_queues_how"))

@@ -411,6 +411,28 @@ static void print_child(json_t *c)
 	printf("%12s:   %s === %s\n", name, l, r);
 }
 
+static void print_esp_cpu(json_t *c)
+{
+	char in[64], out[64], cpu[32] = "not known";
+
+	if (get_int(c, "cpu") >= 0)
+		snprintf(cpu, sizeof(cpu), "%lld", (long long)get_int(c, "cpu"));
+	printf("  CPU %s: %lld SAs in with %lld packets (%s), %lld SAs out with %lld packets (%s), %.1f %%\n",
+	    cpu, (long long)get_int(c, "sas_in"), (long long)get_int(c, "packets_in"),
+	    text_bytes((uint64_t)get_int(c, "bytes_in"), in), (long long)get_int(c, "sas_out"),
+	    (long long)get_int(c, "packets_out"), text_bytes((uint64_t)get_int(c, "bytes_out"), out),
+	    get_num(c, "share"));
+}
+
+static void print_esp_queue(json_t *q)
+{
+	char in[64];
+
+	printf("  %s %s: %lld SAs in with %lld packets (%s), %.1f %%\n", get_str(q, "interface"),
+	    get_str(q, "name"), (long long)get_int(q, "sas_in"), (long long)get_int(q, "packets_in"),
+	    text_bytes((uint64_t)get_int(q, "bytes_in"), in), get_num(q, "share"));
+}
+
 static void heading(const char *list)
 {
 	if (strcmp(list, "children") == 0 || strcmp(list, last_list) == 0)
@@ -420,6 +442,10 @@ static void heading(const char *list)
 		puts("Connections:");
 	else if (strcmp(list, "routed") == 0)
 		puts("Routed connections:");
+	else if (strcmp(list, "esp_cpus") == 0)
+		puts("ESP by the CPU that carried the last packet of an SA:");
+	else if (strcmp(list, "esp_queues") == 0)
+		puts("ESP by the receive queue of the last packet:");
 	else
 		printf("Security Associations (%lld up, %lld connecting):\n", (long long)n_up,
 		    (long long)(n_sas - n_up));
@@ -438,11 +464,15 @@ void status_print_item(void *user, const char *list, json_t *data)
 		print_ike(data);
 	else if (strcmp(list, "children") == 0)
 		print_child(data);
+	else if (strcmp(list, "esp_cpus") == 0)
+		print_esp_cpu(data);
+	else if (strcmp(list, "esp_queues") == 0)
+		print_esp_queue(data);
 }
 
 void status_print_end(void)
 {
-	if (strcmp(last_list, "ike_sas") == 0)
+	if (strcmp(last_list, "ike_sas") == 0 || strncmp(last_list, "esp_", 4) == 0)
 		return;
 	heading("ike_sas");
 	puts("  none");

@@ -386,6 +386,7 @@ void control_free(struct control *c)
 	control_stop(c);
 	(void)run_posts(c);
 	control_speeds_free(c);
+	carried_fini(&c->carried);
 	if (c->epoll >= 0)
 		close(c->epoll);
 	if (c->wake >= 0)

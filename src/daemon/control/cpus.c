@@ -7,169 +7,8 @@
 #include "daemon/control/placed.h"
 #include "daemon/control/span.h"
 #include "daemon/control/steering.h"
-#include "daemon/sa/manager.h"
-#include "libcore/base/addr.h"
 
-#define SAS_MAX     20000 /* CHILD_SAs of one worker that are looked at */
-#define LANES_MAX   256
 #define SAS_DEFAULT 20
-
-/* One direction of a CHILD_SA. */
-struct placed {
-	struct cy_kernel_sa_id id;
-	uint64_t child, packets, bytes; /* the counts as before the interval, then in it */
-	int32_t lane, cpu;
-	uint32_t rx_if, rx_queue; /* rx_if 0: not known */
-	bool encap, known;
-	char conn[48], peer[48], user[48];
-};
-
-struct carried {
-	uint64_t packets, bytes;
-};
-
-struct cpus_acc {
-	struct placed *p;
-	size_t n, cap;
-	uint64_t left_out;
-};
-
-struct cpus {
-	uint32_t refs; /* control thread: the request's and the walk's */
-	struct control *c;
-	bool walked;
-	struct cpus_acc all;
-	struct cy_kernel_lane lanes[LANES_MAX];
-	size_t n_lanes;
-	uint64_t begun_ns;
-	uint64_t sent, arrived; /* by the plugin that steers, when it began */
-};
-
-void cpus_unref(void *arg)
-{
-	struct cpus *c = arg;
-
-	if (--c->refs)
-		return;
-	free(c->all.p);
-	free(c);
-}
-
-/* --- which SAs there are: on the workers ----------------------------------------------------------------------------------- */
-
-static struct placed *acc_add(struct cpus_acc *a)
-{
-	if (a->n == a->cap) {
-		size_t cap = a->cap ? 2 * a->cap : 64;
-		struct placed *p = a->n < SAS_MAX ? realloc(a->p, cap * sizeof(*p)) : NULL;
-
-		if (!p) {
-			a->left_out++;
-			return NULL;
-		}
-		a->p = p;
-		a->cap = cap;
-	}
-	return &a->p[a->n++];
-}
-
-static void visit(void *acc, struct ike_sa *sa)
-{
-	struct list *n;
-	char text[ADDR_STR_MAX];
-
-	list_foreach (n, &sa->children) {
-		const struct child_sa *c = list_entry(n, struct child_sa, node);
-
-		for (int in = 0; in < 2; in++) {
-			struct placed *p = (in ? c->in_installed : c->out_installed) ? acc_add(acc) : NULL;
-
-			if (!p)
-				continue;
-			*p = (struct placed){.id = child_kernel_id(c, in),
-			    .child = c->id,
-			    .encap = c->encap,
-			    .lane = -1,
-			    .cpu = -1};
-			snprintf(p->conn, sizeof(p->conn), "%.47s", c->conn ? c->conn->name : "");
-			snprintf(p->user, sizeof(p->user), "%.47s", sa->user ? sa->user : "");
-			snprintf(p->peer, sizeof(p->peer), "%.47s", addr_str(&sa->remote, text));
-		}
-	}
-}
-
-static void acc_fini(void *acc)
-{
-	free(((struct cpus_acc *)acc)->p);
-}
-
-/* What the data plane says of each; it may wait for its lock, so not on a worker. */
-static void ask(struct cpus *c, bool again)
-{
-	void *k;
-	const struct cy_kernel_ops *ops = knl_ops(c->c->d->knl, &k);
-	bool tells = k && CY_HAS(ops, sa_place) && ops->sa_place;
-
-	for (size_t i = 0; i < c->all.n; i++) {
-		struct placed *p = &c->all.p[i];
-		struct cy_kernel_place at = {.size = sizeof(at)};
-
-		if (!(tells && !ops->sa_place(k, &p->id, &at)) &&
-		    !(p->id.dir == CY_DIR_IN && steering_place(c->c->d, p->id.spi, &at)))
-			continue;
-		p->known = true;
-		p->lane = at.lane;
-		p->cpu = at.cpu;
-		p->rx_if = at.rx_if;
-		p->rx_queue = at.rx_queue;
-		p->packets = at.packets - (again ? p->packets : 0);
-		p->bytes = at.bytes - (again ? p->bytes : 0);
-	}
-}
-
-static size_t ask_lanes(struct control *c, struct cy_kernel_lane *out)
-{
-	void *k;
-	const struct cy_kernel_ops *ops = knl_ops(c->d->knl, &k);
-
-	return k && CY_HAS(ops, lanes) && ops->lanes ? ops->lanes(k, out, LANES_MAX) : 0;
-}
-
-static void steered(const struct daemon *d, uint64_t *out_sent, uint64_t *out_arrived)
-{
-	struct cy_steer_cpu *cpus = calloc(STEERING_CPUS, sizeof(*cpus));
-	size_t n = cpus ? steering_cpus(d, cpus, STEERING_CPUS) : 0;
-
-	*out_sent = *out_arrived = 0;
-	for (size_t i = 0; i < n; i++) {
-		*out_sent += cpus[i].sent;
-		*out_arrived += cpus[i].arrived;
-	}
-	free(cpus);
-}
-
-static void walk_done(struct control *c, void *arg, void *const *acc, uint32_t n)
-{
-	struct cpus *cpus = arg;
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct cpus_acc *a = acc[i];
-
-		for (size_t k = 0; k < a->n; k++) {
-			struct placed *p = acc_add(&cpus->all);
-
-			if (p)
-				*p = a->p[k];
-		}
-		cpus->all.left_out += a->left_out;
-	}
-	cpus->walked = true;
-	cpus->n_lanes = ask_lanes(c, cpus->lanes);
-	cpus->begun_ns = env_now(c->d->env);
-	ask(cpus, false);
-	steered(c->d, &cpus->sent, &cpus->arrived);
-	cpus_unref(cpus);
-}
 
 /* --- text ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -191,32 +30,12 @@ static void item_end(struct jw *w)
 	request_line_end(w);
 }
 
-static void count_sas(const struct cpus *c, int32_t cpu, uint64_t *in, uint64_t *out)
-{
-	*in = *out = 0;
-	for (size_t i = 0; i < c->all.n; i++)
-		if (c->all.p[i].cpu == cpu && c->all.p[i].known)
-			(*(c->all.p[i].id.dir == CY_DIR_IN ? in : out))++;
-}
-
 static double share(uint64_t part, uint64_t of)
 {
 	return of ? 100.0 * (double)part / (double)of : 0;
 }
 
-/* What the SAs that were last seen on this CPU carried; of all CPUs with -1. */
-static struct carried sa_carried(const struct cpus *c, int32_t cpu)
-{
-	struct carried n = {0};
-
-	for (size_t i = 0; i < c->all.n; i++)
-		if (c->all.p[i].known && (cpu < 0 || c->all.p[i].cpu == cpu)) {
-			n.packets += c->all.p[i].packets;
-			n.bytes += c->all.p[i].bytes;
-		}
-	return n;
-}
-
+/* What SAs carried in the interval. */
 static void write_carried(struct jw *w, struct carried n, uint64_t of, uint64_t ns)
 {
 	jw_u64(w, "esp_packets_per_second", per_second(n.packets, ns));
@@ -224,23 +43,28 @@ static void write_carried(struct jw *w, struct carried n, uint64_t of, uint64_t 
 	jw_num(w, "esp_share", share(n.packets, of));
 }
 
-static void write_cpus(
-    struct request *r, struct jw *w, const struct machine *m, const struct cpus *c, uint64_t ns)
+static void write_cpus(struct request *r, struct jw *w, const struct machine *m,
+    const struct carried_sums *sums, uint64_t machine_ns, uint64_t ns)
 {
-	uint64_t processed = 0, in, out, packets = sa_carried(c, -1).packets;
+	uint64_t processed = 0, packets = 0; /* of SAs whose CPU is known */
 
 	for (size_t i = 0; i < m->n_cpus; i++)
 		processed += m->cpus[i].processed;
+	for (size_t i = 0; i < sums->n_cpus; i++)
+		packets += sums->cpus[i][0].packets + sums->cpus[i][1].packets;
 	for (size_t i = 0; i < m->n_cpus; i++) {
 		const struct machine_cpu *p = &m->cpus[i];
+		struct carried in = carried_of_cpu(sums, p->cpu, true);
+		struct carried out = carried_of_cpu(sums, p->cpu, false);
 
-		count_sas(c, (int32_t)p->cpu, &in, &out);
 		item(r, w, "cpus");
 		jw_u64(w, "cpu", p->cpu);
-		jw_u64(w, "sas_in", in);
-		jw_u64(w, "sas_out", out);
-		write_carried(w, sa_carried(c, (int32_t)p->cpu), packets, ns);
-		jw_u64(w, "packets_per_second", per_second(p->processed, ns));
+		jw_u64(w, "sas_in", in.sas);
+		jw_u64(w, "sas_out", out.sas);
+		in.packets += out.packets;
+		in.bytes += out.bytes;
+		write_carried(w, in, packets, ns);
+		jw_u64(w, "packets_per_second", per_second(p->processed, machine_ns));
 		jw_num(w, "share", share(p->processed, processed));
 		jw_num(w, "softirq", share(p->softirq, p->total));
 		jw_num(w, "busy", share(p->total - p->idle, p->total));
@@ -252,42 +76,40 @@ static void write_cpus(
 }
 
 /* SAs whose last packet came by this queue, and what all their packets were. Only where any came to the interface. */
-static void write_queue_sas(struct jw *w, const struct machine_queue *q, const struct cpus *c, uint64_t ns)
+static void write_queue_sas(
+    struct jw *w, const struct machine_queue *q, const struct carried_sums *sums, uint64_t ns)
 {
 	uint32_t index = if_nametoindex(q->ifname);
-	struct carried it = {0};
-	uint64_t n = 0, all = 0;
+	struct carried it = carried_of_queue(sums, index, q->index);
+	uint64_t all = 0;
 	bool any = false;
 
-	for (size_t i = 0; i < c->all.n; i++) {
-		const struct placed *p = &c->all.p[i];
-
-		if (!p->rx_if)
-			continue;
-		all += p->packets;
-		any |= p->rx_if == index;
-		if (p->rx_if == index && p->rx_queue == q->index) {
-			n++;
-			it.packets += p->packets;
-			it.bytes += p->bytes;
-		}
+	for (size_t i = 0; i < sums->n_queues; i++) {
+		all += sums->queues[i].c.packets;
+		any |= sums->queues[i].ifindex == index;
 	}
 	if (!any)
 		return;
-	jw_u64(w, "sas_in", n);
+	jw_u64(w, "sas_in", it.sas);
 	write_carried(w, it, all, ns);
 }
 
-static bool queues_known(const struct cpus *c)
+void write_queue(struct jw *w, const struct machine_queue *q)
 {
-	for (size_t i = 0; i < c->all.n; i++)
-		if (c->all.p[i].rx_if)
-			return true;
-	return false;
+	jw_str(w, "interface", q->ifname);
+	jw_fmt(w, "name", "%s-%u", q->rx ? "rx" : "tx", q->index);
+	jw_str(w, q->rx ? "rps" : "xps", q->steering);
+	if (q->rx)
+		jw_u64(w, "rps_flows", q->rps_flows);
+	if (q->irq >= 0) {
+		jw_i64(w, "irq", q->irq);
+		jw_str(w, "irq_affinity", q->irq_cpus);
+		jw_i64(w, "irq_cpu", q->irq_cpu);
+	}
 }
 
-static void write_queues(
-    struct request *r, struct jw *w, const struct machine *m, const struct cpus *c, uint64_t ns)
+static void write_queues(struct request *r, struct jw *w, const struct machine *m,
+    const struct carried_sums *sums, uint64_t ns, uint64_t sas_ns)
 {
 	char text[256];
 
@@ -312,19 +134,11 @@ static void write_queues(
 		const struct machine_queue *q = &m->queues[i];
 
 		item(r, w, "queues");
-		jw_str(w, "interface", q->ifname);
-		jw_fmt(w, "name", "%s-%u", q->rx ? "rx" : "tx", q->index);
-		jw_str(w, q->rx ? "rps" : "xps", q->steering);
-		if (q->rx)
-			jw_u64(w, "rps_flows", q->rps_flows);
-		if (q->rx)
-			write_queue_sas(w, q, c, ns);
-		if (q->irq >= 0) {
-			jw_i64(w, "irq", q->irq);
-			jw_str(w, "irq_affinity", q->irq_cpus);
+		write_queue(w, q);
+		if (q->irq >= 0)
 			jw_u64(w, "irqs_per_second", per_second(q->irqs, ns));
-			jw_i64(w, "irq_cpu", q->irq_cpu);
-		}
+		if (q->rx)
+			write_queue_sas(w, q, sums, sas_ns);
 		if (q->has_counters) {
 			jw_u64(w, "packets_per_second", per_second(q->packets, ns));
 			jw_u64(w, "bytes_per_second", per_second(q->bytes, ns));
@@ -334,10 +148,11 @@ static void write_queues(
 	}
 }
 
-static void write_lanes(struct request *r, struct jw *w, struct cpus *c, uint64_t ns)
+static void write_lanes(struct request *r, struct jw *w, struct cpus *c)
 {
-	struct cy_kernel_lane now[LANES_MAX];
-	size_t n = ask_lanes(c->c, now);
+	struct cy_kernel_lane now[CPUS_LANES];
+	size_t n = cpus_lanes(c->c, now);
+	uint64_t at = env_now(c->c->d->env), ns = c->walked && at > c->begun_ns ? at - c->begun_ns : 0;
 	uint64_t all = 0;
 
 	for (size_t i = 0; i < n && i < c->n_lanes; i++) {
@@ -352,7 +167,7 @@ static void write_lanes(struct request *r, struct jw *w, struct cpus *c, uint64_
 		uint64_t in = 0, out = 0;
 
 		for (size_t k = 0; k < c->all.n; k++)
-			if (c->all.p[k].lane == (int32_t)now[i].index)
+			if (c->all.p[k].at.lane == (int32_t)now[i].index)
 				(*(c->all.p[k].id.dir == CY_DIR_IN ? &in : &out))++;
 		item(r, w, "threads");
 		jw_u64(w, "thread", now[i].index);
@@ -410,13 +225,13 @@ static void write_sas(struct request *r, struct jw *w, struct cpus *c, uint64_t 
 		jw_str(w, "direction", p->id.dir == CY_DIR_IN ? "in" : "out");
 		jw_fmt(w, "spi", "%08x", p->id.spi);
 		jw_bool(w, "encap", p->encap);
-		jw_i64(w, "cpu", p->cpu);
-		jw_i64(w, "thread", p->lane);
-		if (p->rx_if && if_indextoname(p->rx_if, name)) {
+		jw_i64(w, "cpu", p->at.cpu);
+		jw_i64(w, "thread", p->at.lane);
+		if (p->at.rx_if && if_indextoname(p->at.rx_if, name)) {
 			jw_str(w, "interface", name);
-			jw_fmt(w, "queue", "rx-%u", p->rx_queue);
+			jw_fmt(w, "queue", "rx-%u", p->at.rx_queue);
 		}
-		if (p->known) {
+		if (p->times == 2) {
 			jw_u64(w, "packets_per_second", per_second(p->packets, ns));
 			jw_u64(w, "bytes_per_second", per_second(p->bytes, ns));
 		}
@@ -429,8 +244,8 @@ static void on_error(void *user, const char *name, uint64_t value)
 	jw_u64(user, name, value);
 }
 
-static void write_head(
-    struct request *r, struct jw *w, const struct span *s, const struct cpus *c, bool placed)
+static void write_head(struct request *r, struct jw *w, const struct span *s, const struct carried_sums *sums,
+    const struct cpus *c, bool placed)
 {
 	struct sample *now = s->now;
 
@@ -441,14 +256,17 @@ static void write_head(
 	jw_u64(w, "sa_count", c->all.n);
 	jw_u64(w, "sas_left_out", c->all.left_out);
 	jw_bool(w, "sas_seen", c->walked);
+	jw_bool(w, "sas_counted", c->done);
 	jw_bool(w, "sa_cpus_known", placed);
 	if (!placed)
 		jw_str(w, "sa_cpus_how",
 		    "the kernel does not tell which CPU carries an SA: packets arrive where the receive "
 		    "queue's interrupt "
-		    "or RPS leads (queues), and leave from the CPU that sent them");
-	jw_bool(w, "sa_queues_known", queues_known(c));
-	if (c->all.n && !queues_known(c))
+		    "or RPS leads (queues), and leave from the CPU that sent them, which is known of SAs of "
+		    "one "
+		    "CPU alone");
+	jw_bool(w, "sa_queues_known", sums->n_queues != 0);
+	if (c->all.n && !sums->n_queues)
 		jw_str(w, "sa_queues_how",
 		    "nor by which receive queue it comes: the plugin steer does, with watch = yes without "
 		    "changing "
@@ -482,43 +300,28 @@ static void write_head(
 static void write_all(struct request *r, struct span *s, void *arg)
 {
 	struct cpus *c = arg;
-	uint64_t now = env_now(c->c->d->env), ns = c->walked && now > c->begun_ns ? now - c->begun_ns : 0;
+	uint64_t ns = c->again ? c->again_ns - c->begun_ns : 0;
+	struct carried_sums sums = {0};
 	bool placed = false;
 	struct jw w = {0};
 
-	ask(c, true);
-	for (size_t i = 0; i < c->all.n; i++)
-		placed |= c->all.p[i].cpu >= 0;
-	write_head(r, &w, s, c, placed || !c->all.n);
-	if (s->machine) {
-		write_cpus(r, &w, s->machine, c, s->now->ns);
-		write_queues(r, &w, s->machine, c, s->now->ns);
+	for (size_t i = 0; i < c->all.n; i++) {
+		const struct placed *p = &c->all.p[i];
+
+		placed |= p->told && p->at.cpu >= 0;
+		carried_add(
+		    &sums, p->id.dir == CY_DIR_IN, &p->at, &(struct carried){1, p->packets, p->bytes});
 	}
-	write_lanes(r, &w, c, ns);
+	write_head(r, &w, s, &sums, c, placed || !c->all.n);
+	if (s->machine) {
+		write_cpus(r, &w, s->machine, &sums, s->now->ns, ns);
+		write_queues(r, &w, s->machine, &sums, s->now->ns, ns);
+	}
+	write_lanes(r, &w, c);
 	write_steering(r, &w, c->c->d);
 	write_sas(r, &w, c, ns);
+	carried_fini(&sums);
 	request_send(r, &w);
-}
-
-bool cpus_ready(void *arg)
-{
-	return ((struct cpus *)arg)->walked;
-}
-
-struct cpus *cpus_begin(struct control *control)
-{
-	static const struct walk_query walk = {
-	    .acc_size = sizeof(struct cpus_acc), .visit = visit, .done = walk_done, .acc_fini = acc_fini};
-	struct cpus *c = calloc(1, sizeof(*c));
-
-	if (!c)
-		return NULL;
-	c->refs = 2;
-	c->c = control;
-	if (walk_sas(control, &walk, c) == CY_OK)
-		return c;
-	free(c);
-	return NULL;
 }
 
 void cmd_cpus(struct request *r)
@@ -536,41 +339,4 @@ void cmd_cpus(struct request *r)
 		return;
 	}
 	request_span(r, ns ? ns : NS_PER_MS, &q, c);
-}
-
-/* --- for the doctor ------------------------------------------------------------------------------------------------------------ */
-
-size_t cpus_busy_sas(struct cpus *c, struct busy_sa **out)
-{
-	struct busy_sa *sas = c->walked && c->all.n ? calloc(c->all.n, sizeof(*sas)) : NULL;
-	size_t n = 0;
-
-	*out = sas;
-	if (!sas)
-		return 0;
-	ask(c, true);
-	for (size_t i = 0; i < c->all.n; i++) {
-		const struct placed *p = &c->all.p[i];
-
-		if (p->id.dir != CY_DIR_IN || !p->known || p->cpu < 0)
-			continue;
-		sas[n].cpu = p->cpu;
-		sas[n].packets = p->packets;
-		snprintf(sas[n].who, sizeof(sas[n].who), "%s%s", *p->user ? "user " : "",
-		    *p->user ? p->user : p->peer);
-		n++;
-	}
-	return n;
-}
-
-void cpus_steered(const struct cpus *c, uint64_t *out_sent, uint64_t *out_lost)
-{
-	uint64_t sent = 0, arrived = 0;
-
-	if (c->walked)
-		steered(c->c->d, &sent, &arrived);
-	sent -= sent >= c->sent ? c->sent : sent;
-	arrived -= arrived >= c->arrived ? c->arrived : arrived;
-	*out_sent = sent;
-	*out_lost = sent > arrived ? sent - arrived : 0;
 }

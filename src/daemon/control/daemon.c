@@ -559,7 +559,7 @@ static void write_control(struct control *c, struct jw *w)
 
 /* --- together ------------------------------------------------------------------------------------------------------------------------ */
 
-/* In short, since the machine started; ipsec cpus has more. */
+/* In short, since the machine started; ipsec cpus has more. What of it is of SAs comes behind them (carried.c). */
 static void write_cpus(struct jw *w)
 {
 	struct machine *m = machine_read("", NULL);
@@ -573,6 +573,13 @@ static void write_cpus(struct jw *w)
 		jw_u64(w, "packets", p->processed);
 		jw_num(w, "softirq", p->total ? 100.0 * (double)p->softirq / (double)p->total : 0);
 		jw_u64(w, "dropped", p->dropped);
+		jw_obj_end(w);
+	}
+	jw_arr_end(w);
+	jw_arr(w, "queues");
+	for (size_t i = 0; m && i < m->n_queues; i++) {
+		jw_obj(w, NULL);
+		write_queue(w, &m->queues[i]);
 		jw_obj_end(w);
 	}
 	jw_arr_end(w);

@@ -5,6 +5,7 @@
 
 #include "daemon/control/placed.h"
 #include "daemon/control/span.h"
+#include "daemon/control/steering.h"
 #include "daemon/sa/manager.h"
 #include "libcore/base/names.h"
 #include "libcore/conf/settings.h"
@@ -288,6 +289,7 @@ static void write_findings(struct request *r, struct span *s, void *arg)
 	    .io_quota = (uint32_t)settings_int(d->settings, "io_quota"),
 	    .costs = costs->cost,
 	    .n_costs = costs->n,
+	    .steer = steering_state(d),
 	    .kernel_userspace = knl_features(d->knl) & CY_KERNEL_WANTS_ESP};
 	struct busy_sa *sas = NULL;
 	size_t limits;

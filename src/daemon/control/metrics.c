@@ -3,6 +3,7 @@
  * metrics: what `ipsec metrics` prints in the OpenMetrics format, a family an item. The data plane's counters are read first.
  * Control thread.
  */
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -281,6 +282,84 @@ static void write_steering(struct metrics *m, const struct daemon *d)
 	free(cpus);
 }
 
+/* --- ESP by CPU and receive queue ------------------------------------------------------------------------------------------- */
+
+static uint64_t field_of(const struct carried *c, size_t at)
+{
+	uint64_t v;
+
+	memcpy(&v, (const uint8_t *)c + at, sizeof(v));
+	return v;
+}
+
+static void directions(struct metrics *m, const char *cpu, const struct carried c[2], size_t at)
+{
+	for (int in = 1; in >= 0; in--) {
+		sample_begin(m, "cpu", cpu);
+		jw_str(&m->w, "direction", in ? "in" : "out");
+		sample_value(m, (double)field_of(&c[in], at));
+	}
+}
+
+/* Of all CPUs that this host has, so that none appears late or goes; then the SAs of which it is not known. */
+static void esp_cpus(struct metrics *m, const struct carried_sums *s, const char *name, const char *type,
+    const char *help, size_t at)
+{
+	const struct control *c = m->r->control;
+	size_t n = c->d->tune.cpus > c->carried.n_cpus ? c->d->tune.cpus : c->carried.n_cpus;
+	char text[16];
+
+	family(m, name, type, help);
+	for (size_t i = 0; i < n; i++) {
+		const struct carried of[2] = {carried_of_cpu(s, i, false), carried_of_cpu(s, i, true)};
+
+		snprintf(text, sizeof(text), "%zu", i);
+		directions(m, text, of, at);
+	}
+	directions(m, "unknown", s->unknown, at);
+	family_end(m);
+}
+
+/* Of all by which anything ever came. */
+static void esp_queues(struct metrics *m, const struct carried_sums *s, const char *name, const char *type,
+    const char *help, size_t at)
+{
+	const struct carried_sums *ever = &m->r->control->carried;
+	char ifname[IF_NAMESIZE], text[16];
+
+	family(m, name, type, help);
+	for (size_t i = 0; i < ever->n_queues; i++) {
+		const struct carried_queue *q = &ever->queues[i];
+		struct carried of = carried_of_queue(s, q->ifindex, q->queue);
+
+		if (!if_indextoname(q->ifindex, ifname))
+			continue; /* the interface is gone */
+		snprintf(text, sizeof(text), "%u", q->queue);
+		sample_begin(m, "interface", ifname);
+		jw_str(&m->w, "queue", text);
+		sample_value(m, (double)field_of(&of, at));
+	}
+	family_end(m);
+}
+
+static void write_carried(struct metrics *m)
+{
+	const struct carried_sums *now = listed_sums(m->r), *ever = &m->r->control->carried;
+
+	esp_cpus(m, now, "cygnet_cpu_esp_sas", "gauge", "SAs of ESP whose last packet a CPU carried.",
+	    offsetof(struct carried, sas));
+	esp_cpus(m, ever, "cygnet_cpu_esp_packets", "counter", "Packets of ESP that a CPU carried.",
+	    offsetof(struct carried, packets));
+	esp_cpus(
+	    m, ever, "cygnet_cpu_esp_bytes", "counter", "Bytes of them.", offsetof(struct carried, bytes));
+	esp_queues(m, now, "cygnet_queue_esp_sas", "gauge",
+	    "Inbound SAs of ESP whose last packet came by a receive queue.", offsetof(struct carried, sas));
+	esp_queues(m, ever, "cygnet_queue_esp_packets", "counter",
+	    "Packets of ESP that came by a receive queue.", offsetof(struct carried, packets));
+	esp_queues(
+	    m, ever, "cygnet_queue_esp_bytes", "counter", "Bytes of them.", offsetof(struct carried, bytes));
+}
+
 /* --- the machine ---------------------------------------------------------------------------------------------------------------- */
 
 static void machine_cpus(
@@ -321,6 +400,29 @@ static void machine_queues(
 	family_end(m);
 }
 
+static void machine_queue_labels(struct metrics *m, const struct machine *h)
+{
+	char text[16];
+
+	family(m, "cygnet_queue", "info", "Where interrupts of a queue may go; RPS or XPS.");
+	for (size_t i = 0; i < h->n_queues; i++) {
+		const struct machine_queue *q = &h->queues[i];
+
+		sample_begin(m, "interface", q->ifname);
+		snprintf(text, sizeof(text), "%u", q->index);
+		jw_str(&m->w, "queue", text);
+		jw_str(&m->w, "direction", q->rx ? "in" : "out");
+		jw_str(&m->w, q->rx ? "rps" : "xps", q->steering);
+		if (q->irq >= 0) {
+			snprintf(text, sizeof(text), "%d", q->irq);
+			jw_str(&m->w, "irq", text);
+			jw_str(&m->w, "irq_affinity", q->irq_cpus);
+		}
+		sample_value(m, 1);
+	}
+	family_end(m);
+}
+
 static void write_machine(struct metrics *m, const struct daemon *d)
 {
 	struct machine *h = machine_read("", d->env->simulated ? NULL : &machine_ethtool);
@@ -337,6 +439,7 @@ static void write_machine(struct metrics *m, const struct daemon *d)
 	    offsetof(struct machine_cpu, squeezed), 1);
 	machine_queues(m, h, "cygnet_queue_received_packets", "Packets of a receive queue.",
 	    offsetof(struct machine_queue, packets));
+	machine_queue_labels(m, h);
 	machine_queues(m, h, "cygnet_queue_dropped_packets", "Packets that a receive queue dropped.",
 	    offsetof(struct machine_queue, drops));
 	machine_free(h);
@@ -368,12 +471,10 @@ static void write_metrics(struct request *r)
 	write_drops(&m, s);
 	write_rest(&m, s);
 	write_steering(&m, d);
+	write_carried(&m);
 	write_machine(&m, d);
 	write_totals(&m);
 	sample_free(s);
-	if (r->state && r->state_free)
-		r->state_free(r->state);
-	r->state = NULL;
 	request_send_all(r, &m.w);
 }
 

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <pthread.h>
 
+#include "daemon/control/carried.h"
 #include "daemon/control/control.h"
 #include "daemon/control/jw.h"
 #include "libcore/base/err.h"
@@ -88,7 +89,8 @@ struct control {
 	pthread_t reload_thread;
 	struct control_stats stats; /* atomics */
 	char *self_path;
-	struct speed_cache *speeds; /* doctor.c */
+	struct speed_cache *speeds;  /* doctor.c */
+	struct carried_sums carried; /* since it started, as far as listings saw it; no SAs */
 };
 #define CTL_COUNT(c, field) __atomic_fetch_add(&(c)->stats.field, 1, __ATOMIC_RELAXED)
 #define TICK_NS             (100 * NS_PER_MS)
@@ -120,7 +122,7 @@ static inline bool request_gone(const struct request *r)
 }
 void request_no_ticks(struct request *r);
 bool request_has_room(const struct request *r);
-/* Sends the lines of w as fast as the client takes them, then request_done(). */
+/* Sends the lines of w as fast as the client takes them, then request_done(). The state of the request goes. */
 void request_send_all(struct request *r, struct jw *take);
 void request_start(struct client *cl, json_t *take_args, char *take_id, const struct command *cmd);
 void request_detach(struct request *r); /* the client forgets it */
@@ -176,11 +178,19 @@ size_t request_conns(struct request *r, struct config **out_config, struct conn 
 /* daemon.c: what does not belong to one SA, members of an open object */
 void write_daemon(struct control *c, struct jw *w, bool all);
 void write_conn(struct jw *w, const struct daemon *d, const struct conn *conn);
+/* cpus.c: what it is and where it leads, members of an open object */
+struct machine_queue;
+void write_queue(struct jw *w, const struct machine_queue *q);
 /* usage.c: the longest crypto operation of a step, as member "crypto" */
 void write_op(struct jw *w, const struct crypto *c, const struct slow_step *s);
-/* sas.c: IKE_SAs and CHILD_SAs in chunks; done(r) when all shards have been visited. name NULL: all. */
-enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r));
-/* The same without output: the data plane's counters are read. */
+/*
+ * sas.c: IKE_SAs and CHILD_SAs in chunks; done(r) when all shards have been visited. name NULL: all. placed: then listed_sums() has which
+ * CPU and which queue carries them.
+ */
+enum cy_err list_sas(struct request *r, const char *name, bool placed, void (*done)(struct request *r));
+/* The same of all of them without output: the data plane's counters are read. */
 enum cy_err read_sas(struct request *r, void (*done)(struct request *r));
+const struct carried_sums *listed_sums(
+    const struct request *r); /* until the state of the request is another */
 
 #endif

@@ -232,6 +232,8 @@ void request_send_all(struct request *r, struct jw *take)
 	}
 	b->w = *take;
 	*take = (struct jw){0};
+	if (r->state && r->state_free)
+		r->state_free(r->state);
 	r->state = b;
 	r->state_free = blob_free;
 	r->resume = blob_resume;

@@ -3,11 +3,13 @@
  * Listing IKE_SAs: shard after shard, a chunk at a time. For a chunk the control thread posts a job to the shard's worker,
  * which visits a bounded number of SAs, asks the data plane for the counters of their CHILD_SAs, and when these are
  * here (or late) writes the text. The next chunk is asked for when the client has taken most of this one. So no step of a worker is longer
- * than a chunk, and a slow client or data plane costs only this listing.
+ * than a chunk, and a slow client or data plane costs only this listing. Which CPU carries the SAs of a chunk is found out when it comes
+ * back, on the control thread.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/control/carried.h"
 #include "daemon/control/private.h"
 #include "daemon/sa/manager.h"
 #include "daemon/sa/totals.h"
@@ -20,8 +22,9 @@
 
 struct item {
 	slab_handle sa;
-	uint64_t child;   /* 0: the IKE_SA itself */
-	uint32_t in, out; /* steps of the query, UINT32_MAX none */
+	uint64_t child;                        /* 0: the IKE_SA itself */
+	uint32_t in, out;                      /* steps of the query, UINT32_MAX none */
+	uint64_t new_packets[2], new_bytes[2]; /* by direction: [1] inbound */
 };
 
 /* In flight for one listing: created on the control thread, worked on by one worker, given back by its post. */
@@ -43,6 +46,8 @@ struct chunk {
 
 	uint32_t n;
 	struct item item[CHUNK_ITEMS];
+	uint32_t n_sas;
+	struct carried_sa sas[2 * CHUNK_ITEMS];
 	uint32_t refs; /* atomic */
 	bool written;
 	struct jw w;
@@ -55,6 +60,8 @@ struct listing {
 	slab_handle sa;
 	uint64_t after_child;
 	bool no_query, in_flight, quiet;
+	bool placed; /* sums are wanted */
+	struct carried_sums sums;
 	void (*done)(struct request *r);
 };
 
@@ -210,19 +217,34 @@ static void write_child(struct jw *w, const struct child_sa *c, uint64_t now)
 
 /* --- on the worker --------------------------------------------------------------------------------------------------- */
 
+static void add_sa(struct chunk *ch, const struct item *it, const struct child_sa *c, bool in)
+{
+	if (in ? c->in_installed : c->out_installed)
+		ch->sas[ch->n_sas++] = (struct carried_sa){.id = child_kernel_id(c, in),
+		    .cpu = in ? -1 : c->cpu,
+		    .packets = in ? c->packets_in : c->packets_out,
+		    .bytes = in ? c->bytes_in : c->bytes_out,
+		    .new_packets = it->new_packets[in],
+		    .new_bytes = it->new_bytes[in]};
+}
+
 static void chunk_write(struct chunk *ch)
 {
 	uint64_t now = worker_now(ch->s->w);
 
 	ch->written = true;
-	if (ch->quiet)
-		return;
 	for (uint32_t i = 0; i < ch->n; i++) {
 		struct ike_sa *sa = slab_get(&ch->s->slab, ch->item[i].sa);
 		struct child_sa *c = sa && ch->item[i].child ? child_by_id(sa, ch->item[i].child) : NULL;
 
 		if (!sa || (ch->item[i].child && !c))
 			continue; /* it went meanwhile */
+		if (c) {
+			add_sa(ch, &ch->item[i], c, true);
+			add_sa(ch, &ch->item[i], c, false);
+		}
+		if (ch->quiet)
+			continue;
 		jw_obj(&ch->w, NULL);
 		jw_raw(&ch->w, "id", ch->id);
 		jw_str(&ch->w, "event", "item");
@@ -259,6 +281,19 @@ static bool answered(const struct knl_req *q, uint32_t step)
 	return step < q->n && q->step[step].done && q->step[step].err == CY_OK;
 }
 
+static void counted(struct item *it, struct child_sa *c, bool in, const struct knl_req *q, uint32_t step)
+{
+	const uint64_t *packets = in ? &c->packets_in : &c->packets_out;
+	const uint64_t *bytes = in ? &c->bytes_in : &c->bytes_out;
+	uint64_t had_packets = *packets, had_bytes = *bytes;
+
+	if (!answered(q, step))
+		return;
+	totals_traffic(c, in, &q->step[step].stats);
+	it->new_packets[in] = *packets > had_packets ? *packets - had_packets : 0;
+	it->new_bytes[in] = *bytes > had_bytes ? *bytes - had_bytes : 0;
+}
+
 static void query_done(struct worker *w, struct knl_req *q)
 {
 	struct chunk *ch = q->user;
@@ -270,10 +305,10 @@ static void query_done(struct worker *w, struct knl_req *q)
 			struct child_sa *c =
 			    sa && ch->item[i].child ? child_by_id(sa, ch->item[i].child) : NULL;
 
-			if (c && answered(q, ch->item[i].in))
-				totals_traffic(c, true, &q->step[ch->item[i].in].stats);
-			if (c && answered(q, ch->item[i].out))
-				totals_traffic(c, false, &q->step[ch->item[i].out].stats);
+			if (c) {
+				counted(&ch->item[i], c, true, q, ch->item[i].in);
+				counted(&ch->item[i], c, false, q, ch->item[i].out);
+			}
 		}
 		chunk_finish(ch);
 	}
@@ -390,6 +425,7 @@ static void listing_free(void *state)
 {
 	struct listing *l = state;
 
+	carried_fini(&l->sums);
 	free(l->name);
 	free(l);
 }
@@ -400,7 +436,8 @@ static void chunk_back(struct control *c, struct post *p)
 	struct request *r = ch->r;
 	struct listing *l = r->state;
 
-	(void)c;
+	for (uint32_t i = 0; i < ch->n_sas; i++)
+		carried_count(c->d, l->placed ? &l->sums : NULL, &c->carried, &ch->sas[i]);
 	l->in_flight = false;
 	l->pos = ch->pos;
 	l->sa = ch->sa;
@@ -472,7 +509,8 @@ static void listing_next(struct request *r)
 	worker_post(ch->s->w, &ch->job, PRIO_CRITICAL, JOB_CONTROL);
 }
 
-static enum cy_err list(struct request *r, const char *name, bool quiet, void (*done)(struct request *r))
+static enum cy_err list(
+    struct request *r, const char *name, bool quiet, bool placed, void (*done)(struct request *r))
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -484,6 +522,7 @@ static enum cy_err list(struct request *r, const char *name, bool quiet, void (*
 	}
 	l->done = done;
 	l->quiet = quiet;
+	l->placed = placed;
 	if (r->state && r->state_free)
 		r->state_free(r->state);
 	r->state = l;
@@ -493,12 +532,17 @@ static enum cy_err list(struct request *r, const char *name, bool quiet, void (*
 	return CY_OK;
 }
 
-enum cy_err list_sas(struct request *r, const char *name, void (*done)(struct request *r))
+enum cy_err list_sas(struct request *r, const char *name, bool placed, void (*done)(struct request *r))
 {
-	return list(r, name, false, done);
+	return list(r, name, false, placed, done);
 }
 
 enum cy_err read_sas(struct request *r, void (*done)(struct request *r))
 {
-	return list(r, NULL, true, done);
+	return list(r, NULL, true, true, done);
+}
+
+const struct carried_sums *listed_sums(const struct request *r)
+{
+	return &((const struct listing *)r->state)->sums;
 }

@@ -137,15 +137,23 @@ static void on_trap(void *user, const struct conn *conn, uint32_t reqid, uint64_
 	request_line_end(&rw->w);
 }
 
-/* --- one after the other: daemon, connections, routed, SAs --------------------------------------------------------------- */
+/* --- one after the other: daemon, connections, routed, SAs, their CPUs --------------------------------------------------- */
 
-static void sas_begin(struct request *r, const char *name)
+static void sums_write(struct request *r)
+{
+	struct jw w = {0};
+
+	carried_write(r, &w, listed_sums(r));
+	request_send_all(r, &w);
+}
+
+static void sas_begin(struct request *r, const char *name, bool all)
 {
 	struct route_writer rw = {.r = r, .name = name};
 
 	traps_list(r->control->d->traps, on_trap, &rw);
 	request_send(r, &rw.w);
-	if (list_sas(r, name, request_done))
+	if (list_sas(r, name, all, all ? sums_write : request_done))
 		request_fail(r, "limit", "out of memory");
 }
 
@@ -166,7 +174,7 @@ static void conns_resume(struct request *r)
 	if (s->at == total && r->client) {
 		char *name = s->name ? strdup(s->name) : NULL;
 
-		sas_begin(r, name); /* frees s */
+		sas_begin(r, name, true); /* frees s */
 		free(name);
 	}
 }
@@ -203,7 +211,7 @@ static void daemon_begin(struct request *r, bool all)
 void cmd_status(struct request *r)
 {
 	daemon_begin(r, false);
-	sas_begin(r, request_arg(r, "name"));
+	sas_begin(r, request_arg(r, "name"), false);
 }
 
 void cmd_statusall(struct request *r)

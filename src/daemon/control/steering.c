@@ -20,6 +20,18 @@ bool steering_stats(const struct daemon *d, struct cy_steer_stats *out)
 	return ops && ops->stats(plugin, out) == CY_OK;
 }
 
+enum steer_state steering_state(const struct daemon *d)
+{
+	struct cy_steer_stats s;
+	void *plugin;
+
+	if (!steer_ops(d, &plugin))
+		return STEER_NONE;
+	if (!steering_stats(d, &s))
+		return STEER_OFF;
+	return s.watching ? STEER_WATCHES : STEER_ON;
+}
+
 size_t steering_cpus(const struct daemon *d, struct cy_steer_cpu *out, size_t cap)
 {
 	void *plugin;

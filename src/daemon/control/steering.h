@@ -5,12 +5,14 @@
 
 #include "daemon/control/jw.h"
 #include "daemon/core/daemon.h"
+#include "daemon/watch/doctor.h"
 #include <cygnet/steer.h>
 
 #define STEERING_CPUS 1024
 
 /* false: there is none, or it is switched off. */
 bool steering_stats(const struct daemon *d, struct cy_steer_stats *out);
+enum steer_state steering_state(const struct daemon *d);
 size_t steering_cpus(const struct daemon *d, struct cy_steer_cpu *out, size_t cap);
 /* The CPU that packets of this inbound SA are sent to. */
 bool steering_place(const struct daemon *d, uint32_t spi, struct cy_kernel_place *out);

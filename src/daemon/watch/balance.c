@@ -31,6 +31,37 @@ static bool has_rps(const struct machine *m, const char *ifname)
 	return false;
 }
 
+/* What a hash cannot do: look at the loads. */
+static void advise_steering(const struct doctor *d, struct finding *f, const char *ifname)
+{
+	size_t at = strlen(f->advice);
+	char *out = f->advice + at;
+
+	switch (d->in->steer) {
+	case STEER_NONE:
+		snprintf(out, sizeof(f->advice) - at,
+		    " The plugin steer, which is not loaded, sends each SA to a CPU by load.");
+		break;
+	case STEER_OFF:
+		snprintf(out, sizeof(f->advice) - at,
+		    " Or let the plugin steer send each SA to a CPU by load: interfaces = %s in its section "
+		    "of cygnet.conf, and a restart.",
+		    ifname);
+		break;
+	case STEER_WATCHES:
+		snprintf(out, sizeof(f->advice) - at,
+		    " Or let the plugin steer, which only watches, send each SA to a CPU by load: watch = no "
+		    "in its section of cygnet.conf, and a reload.");
+		break;
+	case STEER_ON:
+		snprintf(out, sizeof(f->advice) - at,
+		    " The plugin steer is switched on, but for other interfaces, or not for long; or one SA "
+		    "is "
+		    "too much: ipsec cpus.");
+		break;
+	}
+}
+
 /* What spreads the load, by what this interface can do. */
 static void advise_spread(struct doctor *d, struct finding *f)
 {
@@ -64,6 +95,7 @@ static void advise_spread(struct doctor *d, struct finding *f)
 		doctor_advise(f,
 		    "%s: %s. A few heavy SAs share a queue: per-CPU SAs for them, or another RSS key.",
 		    i->name, text);
+	advise_steering(d, f, i->name);
 }
 
 /* Whose SAs are on that CPU: the three busiest. Nothing where it is not known. */

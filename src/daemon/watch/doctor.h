@@ -47,6 +47,14 @@ struct busy_sa {
 	char who[64]; /* "user alice", or the peer's address */
 };
 
+/* The plugin that sends received ESP to CPUs. */
+enum steer_state {
+	STEER_NONE, /* not loaded */
+	STEER_OFF,
+	STEER_WATCHES,
+	STEER_ON,
+};
+
 struct doctor_input {
 	const struct sample *now;      /* what came in a few seconds */
 	const struct sample *total;    /* since the start */
@@ -58,6 +66,7 @@ struct doctor_input {
 	size_t n_costs;
 	const struct busy_sa *sas; /* those whose CPU is known */
 	size_t n_sas;
+	enum steer_state steer;
 	uint64_t steer_sent, steer_lost; /* packets sent to CPUs, and those that did not arrive there */
 	bool kernel_userspace;           /* the data plane is our own */
 };

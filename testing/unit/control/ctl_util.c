@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +66,25 @@ static enum cy_err k_sa_query(void *k, const struct cy_kernel_sa_id *id, struct 
 	__atomic_add_fetch(&t->queries, 1, __ATOMIC_RELAXED);
 	if (ms)
 		(void)nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
-	*out = (struct cy_kernel_sa_stats){.bytes = 100, .packets = 1};
+	out->packets = __atomic_load_n(&t->packets, __ATOMIC_RELAXED);
+	out->bytes = 100 * out->packets;
+	return CY_OK;
+}
+
+static enum cy_err k_sa_place(void *k, const struct cy_kernel_sa_id *id, struct cy_kernel_place *out)
+{
+	struct ctl *t = k;
+	uint64_t packets = __atomic_load_n(&t->packets, __ATOMIC_RELAXED);
+	int32_t cpu = __atomic_load_n(&t->cpu, __ATOMIC_RELAXED);
+
+	if (cpu < 0)
+		return CY_E_NOTFOUND;
+	*out = (struct cy_kernel_place){
+	    .size = sizeof(*out), .lane = -1, .cpu = cpu, .packets = packets, .bytes = 100 * packets};
+	if (id->dir == CY_DIR_IN) {
+		out->rx_if = if_nametoindex("lo");
+		out->rx_queue = __atomic_load_n(&t->rx_queue, __ATOMIC_RELAXED);
+	}
 	return CY_OK;
 }
 
@@ -117,7 +136,8 @@ static const struct cy_kernel_ops kernel = {.size = sizeof(kernel),
     .addr_set = k_addr_set,
     .source_for = k_source_for,
     .is_local = k_is_local,
-    .flush = k_flush};
+    .flush = k_flush,
+    .sa_place = k_sa_place};
 
 static enum cy_err s_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *lanes)
 {
@@ -284,6 +304,8 @@ void ctl_start(struct ctl *t, const char *conf, const struct control_config *cfg
 	    .plugindir = "."};
 
 	memset(t, 0, sizeof(*t));
+	t->packets = 1;
+	t->cpu = -1;
 	env_real(&t->env);
 	t->env.wall = wall;
 	pthread_mutex_init(&t->lock, NULL);

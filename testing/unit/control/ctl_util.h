@@ -22,6 +22,9 @@ struct ctl {
 	uint32_t queries;  /* of the data plane, atomic */
 	uint32_t query_ms; /* how long each takes, atomic */
 	uint32_t refuse;   /* it installs no SA, atomic */
+	uint64_t packets;  /* that each SA has carried, atomic: 1 */
+	int32_t cpu;       /* that carries all SAs, atomic: -1, it does not say */
+	uint32_t rx_queue; /* of lo, where inbound ones come, atomic */
 	int64_t wall_off;  /* the wall clock is wrong, atomic */
 	struct env env;
 	/* the wire */

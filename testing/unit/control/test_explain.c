@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "ctl_util.h"
@@ -164,7 +165,7 @@ END_TEST
 
 START_TEST(cpus_lists_the_machine)
 {
-	json_t *c;
+	json_t *c, *o;
 
 	if (begin()) {
 		command("{\"id\":1,\"cmd\":\"up\",\"name\":\"office\"}\n", NULL);
@@ -175,14 +176,28 @@ START_TEST(cpus_lists_the_machine)
 		ck_assert(json_is_false(json_object_get(c, "sa_cpus_known")));
 		ck_assert_ptr_nonnull(json_object_get(c, "sa_cpus_how"));
 		ck_assert_uint_gt(json_array_size(json_object_get(c, "cpus")), 0);
-		ck_assert_ptr_nonnull(row(c, "sas", "connection", "office", "direction", "in"));
+		/* but what it carried is asked of it, twice */
+		ck_assert(json_is_true(json_object_get(c, "sas_counted")));
+		o = row(c, "sas", "connection", "office", "direction", "in");
+		ck_assert_ptr_nonnull(o);
+		ck_assert_int_eq(number(o, "cpu"), -1);
+		ck_assert(json_is_integer(json_object_get(o, "packets_per_second")));
+		ck_assert_int_eq(number(o, "packets_per_second"), 0);
 		json_decref(c);
 	}
 	end();
 }
 END_TEST
 
-static double metric(const char *name, const char *label, const char *value)
+static bool has_label(const json_t *sample, const char *label, const char *value)
+{
+	const char *is = json_string_value(json_object_get(json_object_get(sample, "labels"), label));
+
+	return !label || (is && strcmp(is, value) == 0);
+}
+
+/* Of the sample with both labels (NULL: any); -1: there is none. */
+static double metric2(const char *name, const char *l1, const char *v1, const char *l2, const char *v2)
 {
 	json_t *m = answer("{\"id\":9,\"cmd\":\"metrics\"}\n"),
 	       *f = row(m, "metrics", "name", name, NULL, NULL), *s;
@@ -192,13 +207,16 @@ static double metric(const char *name, const char *label, const char *value)
 	ck_assert_msg(f != NULL, "%s", name);
 	json_array_foreach(json_object_get(f, "samples"), i, s)
 	{
-		const char *is = json_string_value(json_object_get(json_object_get(s, "labels"), label));
-
-		if (is && strcmp(is, value) == 0)
+		if (has_label(s, l1, v1) && has_label(s, l2, v2))
 			v = json_number_value(json_object_get(s, "value"));
 	}
 	json_decref(m);
 	return v;
+}
+
+static double metric(const char *name, const char *label, const char *value)
+{
+	return metric2(name, label, value, NULL, NULL);
 }
 
 static double wait_metric(const char *name, const char *label, const char *value, double at_least)
@@ -241,6 +259,146 @@ START_TEST(counters_only_grow)
 }
 END_TEST
 
+static void carry(uint64_t packets, int32_t cpu, uint32_t rx_queue)
+{
+	__atomic_store_n(&t.packets, packets, __ATOMIC_RELAXED);
+	__atomic_store_n(&t.cpu, cpu, __ATOMIC_RELAXED);
+	__atomic_store_n(&t.rx_queue, rx_queue, __ATOMIC_RELAXED);
+}
+
+static double of_cpu(const char *what, const char *cpu, const char *direction)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "cygnet_cpu_esp_%s", what);
+	return metric2(name, "cpu", cpu, "direction", direction);
+}
+
+static double of_queue(const char *what, const char *queue)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "cygnet_queue_esp_%s", what);
+	return metric2(name, "interface", "lo", "queue", queue);
+}
+
+/* An SA that moves takes what it carries from then on to its new CPU and queue, and what it has carried stays where that was. */
+START_TEST(packets_stay_with_the_cpu_that_carried_them)
+{
+	json_t *s, *o;
+
+	ck_assert(begin());
+	carry(5, 1, 3);
+	ck_assert(of_cpu("sas", "0", "in") == 0); /* a CPU is there before it carries anything */
+	command("{\"id\":1,\"cmd\":\"up\",\"name\":\"office\"}\n", NULL);
+	ck_assert(of_cpu("sas", "1", "in") == 1);
+	ck_assert(of_cpu("sas", "1", "out") == 1);
+	ck_assert(of_cpu("packets", "1", "out") == 5);
+	ck_assert(of_cpu("bytes", "1", "in") == 500);
+	ck_assert(of_cpu("packets", "0", "in") == 0);
+	ck_assert(of_queue("sas", "3") == 1);
+	ck_assert(of_queue("packets", "3") == 5);
+	ck_assert(of_queue("bytes", "3") == 500);
+	carry(12, 0, 2);
+	/* whoever reads the counters, and before metrics do */
+	json_decref(answer("{\"id\":2,\"cmd\":\"status\"}\n"));
+	ck_assert(of_cpu("sas", "1", "in") == 0);
+	ck_assert(of_cpu("sas", "0", "in") == 1);
+	ck_assert(of_cpu("packets", "1", "in") == 5);
+	ck_assert(of_cpu("packets", "0", "in") == 7);
+	ck_assert(of_cpu("bytes", "0", "out") == 700);
+	ck_assert(of_queue("packets", "3") == 5);
+	ck_assert(of_queue("packets", "2") == 7);
+	carry(20, -1, 0);
+	ck_assert(of_cpu("packets", "unknown", "in") == 8);
+	ck_assert(of_cpu("sas", "unknown", "out") == 1);
+	/* now, all that the SA has carried is where it is */
+	carry(20, 6, 1);
+	s = answer("{\"id\":3,\"cmd\":\"statusall\"}\n");
+	ck_assert_uint_eq(json_array_size(json_object_get(s, "esp_cpus")), 1);
+	o = json_array_get(json_object_get(s, "esp_cpus"), 0);
+	ck_assert_int_eq(number(o, "cpu"), 6);
+	ck_assert_int_eq(number(o, "sas_in"), 1);
+	ck_assert_int_eq(number(o, "sas_out"), 1);
+	ck_assert_int_eq(number(o, "packets_in"), 20);
+	ck_assert_int_eq(number(o, "bytes_out"), 2000);
+	ck_assert(json_number_value(json_object_get(o, "share")) == 100);
+	o = row(s, "esp_queues", "interface", "lo", "name", "rx-1");
+	ck_assert_ptr_nonnull(o);
+	ck_assert_int_eq(number(o, "packets_in"), 20);
+	json_decref(s);
+	s = answer("{\"id\":3,\"cmd\":\"statusall\",\"name\":\"nosuch\"}\n");
+	ck_assert_ptr_null(json_object_get(s, "esp_cpus"));
+	json_decref(s);
+	/* it goes, what it did stays */
+	command("{\"id\":1,\"cmd\":\"down\",\"name\":\"office\"}\n", NULL);
+	ck_assert(of_cpu("sas", "6", "in") == 0);
+	ck_assert(of_cpu("packets", "1", "in") == 5);
+	ck_assert(of_cpu("packets", "0", "in") == 7);
+	ck_assert(of_queue("sas", "1") == 0);
+	ck_assert(of_queue("packets", "3") == 5);
+	end();
+}
+END_TEST
+
+/* When the first counting of an interval is over, and before the second. */
+static void in_between(uint32_t queries)
+{
+	for (int i = 0; i < 500 && __atomic_load_n(&t.queries, __ATOMIC_RELAXED) < queries; i++)
+		(void)nanosleep(&(struct timespec){0, 1000000}, NULL);
+	ck_assert_uint_ge(__atomic_load_n(&t.queries, __ATOMIC_RELAXED), queries);
+}
+
+START_TEST(cpus_counts_what_each_sa_carries)
+{
+	enum { N = 150 };
+	uint32_t before;
+	json_t *c, *o;
+	size_t i;
+
+	ck_assert(begin());
+	for (int k = 0; k < N; k++)
+		command("{\"id\":1,\"cmd\":\"up\",\"name\":\"office\",\"another\":true}\n", NULL);
+	before = __atomic_load_n(&t.queries, __ATOMIC_RELAXED);
+	ctl_send(&cl, "{\"id\":2,\"cmd\":\"cpus\",\"seconds\":0.5,\"sas\":1000}\n");
+	in_between(before + 2 * N);
+	carry(1001, -1, 0);
+	c = ctl_rest(&cl);
+	ck_assert_int_eq(number(c, "sa_count"), 2 * N);
+	ck_assert(json_is_true(json_object_get(c, "sas_counted")));
+	ck_assert_uint_eq(json_array_size(json_object_get(c, "sas")), 2 * N);
+	json_array_foreach(json_object_get(c, "sas"), i, o)
+	{
+		json_int_t n = number(o, "packets_per_second");
+
+		/* 1000 more in half a second or longer */
+		ck_assert_int_gt(n, 0);
+		ck_assert_int_le(n, 2000);
+		ck_assert_int_le(llabs(number(o, "bytes_per_second") - 100 * n), 100);
+	}
+	json_decref(c);
+	end();
+}
+END_TEST
+
+START_TEST(cpus_sums_up_what_each_cpu_carries)
+{
+	json_t *c, *o;
+
+	ck_assert(begin());
+	carry(5, 0, 0);
+	command("{\"id\":1,\"cmd\":\"up\",\"name\":\"office\"}\n", NULL);
+	c = answer("{\"id\":2,\"cmd\":\"cpus\",\"seconds\":0.1}\n");
+	ck_assert(json_is_true(json_object_get(c, "sa_cpus_known")));
+	ck_assert(json_is_true(json_object_get(c, "sa_queues_known")));
+	o = json_array_get(json_object_get(c, "cpus"), 0);
+	ck_assert_int_eq(number(o, "sas_in"), 1);
+	ck_assert_int_eq(number(o, "sas_out"), 1);
+	json_decref(c);
+	end();
+}
+END_TEST
+
 UNIT_TESTS(explain)
 {
 	tcase_add_test(tc, usage_tells_what_a_tunnel_cost);
@@ -249,4 +407,7 @@ UNIT_TESTS(explain)
 	tcase_add_test(tc, algorithms_are_measured);
 	tcase_add_test(tc, cpus_lists_the_machine);
 	tcase_add_test(tc, counters_only_grow);
+	tcase_add_test(tc, packets_stay_with_the_cpu_that_carried_them);
+	tcase_add_test(tc, cpus_counts_what_each_sa_carries);
+	tcase_add_test(tc, cpus_sums_up_what_each_cpu_carries);
 }

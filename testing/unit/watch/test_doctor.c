@@ -490,9 +490,22 @@ START_TEST(one_cpu_receives_it_all)
 	says(only("cpu-uneven", FINDING_LIMITS),
 	    "Most of its ESP is of user alice (60 %), user bob (26 %), 10.0.0.7 (10 %).", "forceencaps=yes");
 	in.n_sas = 0;
+	/* what the plugin that steers could do */
+	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2",
+	    "steer, which is not loaded, sends each SA to a CPU by load.");
+	in.steer = STEER_OFF;
+	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2",
+	    "interfaces = eth0 in its section of cygnet.conf, and a restart.");
+	in.steer = STEER_WATCHES;
+	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2",
+	    "or RPS. Or let the plugin steer, which only watches, send each SA "
+	    "to a CPU by load: watch = no in its section of cygnet.conf, and a reload.");
+	in.steer = STEER_ON;
+	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "one SA is too much: ipsec cpus.");
+	in.steer = STEER_OFF;
 	/* one queue */
 	machine.ifs[0].n_rx = 1;
-	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "rps_cpus");
+	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "rps_cpus). Or let the plugin steer");
 	/* a NIC that hashes ports and could hash SPIs */
 	machine.ifs[0].n_rx = 4;
 	snprintf(machine.ifs[0].driver, sizeof(machine.ifs[0].driver), "ice");
