@@ -63,6 +63,7 @@ void tune_from_settings(struct daemon *d)
 	    .authorize_timeout_ns = ns(s, "authorize_timeout"),
 	    .authorize_queue = u32(s, "authorize_queue"),
 	    .crash_detection = settings_bool(s, "crash_detection"),
+	    .ikev1_commit = settings_bool(s, "ikev1_commit"),
 	    .half_open_limit = u32(s, "init_limit_half_open"),
 	    .ike_sa_limit = u32(s, "ikesa_limit"),
 	    .fragment_size = u32(s, "fragment_size"),

@@ -54,6 +54,7 @@ struct tuning {
 	uint64_t authorize_timeout_ns;
 	uint32_t authorize_queue;
 	bool crash_detection;
+	bool ikev1_commit;
 	uint32_t fragment_size, max_packet;
 	uint32_t replay_window;
 	uint32_t inbox_max; /* datagrams waiting for one busy SA */

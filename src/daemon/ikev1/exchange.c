@@ -207,7 +207,7 @@ bool v1_out(struct ike_sa *sa, struct v1_exchange *x, enum v1_hash hash)
 	    .spi_r = sa->spi_r,
 	    .major = 1,
 	    .exchange = x->type,
-	    .flags = x->encrypted ? V1_FLAG_ENCRYPTED : 0,
+	    .flags = (x->encrypted ? V1_FLAG_ENCRYPTED : 0) | (x->commit && !x->ours ? V1_FLAG_COMMIT : 0),
 	    .msgid = x->msgid};
 	struct prf_info prf;
 	struct payload *p;

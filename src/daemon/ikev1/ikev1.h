@@ -26,6 +26,7 @@ extern const struct ike_ops ikev1_ops;
 #define V1_MSGIDS     1024
 #define V1_EXCHANGES  64 /* that a peer may have open at once */
 #define V1_BLOCK_MAX  16
+#define V1_TS_MAX     64
 #define V1_DOI_IPSEC  1
 
 /* IANA "IPSEC Authentication Methods (Value 3)"; draft-zegman-ike-hybrid-auth, draft-ietf-ipsec-isakmp-xauth-06, 7.2 */
@@ -64,6 +65,7 @@ struct v1_exchange {
 	bool encrypted; /* from now on */
 	bool finished;  /* only there to answer what the peer repeats */
 	bool answered;  /* what was heard last has its answer in `sent` */
+	bool commit;    /* quick mode: the responder says when it is ready (RFC 2408, 3.1) */
 	uint8_t at;     /* messages gone over the wire */
 	enum v1_transaction transaction;
 	uint8_t iv[V1_BLOCK_MAX];
@@ -297,6 +299,23 @@ void v1_quick_message(struct ike_sa *sa, struct v1_exchange *x);
 void v1_quick_timeout(struct ike_sa *sa, struct v1_exchange *x);
 void v1_quick_refused(struct ike_sa *sa, struct v1_exchange *x, const char *why); /* the peer said so */
 
+/* The peer is ready to receive (RFC 2408, 3.1, the commit bit): the quick mode of ours that waited for it goes on. */
+void v1_quick_connected(struct ike_sa *sa, uint32_t msgid);
+bool v1_quick_closed(struct ike_sa *sa, uint32_t spi_out); /* it was not, and closes it */
+
+/* --- selectors.c --- */
+bool v1_add_ts(struct ike_sa *sa, const struct cy_ts *ts);
+bool v1_ts_of_id(const struct payload *p, struct cy_ts *out); /* false: a name, or a mask with holes */
+bool v1_can_transport(const struct ike_sa *sa, const struct conn *conn);
+/* Those of one end of a connection; out has room for V1_TS_MAX. */
+size_t v1_local_ts(const struct ike_sa *sa, const struct conn *c, bool transport, struct cy_ts *out);
+size_t v1_remote_ts(const struct ike_sa *sa, const struct conn *c, bool transport, struct cy_ts *out);
+/* What the peer said, narrowed to what was chosen: hosts keep the addresses that it knows. */
+struct cy_ts v1_with_addrs(const struct cy_ts *said, const struct cy_ts *chosen);
+/* said_r: what the peer calls its end, which r is unless it is a host behind a NAT (natoa.c). */
+bool v1_narrow(struct ike_sa *sa, const struct conn *c, const struct cy_ts *l, const struct cy_ts *r,
+    const struct cy_ts *said_r, struct cy_ts *out_l, struct cy_ts *out_r);
+
 /* --- natoa.c --- */
 bool v1_add_natoa(struct ike_sa *sa, struct message *m, const struct child_sa *c);
 /* Transport mode, and two hosts that the peer names: they become what we see, when there is a NAT. True: they did. */
@@ -307,6 +326,8 @@ void v1_info_start(struct ike_sa *sa, struct task *t);
 void v1_info_message(struct ike_sa *sa, struct v1_exchange *x);
 void v1_info_clear(struct ike_sa *sa); /* nobody has authenticated it: a hint at best */
 void v1_hint(struct ike_sa *sa, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool v1_add_notify(
+    struct ike_sa *sa, uint16_t type, uint8_t proto, struct cy_slice spi, struct cy_slice data);
 /* One notify, protected when there are keys. */
 void v1_notify(struct ike_sa *sa, uint16_t type, uint8_t proto, struct cy_slice spi, struct cy_slice data);
 const char *v1_error_notify(const struct payload *first, uint16_t *out_type);

@@ -70,8 +70,7 @@ static void send_and_forget(struct ike_sa *sa, struct v1_exchange *x)
 	v1_exchange_free(x);
 }
 
-static bool add_notify(
-    struct ike_sa *sa, uint16_t type, uint8_t proto, struct cy_slice spi, struct cy_slice data)
+bool v1_add_notify(struct ike_sa *sa, uint16_t type, uint8_t proto, struct cy_slice spi, struct cy_slice data)
 {
 	struct payload *p = message_add(&sa->step->a, &sa->step->out, PAYLOAD_V1_NOTIFY);
 
@@ -89,7 +88,7 @@ void v1_notify(struct ike_sa *sa, uint16_t type, uint8_t proto, struct cy_slice 
 		return;
 	if (proto == PROTO_IKE && !spi.n && v1_of(sa)->authenticated)
 		spi = cookie_spi(sa);
-	if (add_notify(sa, type, proto, spi, data))
+	if (v1_add_notify(sa, type, proto, spi, data))
 		send_and_forget(sa, x);
 	else
 		v1_exchange_free(x);
@@ -186,7 +185,7 @@ static bool send_there(struct ike_sa *sa, struct v1_exchange *x)
 	if (!seq || !v1_out(sa, x, V1_HASH_1))
 		return false;
 	write_u32(&w, v->dpd_out);
-	if (!add_notify(sa, V1N_R_U_THERE, PROTO_IKE, cookie_spi(sa), cy_slice(seq, 4)) ||
+	if (!v1_add_notify(sa, V1N_R_U_THERE, PROTO_IKE, cookie_spi(sa), cy_slice(seq, 4)) ||
 	    v1_send(sa, x, V1_HASH_1, none, none, true))
 		return false;
 	x->tries = tries;
@@ -347,8 +346,11 @@ static void delete_children(struct ike_sa *sa, const struct v1_delete *d)
 		enum conn_dpd action;
 		bool silent;
 
-		if (!c)
+		if (!c) {
+			if (!r.bad)
+				(void)v1_quick_closed(sa, spi);
 			continue;
+		}
 		silent = c->state == CHILD_REKEYED;
 		action = c->conn->close_action;
 		if (!silent && c->state == CHILD_INSTALLED && sa->state == IKE_ESTABLISHED &&
@@ -430,7 +432,7 @@ static void fail_quick(struct ike_sa *sa, const struct v1_notify *nt)
 	v1_quick_refused(sa, found, why);
 }
 
-static void take_notify(struct ike_sa *sa, const struct v1_notify *nt)
+static void take_notify(struct ike_sa *sa, uint32_t msgid, const struct v1_notify *nt)
 {
 	struct v1 *v = v1_of(sa);
 
@@ -445,6 +447,9 @@ static void take_notify(struct ike_sa *sa, const struct v1_notify *nt)
 		break;
 	case V1N_R_U_THERE_ACK:
 		liveness_answered(sa, nt);
+		break;
+	case V1N_CONNECTED: /* with the message ID of what it is about (RFC 2408, 3.1) */
+		v1_quick_connected(sa, msgid);
 		break;
 	case V1N_INITIAL_CONTACT:
 		if (!sa->got_initial_contact && v->authenticated && sa->state == IKE_ESTABLISHED) {
@@ -475,7 +480,7 @@ void v1_info_message(struct ike_sa *sa, struct v1_exchange *x)
 		v1_exchange_free(x); /* its message ID is remembered */
 	for (const struct payload *p = first; p; p = p->next)
 		if (p->type == PAYLOAD_V1_NOTIFY)
-			take_notify(sa, &p->u.notify1);
+			take_notify(sa, sa->step->pkt->h.msgid, &p->u.notify1);
 	for (const struct payload *p = first; p; p = p->next)
 		if (p->type == PAYLOAD_V1_DELETE && take_delete(sa, &p->u.del1))
 			return;

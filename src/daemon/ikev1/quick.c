@@ -13,7 +13,9 @@
 #define OLD_NS                                                                                               \
 	(10 * NS_PER_S) /* from a rekeying to the delete of what it replaced: the third message may be late */
 #define RETRY_NS (20 * NS_PER_S)
-#define TS_MAX   64
+/* How long an initiator waits for CONNECTED: the bit that asks for it is not authenticated, so that it must not cost more than this. */
+#define COMMIT_NS    NS_PER_S
+#define COMMIT_TRIES 2 /* the third message is sent again so often, after COMMIT_NS each */
 
 /* Both roles; x->state. */
 struct quick {
@@ -31,6 +33,7 @@ struct quick {
 	uint8_t ke_pub[CY_MAX_KE_PUBLIC];
 	uint8_t proposal, transform; /* numbers of what was chosen */
 	uint64_t old_id;
+	bool connected; /* initiator: the peer says that it is ready */
 };
 
 static const struct cy_slice none = {NULL, 0};
@@ -76,118 +79,15 @@ static struct cy_slice nr_of(const struct quick *q)
 	return cy_slice(q->nr, q->n_nr);
 }
 
-/* --- selectors as identities ------------------------------------------------------------------------------------------------ */
-
-static bool add_id(struct ike_sa *sa, const struct cy_ts *ts)
-{
-	struct payload *p = message_add(&sa->step->a, &sa->step->out, PAYLOAD_V1_ID);
-	size_t len = ts->family_ip6 ? 16 : 4, bits_max = len * 8;
-	uint8_t *data = arena_alloc(&sa->step->a, 2 * len);
-	bool exact;
-	uint8_t bits = ts_prefix(ts, &exact);
-
-	if (!p || !data)
-		return false;
-	memcpy(data, ts->lo, len);
-	p->u.id1.proto = ts->proto;
-	p->u.id1.port = ts->port_lo == ts->port_hi ? ts->port_lo : 0;
-	if (exact && bits == bits_max) {
-		p->u.id1.type = ts->family_ip6 ? ID_IPV6_ADDR : ID_IPV4_ADDR;
-		p->u.id1.data = cy_slice(data, len);
-		return true;
-	}
-	p->u.id1.data = cy_slice(data, 2 * len);
-	if (exact) {
-		p->u.id1.type = ts->family_ip6 ? ID_IPV6_SUBNET : ID_IPV4_SUBNET;
-		for (size_t i = 0; i < bits_max; i++)
-			if (i % 8 == 0)
-				data[len + i / 8] = bits >= i + 8 ? 0xff
-				    : bits > i                    ? (uint8_t)(0xff << (8 - (bits - i)))
-				                                  : 0;
-	} else {
-		p->u.id1.type = ts->family_ip6 ? ID_IPV6_RANGE : ID_IPV4_RANGE;
-		memcpy(data + len, ts->hi, len);
-	}
-	return true;
-}
-
-/* False: no selector (a name, or a mask with holes). */
-static bool id_ts(const struct payload *p, struct cy_ts *out)
-{
-	const struct v1_id *id = &p->u.id1;
-	bool v6 = id->type == ID_IPV6_ADDR || id->type == ID_IPV6_SUBNET || id->type == ID_IPV6_RANGE,
-	     gap = false;
-	size_t len = v6 ? 16 : 4;
-
-	*out = ts_any(v6);
-	memcpy(out->lo, id->data.p, id->data.n < len ? id->data.n : len);
-	memcpy(out->hi, out->lo, len);
-	switch (id->type) {
-	case ID_IPV4_ADDR:
-	case ID_IPV6_ADDR:
-		break;
-	case ID_IPV4_SUBNET:
-	case ID_IPV6_SUBNET:
-		for (size_t i = 0; i < len; i++) {
-			uint8_t m = id->data.p[len + i];
-
-			if ((gap && m) || (uint8_t)(~m & (uint8_t)(~m + 1)))
-				return false;
-			gap |= m != 0xff;
-			out->lo[i] &= m;
-			out->hi[i] = (uint8_t)(out->lo[i] | (uint8_t)~m);
-		}
-		break;
-	case ID_IPV4_RANGE:
-	case ID_IPV6_RANGE:
-		memcpy(out->hi, id->data.p + len, len);
-		break;
-	default:
-		return false;
-	}
-	out->proto = id->proto;
-	if (id->port)
-		out->port_lo = out->port_hi = id->port;
-	return memcmp(out->lo, out->hi, len) <= 0;
-}
-
-static bool can_transport(const struct ike_sa *sa, const struct conn *conn)
-{
-	return conn->type == TYPE_TRANSPORT && knl_features(sa->shard->d->knl) & CY_KERNEL_TRANSPORT;
-}
-
-static size_t peer_vips(const struct ike_sa *sa, struct cy_addr *out, size_t cap)
-{
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < sa->n_leases && n < cap; i++)
-		out[n++] = sa->leases[i].addr;
-	return n;
-}
-
-static size_t local_ts(const struct ike_sa *sa, const struct conn *c, bool transport, struct cy_ts *out)
-{
-	return ts_for_end(&c->local, &sa->local, sa->vips, sa->n_vips, transport, out, TS_MAX);
-}
-
-static size_t remote_ts(const struct ike_sa *sa, const struct conn *c, bool transport, struct cy_ts *out)
-{
-	struct cy_addr vips[16];
-	struct cy_ts all[TS_MAX];
-	size_t n = peer_vips(sa, vips, 16);
-	const struct v1 *v = v1_of(sa);
-
-	n = ts_for_end(&c->remote, &sa->remote, vips, n, transport, v->n_split ? all : out, TS_MAX);
-	return v->n_split ? ts_narrow(all, n, v->split, v->n_split, out, TS_MAX) : n;
-}
+/* --- selectors ----------------------------------------------------------------------------------------------- */
 
 /* Pair number `which` of the connection's selectors of one family; *out_more: there is another. */
 static bool pair(
     const struct ike_sa *sa, const struct conn *c, uint32_t which, struct quick *q, bool *out_more)
 {
-	struct cy_ts l[TS_MAX], r[TS_MAX];
-	bool transport = can_transport(sa, c), found = false;
-	size_t n_l = local_ts(sa, c, transport, l), n_r = remote_ts(sa, c, transport, r);
+	struct cy_ts l[V1_TS_MAX], r[V1_TS_MAX];
+	bool transport = v1_can_transport(sa, c), found = false;
+	size_t n_l = v1_local_ts(sa, c, transport, l), n_r = v1_remote_ts(sa, c, transport, r);
 
 	*out_more = false;
 	for (size_t i = 0; i < n_l; i++)
@@ -361,7 +261,7 @@ static void send_first(struct ike_sa *sa, void *arg, enum cy_err err)
 	ike_ke_free(k);
 	ok = ok && v1_out(sa, x, V1_HASH_1) &&
 	    v1_add_esp_sa(sa, &sa->step->out, q->child, q->suites, q->n_suites) &&
-	    add_rest(sa, q, ni_of(q)) && add_id(sa, &q->l) && add_id(sa, &q->r) &&
+	    add_rest(sa, q, ni_of(q)) && v1_add_ts(sa, &q->l) && v1_add_ts(sa, &q->r) &&
 	    v1_add_natoa(sa, &sa->step->out, q->child) &&
 	    v1_send(sa, x, V1_HASH_1, none, none, true) == CY_OK;
 	if (!ok) {
@@ -392,7 +292,7 @@ static bool prepare(
 	q->child = child_new(sa, conn);
 	if (!q->child)
 		return false;
-	q->child->mode = can_transport(sa, conn) ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
+	q->child->mode = v1_can_transport(sa, conn) ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
 	q->child->encap = sa->natt && (sa->nat_here || sa->nat_there || sa->encap_forced);
 	q->child->initiator = true;
 	if (old) {
@@ -490,22 +390,13 @@ static void delete_there(struct ike_sa *sa, struct child_sa *c)
 	list_push(&sa->tasks, &t->node);
 }
 
-static void first_installed(struct ike_sa *sa, void *arg, enum cy_err err)
+static void initiator_done(struct ike_sa *sa, struct v1_exchange *x, enum cy_err err)
 {
-	struct v1_exchange *x = v1_current(sa);
 	struct quick *q = x->state;
 	struct child_sa *c = q->child, *old = q->old_id ? child_by_id(sa, q->old_id) : NULL;
 
-	knl_req_free(arg);
 	q->child = NULL;
 	child_adopt(sa, c);
-	if (!err)
-		child_mark(c, CHILD_PART_ALL);
-	/* the peer counts on it in either case: complete the exchange, then close it there */
-	if (!v1_out(sa, x, V1_HASH_3) || v1_send(sa, x, V1_HASH_3, ni_of(q), nr_of(q), false)) {
-		v1_fatal(sa, "out of memory");
-		return;
-	}
 	if (err) {
 		char why[160];
 
@@ -515,6 +406,7 @@ static void first_installed(struct ike_sa *sa, void *arg, enum cy_err err)
 		delete_there(sa, c);
 		task_over(sa, x, false, why);
 	} else {
+		child_mark(c, CHILD_PART_ALL);
 		child_up(c);
 		if (old)
 			retire(sa, old, c->id, true);
@@ -523,6 +415,106 @@ static void first_installed(struct ike_sa *sa, void *arg, enum cy_err err)
 	}
 	v1_exchange_finish(x);
 	step_end(sa);
+}
+
+static void confirmed(struct ike_sa *sa, void *arg, enum cy_err err)
+{
+	knl_req_free(arg);
+	initiator_done(sa, v1_current(sa), err);
+}
+
+/*
+ * The commit bit (RFC 2408, 3.1): who has not set it waits for CONNECTED. That may have got lost, so the last message is repeated, which
+ * makes the peer repeat its own; and as nobody vouches for the bit, the wait has an end.
+ */
+static void on_unconfirmed(struct timer *t)
+{
+	struct v1_exchange *x = container_of(t, struct v1_exchange, timer);
+	struct ike_sa *sa = x->sa;
+	struct worker *w = sa->shard->w;
+	struct quick *q = x->state;
+	struct knl_req *r;
+
+	if (sa->step || ike_busy(sa)) {
+		worker_timer_set(w, t, worker_now(w) + NS_PER_S / 10);
+		return;
+	}
+	if (!q->connected && x->tries < COMMIT_TRIES) {
+		x->tries++;
+		SA_COUNT(sa->shard->m, retransmits_out);
+		sent_transmit(sa, &x->sent);
+		worker_timer_set(w, t, worker_now(w) + COMMIT_NS);
+		return;
+	}
+	if (!q->connected)
+		ike_note(sa, LOG_CHD, CY_LOG_INFO,
+		    "the peer set the commit bit, but does not say CONNECTED: the CHILD_SA is used without");
+	t->fn = v1_exchange_timer;
+	if (!step_new(sa, NULL)) {
+		v1_fatal(sa, "out of memory");
+		return;
+	}
+	sa->step->ctx = x;
+	v1_task_take(x);
+	r = child_install_req(q->child, CHILD_PART_OUT | CHILD_PART_POLICIES);
+	if (!r) {
+		quick_fail(sa, x, "out of memory");
+		return;
+	}
+	ike_kernel(sa, r, confirmed);
+}
+
+static bool is_unconfirmed(const struct v1_exchange *x)
+{
+	return x->timer.fn == on_unconfirmed;
+}
+
+void v1_quick_connected(struct ike_sa *sa, uint32_t msgid)
+{
+	struct v1_exchange *x = v1_exchange_find(sa, EXCHANGE_V1_QUICK, msgid);
+	struct quick *q = x ? x->state : NULL;
+
+	if (!x || !is_unconfirmed(x))
+		return;
+	q->connected = true;
+	worker_timer_set(sa->shard->w, &x->timer, worker_now(sa->shard->w));
+}
+
+bool v1_quick_closed(struct ike_sa *sa, uint32_t spi_out)
+{
+	struct list *n;
+
+	list_foreach (n, &v1_of(sa)->exchanges) {
+		struct v1_exchange *x = list_entry(n, struct v1_exchange, node);
+
+		if (is_unconfirmed(x) && ((struct quick *)x->state)->child->spi_out == spi_out) {
+			v1_quick_refused(sa, x, "the peer closes the CHILD_SA instead of saying CONNECTED");
+			return true;
+		}
+	}
+	return false;
+}
+
+static void first_installed(struct ike_sa *sa, void *arg, enum cy_err err)
+{
+	struct v1_exchange *x = v1_current(sa);
+	struct quick *q = x->state;
+
+	knl_req_free(arg);
+	if (!err)
+		child_mark(q->child, x->commit ? CHILD_PART_IN : CHILD_PART_ALL);
+	/* the peer counts on it in either case: complete the exchange, then close it there */
+	if (!v1_out(sa, x, V1_HASH_3) || v1_send(sa, x, V1_HASH_3, ni_of(q), nr_of(q), false)) {
+		v1_fatal(sa, "out of memory");
+		return;
+	}
+	if (err || !x->commit) {
+		initiator_done(sa, x, err);
+		return;
+	}
+	x->timer.fn = on_unconfirmed;
+	worker_timer_set(sa->shard->w, &x->timer, worker_now(sa->shard->w) + COMMIT_NS);
+	v1_step_end(sa);
 }
 
 static void first_install(struct ike_sa *sa, void *arg, enum cy_err err)
@@ -536,7 +528,7 @@ static void first_install(struct ike_sa *sa, void *arg, enum cy_err err)
 		err = v1_child_derive(
 		    q->child, sa, k ? cy_slice(k->secret, k->n_secret) : none, ni_of(q), nr_of(q));
 	ike_ke_free(k);
-	if (!err && !(r = child_install_req(q->child, CHILD_PART_ALL)))
+	if (!err && !(r = child_install_req(q->child, x->commit ? CHILD_PART_IN : CHILD_PART_ALL)))
 		err = CY_E_NOMEM;
 	if (err) {
 		quick_fail(sa, x, err_text(err));
@@ -556,7 +548,7 @@ static bool take_ids(struct ike_sa *sa, struct quick *q, char *why, size_t cap)
 
 	if (!i || !r) /* as we asked */
 		return true;
-	ok = id_ts(i, &l) && id_ts(r, &m);
+	ok = v1_ts_of_id(i, &l) && v1_ts_of_id(r, &m);
 	if (ok && q->child->mode == CY_MODE_TRANSPORT)
 		(void)v1_natoa_hosts(sa, sa->step->in.first, &l, &m);
 	if (!ok || !ts_contains(&q->l, &l) || !ts_contains(&q->r, &m)) {
@@ -585,6 +577,7 @@ static void second(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	v1_accept(sa);
+	x->commit = sa->step->pkt->h.flags & V1_FLAG_COMMIT;
 	if (!psa || !no || psa->u.sa1.n != 1 || psa->u.sa1.p[0].n != 1 || psa->u.sa1.p[0].spi_len != 4 ||
 	    psa->u.sa1.p[0].proto != PROTO_ESP || !v1_read_esp(&psa->u.sa1.p[0].t[0], &o)) {
 		quick_fail(sa, x, "the peer's answer lacks a proposal or nonce");
@@ -625,6 +618,24 @@ static void second(struct ike_sa *sa, struct v1_exchange *x)
 	first_install(sa, NULL, CY_OK);
 }
 
+/* CONNECTED as the fourth message, under a HASH like that of the first; others send it as a message of its own (info.c). */
+static void fourth(struct ike_sa *sa, struct v1_exchange *x)
+{
+	if (!v1_hash_ok(sa, x, V1_HASH_1, none, none)) {
+		SA_COUNT(sa->shard->m, drop_bad_icv);
+		v1_drop(sa, "its HASH is wrong");
+		return;
+	}
+	if (!v1_find_notify(sa->step->in.first, V1N_CONNECTED)) {
+		SA_COUNT(sa->shard->m, drop_unexpected);
+		v1_drop(sa, "it does not say CONNECTED");
+		return;
+	}
+	v1_accept(sa);
+	v1_quick_connected(sa, x->msgid);
+	v1_step_end(sa);
+}
+
 /* --- responder ------------------------------------------------------------------------------------------------------------- */
 
 static void refuse(struct ike_sa *sa, struct v1_exchange *x, uint16_t notify, const char *why)
@@ -640,40 +651,6 @@ static void refuse(struct ike_sa *sa, struct v1_exchange *x, uint16_t notify, co
 	    name_or_number(v1_notify_names, notify), why);
 	v1_exchange_free(x);
 	step_end(sa);
-}
-
-/* What the peer said, narrowed to what was chosen: hosts keep the addresses that it knows. */
-static struct cy_ts with_addrs(const struct cy_ts *said, const struct cy_ts *chosen)
-{
-	struct cy_ts ts = *chosen;
-
-	memcpy(ts.lo, said->lo, sizeof(ts.lo));
-	memcpy(ts.hi, said->hi, sizeof(ts.hi));
-	ts.family_ip6 = said->family_ip6;
-	return ts;
-}
-
-/* said_r: what the peer calls its end, which r is unless it is a host behind a NAT (natoa.c). */
-static bool narrow(struct ike_sa *sa, const struct conn *c, const struct cy_ts *l, const struct cy_ts *r,
-    const struct cy_ts *said_r, struct cy_ts *out_l, struct cy_ts *out_r)
-{
-	struct cy_ts ours[TS_MAX], got[TS_MAX];
-	bool transport = can_transport(sa, c);
-	size_t n = local_ts(sa, c, transport, ours), n_got;
-
-	if (!ts_narrow(ours, n, l, 1, got, TS_MAX))
-		return false;
-	*out_l = got[0];
-	n = remote_ts(sa, c, transport, ours);
-	if (!c->remote.virt) {
-		n_got = ts_narrow(ours, n, r, 1, got, TS_MAX);
-		*out_r = got[0];
-		return n_got != 0;
-	}
-	if (!ts_narrow_end(&c->remote, ours, n, said_r, 1, got, TS_MAX))
-		return false;
-	*out_r = with_addrs(r, &got[0]);
-	return !transport || ts_narrow(ours, n, out_r, 1, got, TS_MAX);
 }
 
 static bool same_peer(const struct ike_sa *sa, const struct conn *c)
@@ -699,7 +676,7 @@ static struct conn *find_conn(struct ike_sa *sa, struct config *config, const st
 		bool exact;
 
 		if ((i && (cands[i] == sa->conn || !same_peer(sa, cands[i]))) ||
-		    !narrow(sa, cands[i], l, r, said_r, &a, &b))
+		    !v1_narrow(sa, cands[i], l, r, said_r, &a, &b))
 			continue;
 		exact = ts_eq(&a, l) && ts_eq(&b, r);
 		if (!found || exact) {
@@ -725,7 +702,7 @@ static bool asked(struct ike_sa *sa, struct quick *q, struct cy_ts *l, struct cy
 		*r = ts_host(&sa->remote);
 		return true;
 	}
-	return o && id_ts(i, r) && id_ts(o, l);
+	return o && v1_ts_of_id(i, r) && v1_ts_of_id(o, l);
 }
 
 /* Does the peer want transport mode in UDP, and nothing else? */
@@ -789,7 +766,7 @@ static void second_sent(struct ike_sa *sa, void *arg, enum cy_err err)
 	    v1_add_choice(sa, &sa->step->out, p, &p->t[q->transform], cy_slice(spi, 4)) &&
 	    add_rest(sa, q, nr_of(q));
 	if (ok && q->with_ids)
-		ok = add_id(sa, &q->id_r) && add_id(sa, &q->id_l);
+		ok = v1_add_ts(sa, &q->id_r) && v1_add_ts(sa, &q->id_l);
 	ok = ok && v1_add_natoa(sa, &sa->step->out, q->child);
 	if (!ok || v1_send(sa, x, V1_HASH_2, ni_of(q), none, true)) {
 		quick_fail(sa, x, "its second message could not be made");
@@ -822,8 +799,8 @@ static void second_install(struct ike_sa *sa, void *arg, enum cy_err err)
 
 static void no_ts(struct ike_sa *sa, const struct cy_ts *l, const struct cy_ts *r, char *why, size_t cap)
 {
-	struct cy_ts ours[TS_MAX], theirs[TS_MAX];
-	size_t n_l = local_ts(sa, sa->conn, false, ours), n_r = remote_ts(sa, sa->conn, false, theirs);
+	struct cy_ts ours[V1_TS_MAX], theirs[V1_TS_MAX];
+	size_t n_l = v1_local_ts(sa, sa->conn, false, ours), n_r = v1_remote_ts(sa, sa->conn, false, theirs);
 	char a[TS_STR_MAX] = "nothing", b[TS_STR_MAX] = "nothing", c[TS_STR_MAX], d[TS_STR_MAX];
 
 	if (n_l)
@@ -858,6 +835,8 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 	}
 	v1_accept(sa);
 	q = quick_new(sa, x);
+	/* who sets the bit waits for the other one in its turn: it gets the fourth message */
+	x->commit = sa->shard->d->tune.ikev1_commit || sa->step->pkt->h.flags & V1_FLAG_COMMIT;
 	if (!q || sa->state != IKE_ESTABLISHED || !psa || !no) {
 		refuse(sa, x, V1N_INVALID_PAYLOAD_TYPE,
 		    psa && no ? "the IKE_SA is being closed" : "the request lacks SA or nonce");
@@ -882,8 +861,8 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	conn = q->child->conn;
-	q->id_l = hosts ? with_addrs(&said_l, &q->l) : q->l;
-	q->id_r = hosts ? with_addrs(&said_r, &q->r) : q->r;
+	q->id_l = hosts ? v1_with_addrs(&said_l, &q->l) : q->l;
+	q->id_r = hosts ? v1_with_addrs(&said_r, &q->r) : q->r;
 	t = choose_suite(sa, q, psa, conn, &p, &encap);
 	if (!t) {
 		snprintf(why, sizeof(why), "no common ESP proposal with connection %.40s: theirs %.200s",
@@ -895,7 +874,7 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 	q->transform = (uint8_t)(t - p->t);
 	q->child->mode = encap == 2 || encap == 4 ? CY_MODE_TRANSPORT : CY_MODE_TUNNEL;
 	q->child->encap = encap > 2;
-	if (q->child->mode == CY_MODE_TRANSPORT && !can_transport(sa, conn)) {
+	if (q->child->mode == CY_MODE_TRANSPORT && !v1_can_transport(sa, conn)) {
 		refuse(sa, x, V1N_NO_PROPOSAL_CHOSEN, "the peer wants transport mode");
 		return;
 	}
@@ -933,6 +912,18 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 	ike_run(sa, ike_ke_slow(q->ke), ike_ke_run, second_install, ike_ke_free, k);
 }
 
+/* Whoever does not expect it drops it. Lost, it comes again when the third is repeated. */
+static void send_connected(struct ike_sa *sa, struct v1_exchange *x, const struct child_sa *c)
+{
+	uint8_t spi[4];
+	struct writer w = writer_of(spi, sizeof(spi));
+
+	write_u32(&w, c->spi_in);
+	if (v1_out(sa, x, V1_HASH_1) &&
+	    v1_add_notify(sa, V1N_CONNECTED, PROTO_ESP, cy_slice(spi, sizeof(spi)), none))
+		(void)!v1_send(sa, x, V1_HASH_1, none, none, false);
+}
+
 static void third_installed(struct ike_sa *sa, void *arg, enum cy_err err)
 {
 	struct v1_exchange *x = v1_current(sa);
@@ -948,6 +939,8 @@ static void third_installed(struct ike_sa *sa, void *arg, enum cy_err err)
 	} else {
 		child_mark(c, CHILD_PART_OUT | CHILD_PART_POLICIES);
 		child_up(c);
+		if (x->commit)
+			send_connected(sa, x, c);
 		if (old && old->state != CHILD_REKEYED)
 			retire(sa, old, c->id, false);
 	}
@@ -967,6 +960,7 @@ static void third(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	v1_accept(sa);
+	x->commit |= !!(sa->step->pkt->h.flags & V1_FLAG_COMMIT);
 	r = child_install_req(q->child, CHILD_PART_OUT | CHILD_PART_POLICIES);
 	if (!r) {
 		quick_fail(sa, x, "out of memory");
@@ -983,6 +977,8 @@ void v1_quick_message(struct ike_sa *sa, struct v1_exchange *x)
 		second(sa, x);
 	} else if (!x->ours && x->at == 2) {
 		third(sa, x);
+	} else if (x->ours && x->at == 3 && is_unconfirmed(x)) {
+		fourth(sa, x);
 	} else {
 		SA_COUNT(sa->shard->m, drop_unexpected);
 		v1_drop(sa, "quick mode does not expect it now");
