@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include <openssl/asn1t.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -17,6 +18,8 @@
 struct cy_cert {
 	atomic_uint refs;
 	X509 *x;
+	bool quick; /* x is of quick.c: no CA's, and not self-issued */
+	bool plain; /* nothing in it is about a path */
 	struct cy_pubkey *key;
 	struct cy_cert_info info;
 	uint8_t *der;
@@ -207,6 +210,30 @@ static bool read_eku(struct cy_cert *c)
 	return true;
 }
 
+/* Extensions that say nothing of other certificates, and that a path is not judged by: X509_check_issued() looks at the rest. */
+static bool is_plain(const X509 *x)
+{
+	for (int i = 0; i < X509_get_ext_count(x); i++) {
+		switch (OBJ_obj2nid(X509_EXTENSION_get_object(X509_get_ext(x, i)))) {
+		case NID_basic_constraints:
+		case NID_key_usage:
+		case NID_ext_key_usage:
+		case NID_subject_key_identifier:
+		case NID_authority_key_identifier:
+		case NID_subject_alt_name:
+		case NID_issuer_alt_name:
+		case NID_crl_distribution_points:
+		case NID_info_access:
+		case NID_netscape_comment:
+			break;
+		default:
+			return false;
+		}
+	}
+	return !(
+	    X509_get_extension_flags((X509 *)x) & (EXFLAG_CRITICAL | EXFLAG_PROXY | EXFLAG_INVALID_POLICY));
+}
+
 static bool read_flags(struct cy_cert *c)
 {
 	uint32_t has = X509_get_extension_flags(c->x);
@@ -226,8 +253,9 @@ static bool read_flags(struct cy_cert *c)
 		if (usage & KU_KEY_CERT_SIGN)
 			c->info.flags |= CY_CERT_KU_CERT_SIGN;
 	}
-	if (X509_self_signed(c->x, 1) == 1)
+	if (!c->quick && X509_self_signed(c->x, 1) == 1)
 		c->info.flags |= CY_CERT_SELF_SIGNED;
+	c->plain = is_plain(c->x);
 	c->info.path_len = has & EXFLAG_CA ? (int)X509_get_pathlen(c->x) : -1;
 	return read_eku(c);
 }
@@ -242,16 +270,18 @@ static bool read_time(const ASN1_TIME *t, int64_t *out)
 	return true;
 }
 
-static enum cy_err read_key(struct cy_cert *c, const char **out_why)
+static enum cy_err read_key(struct cy_cert *c, EVP_PKEY *take, const char **out_why)
 {
 	X509_PUBKEY *pub = X509_get_X509_PUBKEY(c->x);
 	uint8_t *spki = NULL;
 	int n = i2d_X509_PUBKEY(pub, &spki);
 	enum cy_err err;
 
-	if (n <= 0)
+	if (n <= 0) {
+		EVP_PKEY_free(take);
 		return ossl_fail(CY_E_PARSE, out_why, "its public key is malformed");
-	err = ossl_pubkey_of_x509(pub, cy_slice(spki, (size_t)n), &c->key, out_why);
+	}
+	err = ossl_pubkey_of_x509(pub, take, cy_slice(spki, (size_t)n), &c->key, out_why);
 	OPENSSL_free(spki);
 	if (err != CY_OK)
 		return err;
@@ -260,9 +290,9 @@ static enum cy_err read_key(struct cy_cert *c, const char **out_why)
 	return CY_OK;
 }
 
-static enum cy_err read_all(struct cy_cert *c, const char **out_why)
+static enum cy_err read_all(struct cy_cert *c, EVP_PKEY *take, const char **out_why)
 {
-	enum cy_err err = read_key(c, out_why);
+	enum cy_err err = read_key(c, take, out_why);
 
 	if (err != CY_OK)
 		return err;
@@ -286,10 +316,28 @@ static enum cy_err read_all(struct cy_cert *c, const char **out_why)
 	return CY_OK;
 }
 
+/* What issues certificates, itself or others, needs all that OpenSSL knows of one. */
+static X509 *parse(struct cy_slice der, EVP_PKEY **out_key)
+{
+	const uint8_t *p = der.p;
+	X509 *x = ossl_quick_x509(der);
+
+	if (x && !(X509_get_extension_flags(x) & (EXFLAG_CA | EXFLAG_SI | EXFLAG_SS)))
+		*out_key = ossl_quick_key(X509_get_X509_PUBKEY(x));
+	if (*out_key)
+		return x;
+	X509_free(x);
+	x = d2i_X509(NULL, &p, (long)der.n);
+	if (x && p == der.p + der.n)
+		return x;
+	X509_free(x);
+	return NULL;
+}
+
 enum cy_err ossl_cert_load(struct cy_slice der, struct cy_cert **out, const char **out_why)
 {
 	struct cy_cert *c;
-	const uint8_t *p = der.p;
+	EVP_PKEY *key = NULL;
 	enum cy_err err;
 
 	if (der.n == 0 || der.n > INT_MAX)
@@ -298,16 +346,18 @@ enum cy_err ossl_cert_load(struct cy_slice der, struct cy_cert **out, const char
 	if (!c)
 		return CY_E_NOMEM;
 	atomic_init(&c->refs, 1);
-	c->x = d2i_X509(NULL, &p, (long)der.n);
+	c->x = parse(der, &key);
+	c->quick = key != NULL;
 	c->der = malloc(der.n);
-	if (!c->x || p != der.p + der.n) {
+	if (!c->x) {
 		err = ossl_fail(CY_E_PARSE, out_why, "it is not an X.509 certificate in DER");
 	} else if (!c->der) {
+		EVP_PKEY_free(key);
 		err = CY_E_NOMEM;
 	} else {
 		memcpy(c->der, der.p, der.n);
 		c->info.der = cy_slice(c->der, der.n);
-		err = read_all(c, out_why);
+		err = read_all(c, key, out_why);
 	}
 	if (err == CY_OK)
 		*out = c;
@@ -339,6 +389,46 @@ struct cy_pubkey *ossl_cert_pubkey(struct cy_cert *cert)
 	return cert->key;
 }
 
+/* The TBSCertificate, which is what was signed (RFC 5280, 4.1.1.3): the first thing in the certificate, which was parsed before. */
+static bool signed_part(struct cy_slice der, struct cy_slice *out)
+{
+	const uint8_t *p = der.p, *begin;
+	long n = 0;
+	int tag, class;
+
+	if (ASN1_get_object(&p, &n, &tag, &class, (long)der.n) & 0x80)
+		return false;
+	begin = p;
+	if (ASN1_get_object(&p, &n, &tag, &class, n) & 0x80)
+		return false;
+	*out = cy_slice(begin, (size_t)(p + n - begin));
+	return true;
+}
+
+/* X509_verify(), for a certificate of quick.c as well. */
+static bool is_signed_by(const struct cy_cert *cert, EVP_PKEY *key)
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	ASN1_STRING *tbs = ASN1_STRING_type_new(V_ASN1_SEQUENCE);
+	const ASN1_BIT_STRING *sig;
+	const X509_ALGOR *alg;
+	struct cy_slice in;
+	bool ok = false;
+
+	X509_get0_signature(&sig, &alg, cert->x);
+	/* RFC 5280, 4.1.1.2: the algorithm is said twice, and the same */
+	if (md && ctx && tbs && X509_ALGOR_cmp(alg, X509_get0_tbs_sigalg(cert->x)) == 0 &&
+	    signed_part(cert->info.der, &in) && ASN1_STRING_set(tbs, in.p, (int)in.n) == 1) {
+		EVP_MD_CTX_set_pkey_ctx(md, ctx);
+		ok = ASN1_item_verify_ctx(ASN1_ITEM_rptr(ASN1_SEQUENCE), alg, sig, tbs, md) == 1;
+	}
+	ASN1_STRING_free(tbs);
+	EVP_MD_CTX_free(md);
+	EVP_PKEY_CTX_free(ctx);
+	return ok;
+}
+
 enum cy_err ossl_cert_signed_by(struct cy_cert *cert, struct cy_cert *issuer)
 {
 	int hash = NID_undef, bits;
@@ -346,14 +436,13 @@ enum cy_err ossl_cert_signed_by(struct cy_cert *cert, struct cy_cert *issuer)
 
 	/* whoever finds two contents with one MD5 can have his own CA: such a signature says nothing */
 	ok = X509_get_signature_info(cert->x, &hash, NULL, &bits, NULL) == 1 && hash != NID_md5 &&
-	    hash != NID_md4 && hash != NID_md2 && X509_verify(cert->x, issuer->key->pkey) == 1;
+	    hash != NID_md4 && hash != NID_md2 && is_signed_by(cert, issuer->key->pkey);
 	ERR_clear_error();
 	return ok ? CY_OK : CY_E_AUTH;
 }
 
 struct path {
-	struct cy_cert *const *cert;
-	size_t n;
+	STACK_OF(X509) * cert;
 	time_t now;
 	bool other; /* OpenSSL has found another one */
 };
@@ -374,40 +463,56 @@ static int path_is_ours(X509_STORE_CTX *ctx)
 {
 	struct path *p = X509_STORE_CTX_get_app_data(ctx);
 	STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+	int n = sk_X509_num(p->cert);
 
-	p->other = (size_t)sk_X509_num(chain) != p->n;
-	for (size_t i = 0; i < p->n && !p->other; i++)
-		p->other = X509_cmp(sk_X509_value(chain, (int)i), p->cert[i]->x) != 0;
-	for (size_t i = 0; i < p->n && !p->other; i++)
-		if (!in_time(ctx, p->cert[i]->x, p->now))
+	p->other = sk_X509_num(chain) != n;
+	for (int i = 0; i < n && !p->other; i++)
+		p->other = X509_cmp(sk_X509_value(chain, i), sk_X509_value(p->cert, i)) != 0;
+	for (int i = 0; i < n && !p->other; i++)
+		if (!in_time(ctx, sk_X509_value(p->cert, i), p->now))
 			return 0;
 	return !p->other;
 }
 
-/*
- * All of RFC 5280, 6.1 over the given path and nothing else: name constraints, policies, critical extensions that are not
- * known. The last certificate is trusted whether it is self-signed or not.
- */
-enum cy_err ossl_path_check(struct cy_cert *const *path, size_t n, int64_t now, const char **out_why)
+/* The path's certificates with their keys. */
+static STACK_OF(X509) * complete(struct cy_cert *const *path, size_t n)
+{
+	STACK_OF(X509) *all = sk_X509_new_null();
+
+	for (size_t i = 0; all && i < n; i++) {
+		X509 *x = path[i]->x;
+
+		if (path[i]->quick)
+			x = d2i_X509(NULL, &(const uint8_t *){path[i]->der}, (long)path[i]->info.der.n);
+		else
+			X509_up_ref(x);
+		if (!x || sk_X509_push(all, x) == 0) {
+			X509_free(x);
+			sk_X509_pop_free(all, X509_free);
+			return NULL;
+		}
+	}
+	return all;
+}
+
+/* All of RFC 5280, 6.1. The last certificate is trusted whether it is self-signed or not. */
+static enum cy_err check(struct cy_cert *const *path, size_t n, int64_t now, const char **out_why)
 {
 	X509_STORE *store = X509_STORE_new();
 	X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	STACK_OF(X509) *between = sk_X509_new_null();
-	struct path p = {path, n, (time_t)now, false};
+	struct path p = {complete(path, n), (time_t)now, false};
 	enum cy_err err = CY_E_NOMEM;
 
-	if (n == 0) {
-		err = ossl_fail(CY_E_INVAL, out_why, "there is no certificate");
+	if (!store || !ctx || !between || !p.cert ||
+	    X509_STORE_add_cert(store, sk_X509_value(p.cert, (int)n - 1)) != 1)
 		goto out;
-	}
-	if (!store || !ctx || !between || X509_STORE_add_cert(store, path[n - 1]->x) != 1)
-		goto out;
-	for (size_t i = 1; i + 1 < n; i++)
-		if (sk_X509_push(between, path[i]->x) == 0)
+	for (int i = 1; i + 1 < (int)n; i++)
+		if (sk_X509_push(between, sk_X509_value(p.cert, i)) == 0)
 			goto out;
 	X509_STORE_set_verify(store, path_is_ours);
 again:
-	if (X509_STORE_CTX_init(ctx, store, path[0]->x, between) != 1)
+	if (X509_STORE_CTX_init(ctx, store, sk_X509_value(p.cert, 0), between) != 1)
 		goto out;
 	X509_STORE_CTX_set_app_data(ctx, &p);
 	X509_STORE_CTX_set_time(ctx, 0, (time_t)now);
@@ -423,9 +528,39 @@ again:
 		err = ossl_fail(
 		    CY_E_AUTH, out_why, X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
 out:
+	sk_X509_pop_free(p.cert, X509_free);
 	sk_X509_free(between);
 	X509_STORE_CTX_free(ctx);
 	X509_STORE_free(store);
+	return err;
+}
+
+/*
+ * Where nothing in the path's certificates is about the path, the leaf is in order if its issuer is: OpenSSL is asked about
+ * that one and whoever is above it, and needs no decoded key of the leaf.
+ */
+static bool leaf_is_plain(struct cy_cert *const *path, size_t n, int64_t now)
+{
+	const struct cy_cert_info *leaf = &path[0]->info;
+
+	for (size_t i = 0; i < n; i++)
+		if (!path[i]->plain)
+			return false;
+	return n > 1 && path[0]->quick && leaf->not_before <= now && now < leaf->not_after &&
+	    X509_check_ca(path[1]->x) == 1 && X509_check_issued(path[1]->x, path[0]->x) == X509_V_OK;
+}
+
+/* Name constraints, policies, critical extensions that are not known: what X509_verify_cert() finds in this path and no other. */
+enum cy_err ossl_path_check(struct cy_cert *const *path, size_t n, int64_t now, const char **out_why)
+{
+	enum cy_err err;
+
+	if (n == 0)
+		return ossl_fail(CY_E_INVAL, out_why, "there is no certificate");
+	if (leaf_is_plain(path, n, now) && check(path + 1, n - 1, now, NULL) == CY_OK)
+		err = CY_OK;
+	else
+		err = check(path, n, now, out_why);
 	ERR_clear_error();
 	return err;
 }

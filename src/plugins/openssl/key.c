@@ -232,9 +232,9 @@ static enum cy_err pubkey_new(EVP_PKEY *take, X509_PUBKEY *pub, const uint8_t *s
 }
 
 enum cy_err ossl_pubkey_of_x509(
-    X509_PUBKEY *pub, struct cy_slice spki, struct cy_pubkey **out, const char **out_why)
+    X509_PUBKEY *pub, EVP_PKEY *take, struct cy_slice spki, struct cy_pubkey **out, const char **out_why)
 {
-	EVP_PKEY *pkey = X509_PUBKEY_get(pub); /* counted */
+	EVP_PKEY *pkey = take ? take : X509_PUBKEY_get(pub); /* counted */
 	ASN1_OBJECT *alg = NULL;
 	int nid = NID_undef;
 
@@ -261,7 +261,7 @@ static enum cy_err pubkey_of_spki(struct cy_slice spki, struct cy_pubkey **out, 
 		return ossl_fail(CY_E_PARSE, out_why, "the public key is malformed");
 	pub = d2i_X509_PUBKEY(NULL, &p, (long)spki.n);
 	if (pub && p == spki.p + spki.n)
-		err = ossl_pubkey_of_x509(pub, spki, out, out_why);
+		err = ossl_pubkey_of_x509(pub, NULL, spki, out, out_why);
 	else
 		err = ossl_fail(CY_E_PARSE, out_why, "the public key is malformed");
 	X509_PUBKEY_free(pub);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keys and certificates of the openssl plugin. Objects are immutable after they are made, counted, and may be used from
- * several threads at once. Nothing here is kept between calls.
+ * several threads at once. Nothing here is kept between calls, but for the constants of quick.c.
  */
 #ifndef PKI_H
 #define PKI_H
@@ -38,9 +38,9 @@ struct cy_privkey *ossl_privkey_ref(struct cy_privkey *key);
 void ossl_privkey_unref(struct cy_privkey *key);
 const struct cy_key_info *ossl_privkey_info(const struct cy_privkey *key);
 enum cy_err ossl_pubkey_load(struct cy_slice data, struct cy_pubkey **out, const char **out_why);
-/* Of a decoded one, which spki is the encoding of; both are borrowed. */
+/* Of a decoded one, which spki is the encoding of; both are borrowed. take: the key in it; NULL: pub has it. */
 enum cy_err ossl_pubkey_of_x509(
-    X509_PUBKEY *pub, struct cy_slice spki, struct cy_pubkey **out, const char **out_why);
+    X509_PUBKEY *pub, EVP_PKEY *take, struct cy_slice spki, struct cy_pubkey **out, const char **out_why);
 struct cy_pubkey *ossl_pubkey_ref(struct cy_pubkey *key);
 void ossl_pubkey_unref(struct cy_pubkey *key);
 const struct cy_key_info *ossl_pubkey_info(const struct cy_pubkey *key);
@@ -53,6 +53,13 @@ enum cy_err ossl_sign(struct cy_privkey *key, enum cy_sig_scheme scheme, enum cy
     const struct cy_slice *in, size_t n_in, uint8_t *out, size_t *out_len);
 enum cy_err ossl_verify(struct cy_pubkey *key, enum cy_sig_scheme scheme, enum cy_hash hash,
     const struct cy_slice *in, size_t n_in, struct cy_slice sig);
+
+/*
+ * quick.c. The certificate does not know its key, and OpenSSL can neither verify its signature by itself nor a path with it;
+ * NULL: it is malformed, or OpenSSL cannot do this. The key in it; NULL: it is none of the usual ones, or malformed.
+ */
+X509 *ossl_quick_x509(struct cy_slice der);
+EVP_PKEY *ossl_quick_key(X509_PUBKEY *pub);
 
 /* cert.c */
 enum cy_err ossl_cert_load(struct cy_slice der, struct cy_cert **out, const char **out_why);
