@@ -597,6 +597,7 @@ void daemon_free(struct daemon *d)
 	daemon_stop(d);
 	if (r->stuck)
 		return;
+	leases_stop(d->leases);
 	/* what the pool held comes back to SAs and leases, so these are freed after it */
 	pool_free(d->pool);
 	d->pool = NULL;

@@ -43,6 +43,8 @@ static enum cy_err load(void *plugin, void (*cb)(void *user, const struct cy_lea
 
 static bool fails(struct sim_node *n)
 {
+	if (n->kernel.frozen) /* it was killed, and does not come to write */
+		return true;
 	return n->store_fails && sim_prng_below(&n->sim->prng, 1000) < n->store_fails;
 }
 
