@@ -273,24 +273,19 @@ static void drop_unsupported(struct load *l, struct conf *conf)
 	conf->n_conns = kept;
 }
 
-/* What did not change stays the same object, so that SAs under it are found by it. */
-struct keep {
-	struct conf *after;
-};
-
 static void keep_same(void *user, enum conf_change what, struct conn *before, struct conn *after)
 {
-	struct keep *k = user;
-	size_t lo = 0, hi = k->after->n_conns;
+	struct conf *conf = user;
+	size_t lo = 0, hi = conf->n_conns;
 
 	if (what != CONF_SAME)
 		return;
 	while (lo < hi) { /* conns are sorted by name */
 		size_t mid = (lo + hi) / 2;
-		int cmp = strcmp(k->after->conns[mid]->name, after->name);
+		int cmp = strcmp(conf->conns[mid]->name, after->name);
 
 		if (cmp == 0) {
-			k->after->conns[mid] = conn_ref(before);
+			conf->conns[mid] = conn_ref(before);
 			conn_unref(after);
 			return;
 		}
@@ -299,6 +294,15 @@ static void keep_same(void *user, enum conf_change what, struct conn *before, st
 		else
 			hi = mid;
 	}
+}
+
+void daemon_keep_same(struct daemon *d, struct conf *after)
+{
+	struct config *now = daemon_config(d);
+
+	if (now && now->conf)
+		conf_diff(now->conf, after, keep_same, after);
+	config_unref(now);
 }
 
 static void add_pools(struct load *l, const struct conf *conf)
@@ -320,7 +324,7 @@ static void add_pools(struct load *l, const struct conf *conf)
 enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, struct config **out)
 {
 	struct load l = {.r = r, .report = report, .user = user};
-	struct config *c = calloc(1, sizeof(*c)), *now = daemon_config(&r->d);
+	struct config *c = calloc(1, sizeof(*c));
 	enum cy_err e = c ? CY_OK : CY_E_NOMEM;
 
 	if (!e) {
@@ -337,20 +341,16 @@ enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, stru
 	}
 	if (!e)
 		e = load_creds(&l, c->conf, c->creds);
-	if (!e && now && now->conf) {
-		struct keep k = {.after = c->conf};
-
-		conf_diff(now->conf, c->conf, keep_same, &k);
-	}
-	if (!e)
+	if (!e) {
+		daemon_keep_same(&r->d, c->conf);
 		e = conn_index_new(c->conf, &c->index);
+	}
 	if (!e) {
 		add_pools(&l, c->conf);
 		*out = c;
 	} else {
 		config_unref(c);
 	}
-	config_unref(now);
 	free(l.local);
 	return e;
 }

@@ -338,6 +338,8 @@ static enum cy_err make_plugins(struct run *r, struct why *why)
 		e = plugins_provide_builtin(d->plugins, CY_KIND_KERNEL, r->o.kernel, r->o.kernel_plugin);
 	if (!e && r->o.socket)
 		e = plugins_provide_builtin(d->plugins, CY_KIND_SOCKET, r->o.socket, r->o.socket_plugin);
+	if (!e && r->o.provide)
+		e = r->o.provide(r->o.user, d->plugins);
 	return e ? fail(r, why, e, "the built-in plugins: %s", err_text(e)) : CY_OK;
 }
 
@@ -595,6 +597,7 @@ void daemon_free(struct daemon *d)
 	daemon_stop(d);
 	if (r->stuck)
 		return;
+	leases_stop(d->leases);
 	/* what the pool held comes back to SAs and leases, so these are freed after it */
 	pool_free(d->pool);
 	d->pool = NULL;

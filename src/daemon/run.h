@@ -12,6 +12,9 @@
 
 #include "daemon/core/daemon.h"
 
+struct conf;
+struct plugins;
+
 /* One line about the configuration: a problem in a file, what a reload did. */
 typedef void (*daemon_report_fn)(void *user, enum cy_level level, const char *text);
 
@@ -36,6 +39,8 @@ struct daemon_options {
 	void *kernel_plugin;
 	const struct cy_socket_ops *socket;
 	void *socket_plugin;
+	/* What else is built in: called when the plugins are loaded. */
+	enum cy_err (*provide)(void *user, struct plugins *plugins);
 	/* Instead of files; the plugins are loaded, so creds can be made. */
 	enum cy_err (*configure)(void *user, struct daemon *d, struct config **out);
 };
@@ -50,6 +55,8 @@ enum cy_err daemon_start(struct daemon *d, char *why, size_t why_cap) CY_MUST_US
  * time: CY_E_BUSY while another one runs.
  */
 enum cy_err daemon_reload(struct daemon *d, daemon_report_fn report, void *user);
+/* What did not change with a configuration stays the same object, so that SAs under it are found by it: before an index is made. */
+void daemon_keep_same(struct daemon *d, struct conf *after);
 /* Deletes are sent to all peers and their answers awaited, 3 s at most; then everything ends. */
 void daemon_stop(struct daemon *d);
 void daemon_free(struct daemon *d); /* stops it when nobody did */

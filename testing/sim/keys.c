@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ed25519 keys of simulated daemons, made from a number: PKCS#8 for who signs, SubjectPublicKeyInfo as ipsec.conf has it for who
- * verifies (RFC 8410). The plugins' ABI has no way from a private key to its public one, so that libcrypto is asked.
+ * Keys of simulated daemons, made from a number: PKCS#8 for who signs, SubjectPublicKeyInfo as ipsec.conf has it for who
+ * verifies (RFC 8410, RFC 5915). The plugins' ABI has no way from a private key to its public one, so that libcrypto is asked. And
+ * certificates of such keys; the authority has an Ed25519 key, so that they are the same in every process.
  */
 #include "config.h"
 
@@ -12,38 +13,54 @@
 
 #ifdef SIM_PUBKEY
 #	include <openssl/evp.h>
+#	include <openssl/pem.h>
+#	include <openssl/x509v3.h>
 #endif
 
-static void private_bytes(uint64_t number, uint8_t out[SIM_KEY_LEN])
+const char *const sim_key_kinds[SIM_KEY_KINDS] = {"ed25519", "p256", "rsa"};
+
+#define AUTHORITY 0xca
+
+/* PKCS#8 without a public key; the private one follows. */
+static const uint8_t ed25519_head[] = {0x30, 46, 2, 1, 0, 0x30, 5, 6, 3, 43, 101, 112, 4, 34, 4, SIM_KEY_LEN};
+#ifdef SIM_PUBKEY
+static const uint8_t p256_head[] = {0x30, 65, 2, 1, 0, 0x30, 19, 6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 6,
+    8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7, 4, 39, 0x30, 37, 2, 1, 1, 4, SIM_KEY_LEN};
+#endif
+
+#define KEY_DER 80
+
+static struct cy_slice private_key(const void *head, size_t n, uint64_t number, uint8_t der[KEY_DER])
 {
 	struct sim_prng p;
 
+	memcpy(der, head, n);
 	sim_prng_seed(&p, number);
 	for (size_t i = 0; i < SIM_KEY_LEN; i++)
-		out[i] = (uint8_t)sim_prng_next(&p);
+		der[n + i] = (uint8_t)sim_prng_next(&p);
+	return cy_slice(der, n + SIM_KEY_LEN);
 }
 
 enum cy_err sim_key_private(const struct cy_pki_ops *pki, uint64_t number, struct cy_privkey **out)
 {
-	static const uint8_t head[] = {0x30, 46, 2, 1, 0, 0x30, 5, 6, 3, 43, 101, 112, 4, 34, 4, SIM_KEY_LEN};
-	uint8_t der[sizeof(head) + SIM_KEY_LEN];
+	uint8_t der[KEY_DER];
 
-	memcpy(der, head, sizeof(head));
-	private_bytes(number, der + sizeof(head));
-	return pki->privkey_load(cy_slice(der, sizeof(der)), NULL, NULL, out, NULL);
+	return pki->privkey_load(
+	    private_key(ed25519_head, sizeof(ed25519_head), number, der), NULL, NULL, out, NULL);
 }
+
+#ifdef SIM_PUBKEY
 
 bool sim_key_public(uint64_t number, char out[SIM_KEY_TEXT])
 {
-#ifdef SIM_PUBKEY
 	static const uint8_t head[] = {0x30, 42, 0x30, 5, 6, 3, 43, 101, 112, 3, 33, 0};
-	uint8_t seed[SIM_KEY_LEN], pub[SIM_KEY_LEN];
+	uint8_t der[KEY_DER], pub[SIM_KEY_LEN];
+	struct cy_slice k = private_key(ed25519_head, sizeof(ed25519_head), number, der);
 	size_t n = sizeof(pub), at = 2;
 	EVP_PKEY *key;
 	bool ok;
 
-	private_bytes(number, seed);
-	key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, sizeof(seed));
+	key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, k.p + sizeof(ed25519_head), SIM_KEY_LEN);
 	ok = key && EVP_PKEY_get_raw_public_key(key, pub, &n) == 1 && n == sizeof(pub);
 	EVP_PKEY_free(key);
 	if (!ok)
@@ -54,10 +71,161 @@ bool sim_key_public(uint64_t number, char out[SIM_KEY_TEXT])
 	for (size_t i = 0; i < sizeof(pub); i++)
 		at += (size_t)snprintf(out + at, SIM_KEY_TEXT - at, "%02x", pub[i]);
 	return true;
+}
+
+/* --- certificates ---------------------------------------------------------------------------------------------------- */
+
+static struct cached {
+	enum sim_key_kind kind;
+	char name[64];
+	uint8_t cert[2048], key[2048];
+	size_t n_cert, n_key;
+} cache[64];
+static size_t n_cache;
+
+static EVP_PKEY *make_key(enum sim_key_kind kind, const char *name)
+{
+	uint64_t number = sim_hash(name, strlen(name), AUTHORITY);
+	struct cy_slice k;
+	uint8_t der[KEY_DER];
+	const unsigned char *p;
+	EVP_PKEY *key;
+	FILE *f;
+
+	if (kind == SIM_RSA) { /* one for all: making one takes long */
+		f = fopen(SIM_RSA_KEY, "re");
+		key = f ? PEM_read_PrivateKey(f, NULL, NULL, NULL) : NULL;
+		if (f)
+			fclose(f);
+		return key;
+	}
+	k = kind == SIM_P256 ? private_key(p256_head, sizeof(p256_head), number, der)
+	                     : private_key(ed25519_head, sizeof(ed25519_head), number, der);
+	p = k.p;
+	return d2i_AutoPrivateKey(NULL, &p, (long)k.n);
+}
+
+static bool add_ext(X509 *cert, X509 *issuer, int nid, const char *value)
+{
+	X509V3_CTX ctx;
+	X509_EXTENSION *ext;
+	bool ok;
+
+	X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
+	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+	ok = ext && X509_add_ext(cert, ext, -1) == 1;
+	X509_EXTENSION_free(ext);
+	return ok;
+}
+
+static X509 *issue(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key)
+{
+	X509 *cert = X509_new();
+	X509_NAME *subject = cert ? X509_get_subject_name(cert) : NULL;
+	char san[80];
+	bool ok;
+
+	snprintf(san, sizeof(san), "DNS:%s", name);
+	ok = cert && X509_set_version(cert, 2) == 1 &&
+	    ASN1_INTEGER_set(X509_get_serialNumber(cert), (long)n_cache + 1) == 1 &&
+	    ASN1_TIME_set_string_X509(X509_getm_notBefore(cert), "20200101000000Z") == 1 &&
+	    ASN1_TIME_set_string_X509(X509_getm_notAfter(cert), "20991231235959Z") == 1 &&
+	    X509_set_pubkey(cert, key) == 1 &&
+	    X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0) ==
+	        1 &&
+	    X509_set_issuer_name(cert, issuer ? X509_get_subject_name(issuer) : subject) == 1 &&
+	    add_ext(cert, issuer ? issuer : cert, NID_basic_constraints,
+	        issuer ? "critical,CA:FALSE" : "critical,CA:TRUE") &&
+	    add_ext(cert, issuer ? issuer : cert, NID_key_usage,
+	        issuer ? "critical,digitalSignature" : "critical,keyCertSign,cRLSign") &&
+	    add_ext(cert, issuer ? issuer : cert, NID_subject_key_identifier, "hash") &&
+	    (!issuer ||
+	        (add_ext(cert, issuer, NID_authority_key_identifier, "keyid") &&
+	            add_ext(cert, issuer, NID_subject_alt_name, san))) &&
+	    X509_sign(cert, issuer_key, NULL) > 0;
+	if (!ok) {
+		X509_free(cert);
+		return NULL;
+	}
+	return cert;
+}
+
+static size_t keep(const struct cached *c, int n, const uint8_t *at)
+{
+	return n > 0 && (size_t)n <= (at == c->cert ? sizeof(c->cert) : sizeof(c->key)) ? (size_t)n : 0;
+}
+
+static struct cached *get(enum sim_key_kind kind, const char *name)
+{
+	static const char ca_name[] = "Simulated CA";
+	struct cached *ca = NULL, *c;
+	EVP_PKEY *key, *ca_key = NULL;
+	const unsigned char *p;
+	unsigned char *to;
+	X509 *issuer = NULL, *cert;
+
+	for (size_t i = 0; i < n_cache; i++)
+		if (cache[i].kind == kind && strcmp(cache[i].name, name) == 0)
+			return &cache[i];
+	if (strcmp(name, ca_name) != 0 && !(ca = get(SIM_ED25519, ca_name)))
+		return NULL;
+	if (n_cache == ARRAY_LEN(cache))
+		return NULL;
+	if (ca) {
+		p = ca->cert;
+		issuer = d2i_X509(NULL, &p, (long)ca->n_cert);
+		p = ca->key;
+		ca_key = d2i_AutoPrivateKey(NULL, &p, (long)ca->n_key);
+	}
+	c = &cache[n_cache];
+	c->kind = kind;
+	snprintf(c->name, sizeof(c->name), "%s", name);
+	key = make_key(kind, name);
+	cert = key ? issue(name, key, issuer, ca ? ca_key : key) : NULL;
+	c->n_cert = cert ? keep(c, i2d_X509(cert, NULL), c->cert) : 0;
+	c->n_key = key ? keep(c, i2d_PrivateKey(key, NULL), c->key) : 0;
+	if (c->n_cert && c->n_key) {
+		to = c->cert;
+		(void)i2d_X509(cert, &to);
+		to = c->key;
+		(void)i2d_PrivateKey(key, &to);
+		n_cache++;
+	} else {
+		c = NULL;
+	}
+	X509_free(cert);
+	X509_free(issuer);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(ca_key);
+	return c;
+}
+
+bool sim_cert(enum sim_key_kind kind, const char *name, struct sim_cert *out)
+{
+	const struct cached *c = get(kind, name), *ca = &cache[0]; /* it is made first */
+
+	if (!c)
+		return false;
+	*out = (struct sim_cert){
+	    cy_slice(c->cert, c->n_cert), cy_slice(c->key, c->n_key), cy_slice(ca->cert, ca->n_cert)};
+	return true;
+}
+
 #else
+
+bool sim_key_public(uint64_t number, char out[SIM_KEY_TEXT])
+{
 	(void)number;
 	(void)out;
-	(void)private_bytes;
 	return false;
-#endif
 }
+
+bool sim_cert(enum sim_key_kind kind, const char *name, struct sim_cert *out)
+{
+	(void)kind;
+	(void)name;
+	(void)out;
+	return false;
+}
+
+#endif

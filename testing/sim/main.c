@@ -21,24 +21,12 @@ static void died(int sig)
 	(void)raise(sig); /* the handler is gone */
 }
 
-static bool make_tmpdir(char *out, size_t cap)
-{
-	const char *dir = getenv("TMPDIR");
-
-	snprintf(out, cap, "%s/cygnet-sim-XXXXXX", dir && *dir ? dir : "/tmp");
-	return mkdtemp(out) != NULL;
-}
-
 static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half_open, bool v1, bool verbose)
 {
-	char tmpdir[256];
 	struct sim s;
 	bool ok;
 
-	if (!make_tmpdir(tmpdir, sizeof(tmpdir)))
-		return 2;
 	sim_init(&s, 1);
-	s.tmpdir = tmpdir;
 	s.v1 = v1;
 	s.verbose = verbose && from > 1; /* one of them again */
 	if (starve)
@@ -49,12 +37,11 @@ static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half
 	if (!ok)
 		printf("FAIL %s: %s\n", starve ? "starve" : "half-open", s.failure);
 	sim_fini(&s);
-	(void)rmdir(tmpdir);
 	printf("%d passed, %d failed\n", ok, !ok);
 	return !ok;
 }
 
-static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose, const char *tmpdir)
+static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose)
 {
 	struct sim s;
 	bool ok;
@@ -65,7 +52,6 @@ static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose, 
 	    v1 ? " --ikev1" : "", scenario ? " --scenario " : "", scenario ? scenario : "");
 	sim_init(&s, seed);
 	s.verbose = verbose;
-	s.tmpdir = tmpdir;
 	s.v1 = v1;
 	if (scenario)
 		sim_scenario(&s, scenario);
@@ -86,7 +72,6 @@ int main(int argc, char **argv)
 {
 	static const int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 	uint64_t n = 1, from = 1, failed = 0, runs = 0, every = 1, half_open = 0;
-	char tmpdir[256];
 	const char *scenarios[256];
 	size_t n_scenarios = 0;
 	bool verbose = false, starve = false, v1 = false;
@@ -115,15 +100,12 @@ int main(int argc, char **argv)
 	}
 	if (starve || half_open)
 		return memory_runs(starve, from, every ? every : 1, half_open, v1, verbose);
-	if (!make_tmpdir(tmpdir, sizeof(tmpdir)))
-		return 2;
 	for (size_t i = 0; i < ARRAY_LEN(deadly); i++)
 		(void)sigaction(
 		    deadly[i], &(struct sigaction){.sa_handler = died, .sa_flags = SA_RESETHAND}, NULL);
 	for (uint64_t i = 0; i < n; i++)
 		for (size_t k = 0; k < (n_scenarios ? n_scenarios : 1); k++, runs++)
-			failed += !run_one(from + i, n_scenarios ? scenarios[k] : NULL, v1, verbose, tmpdir);
-	(void)rmdir(tmpdir);
+			failed += !run_one(from + i, n_scenarios ? scenarios[k] : NULL, v1, verbose);
 	printf("%llu seeds, %llu failed\n%llu passed, %llu failed\n", (unsigned long long)n,
 	    (unsigned long long)failed, (unsigned long long)(runs - failed), (unsigned long long)failed);
 	return failed != 0;

@@ -17,11 +17,15 @@
 struct link {
 	struct sim_node *a, *b; /* b initiates */
 	char name[16], a_ip[32], b_ip[32];
+	char *conf[2][2]; /* by end: of the connection, and with another lifetime */
+	uint32_t is[2];   /* which of them an end has, GONE none */
 };
+#define GONE 2
 
 struct world {
 	struct sim *s;
 	struct sim_node *nodes[NODES_MAX];
+	const char *setup[NODES_MAX]; /* of their configurations */
 	uint32_t n;
 	struct link links[NODES_MAX * NODES_MAX];
 	uint32_t n_links;
@@ -47,19 +51,6 @@ static void append(char **to, const char *text)
 	*to = more;
 }
 
-/* Which way two prove who they are is not drawn, so that what follows of the seed stays what it was. */
-static bool by_key(const struct world *w, uint32_t i, uint32_t j)
-{
-	char text[SIM_KEY_TEXT];
-
-	return !w->s->v1 && (w->s->seed + i + j) % 3 == 0 && sim_key_public(1, text);
-}
-
-static uint64_t key_number(const struct world *w, uint32_t node)
-{
-	return w->s->seed * NODES_MAX + node;
-}
-
 /*
  * Does the client (b) get an address, is it pushed, and does a user log in before that? Not drawn either, and of IKEv2 in every fourth
  * run only: what the others were good for they still are.
@@ -79,17 +70,46 @@ static struct remote_access remote_access(const struct world *w, uint32_t i, uin
 	return (struct remote_access){.address = w->s->seed % 4 == 3 && n % 2};
 }
 
+/* How two prove who they are. HYBRID: the server by a certificate, the user logs in. Not drawn. */
+enum proof { BY_PSK, BY_KEY, BY_CERT, BY_HYBRID };
+
+/* What keys there are in the certificates of a run. Of IKEv1 only RSA goes with XAUTH. */
+static enum sim_key_kind cert_kind(const struct world *w)
+{
+	return w->s->seed % 4 == 1 ? SIM_RSA : w->s->v1 ? (w->s->seed % 2 ? SIM_RSA : SIM_P256) : SIM_ED25519;
+}
+
+static enum proof proof(const struct world *w, uint32_t i, uint32_t j)
+{
+	uint64_t n = w->s->seed + i + j;
+	bool odd = n / 3 % 2, login = remote_access(w, i, j).login;
+	char text[SIM_KEY_TEXT];
+
+	if (n % 3 || !sim_key_public(1, text) || (login && cert_kind(w) != SIM_RSA))
+		return BY_PSK;
+	if (!w->s->v1)
+		return odd ? BY_CERT : BY_KEY;
+	return login && odd ? BY_HYBRID : BY_CERT;
+}
+
+static uint64_t key_number(const struct world *w, uint32_t node)
+{
+	return w->s->seed * NODES_MAX + node;
+}
+
 /* What a connection has for it, at one end. */
 static void remote_access_text(
     const struct world *w, uint32_t i, uint32_t j, bool client, char *out, size_t cap)
 {
 	struct remote_access ra = remote_access(w, i, j);
+	const char *round = proof(w, i, j) == BY_HYBRID ? "" : "2"; /* logging in is the second */
 	int at = 0;
 
 	out[0] = '\0';
 	if (ra.login)
-		at += client ? snprintf(out, cap, "  leftauth2=xauth\n  xauth_identity=u%u%u\n", i, j)
-		             : snprintf(out, cap, "  rightauth2=xauth-%s\n", j % 2 ? "pam" : "generic");
+		at += client
+		    ? snprintf(out, cap, "  leftauth%s=xauth\n  xauth_identity=u%u%u\n", round, i, j)
+		    : snprintf(out, cap, "  rightauth%s=xauth-%s\n", round, j % 2 ? "pam" : "generic");
 	if (ra.address && client)
 		at += snprintf(out + at, cap - (size_t)at, "  leftsourceip=%%config\n");
 	else if (ra.address)
@@ -99,19 +119,43 @@ static void remote_access_text(
 		snprintf(out + at, cap - (size_t)at, "  modeconfig=push\n");
 }
 
-/* authby= and what goes with it, of node me towards other. */
+/* authby= and what goes with it, of node me towards other; the higher number is the client. */
 static void auth_text(struct world *w, uint32_t me, uint32_t other, char *out, size_t cap)
 {
+	uint32_t i = me < other ? me : other, j = me < other ? other : me;
+	bool login = remote_access(w, i, j).login;
 	char ours[SIM_KEY_TEXT], theirs[SIM_KEY_TEXT];
 
-	if (!by_key(w, me, other) || !sim_key_public(key_number(w, me), ours) ||
-	    !sim_key_public(key_number(w, other), theirs))
-		snprintf(out, cap,
-		    remote_access(w, me < other ? me : other, me < other ? other : me).login
-		        ? "leftauth=psk\n  rightauth=psk"
-		        : "authby=secret");
-	else
+	switch (proof(w, i, j)) {
+	case BY_PSK:
+		snprintf(out, cap, login ? "leftauth=psk\n  rightauth=psk" : "authby=secret");
+		break;
+	case BY_KEY:
+		if (!sim_key_public(key_number(w, me), ours) || !sim_key_public(key_number(w, other), theirs))
+			abort();
 		snprintf(out, cap, "authby=pubkey\n  leftsigkey=%s\n  rightsigkey=%s", ours, theirs);
+		break;
+	case BY_CERT:
+		snprintf(out, cap, login ? "leftauth=pubkey\n  rightauth=pubkey" : "authby=pubkey");
+		break;
+	case BY_HYBRID:
+		snprintf(out, cap, me == j ? "rightauth=pubkey" : "leftauth=pubkey");
+		break;
+	}
+}
+
+static void secrets_text(const struct world *w, uint32_t i, uint32_t j, uint32_t me, char *out, size_t cap)
+{
+	static const char users[] =
+	    "u%u%u : XAUTH pw-u%u%u\nu%u%u/answer : XAUTH more-u%u%u\n@n%u @n%u : PSK sesame%u%u\n";
+	enum proof how = proof(w, i, j);
+	int at = 0;
+
+	if (how == BY_KEY)
+		at = snprintf(out, cap, "KEY %llu\n", (unsigned long long)key_number(w, me));
+	else if (how == BY_CERT || how == BY_HYBRID)
+		at = snprintf(out, cap, "CERT %s n%u\n", sim_key_kinds[cert_kind(w)], me);
+	snprintf(out + at, cap - (size_t)at, users, i, j, i, j, i, j, i, j, i, j, i, j);
 }
 
 /* What else a connection may have, both of its ends alike: CHILD_SAs of CPUs, aggressive mode. */
@@ -120,6 +164,28 @@ static const char *extras(struct world *w)
 	if (w->s->v1)
 		return chance(w, 30) ? "  aggressive=yes\n" : "";
 	return !chance(w, 20) ? "" : chance(w, 30) ? "  per-cpu-sas=encap\n" : "  per-cpu-sas=yes\n";
+}
+
+/* The configuration of a node from what its connections are now. */
+static void configure(struct world *w, struct sim_node *n)
+{
+	free(n->conf_text);
+	n->conf_text = strdup(w->setup[n->index]);
+	for (uint32_t i = 0; i < w->n_links; i++) {
+		const struct link *l = &w->links[i];
+
+		for (int side = 0; side < 2; side++)
+			if ((side ? l->b : l->a) == n && l->is[side] != GONE)
+				append(&n->conf_text, l->conf[side][l->is[side]]);
+	}
+}
+
+/* An administrator changes a connection, removes it or puts it back, and reads the files again. */
+static void reload(struct world *w, struct link *l, int side)
+{
+	l->is[side] = draw(w, 3);
+	configure(w, side ? l->b : l->a);
+	sim_reload(side ? l->b : l->a);
 }
 
 static void add_link(struct world *w, uint32_t i, uint32_t j)
@@ -132,6 +198,9 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 	const char *frag = chance(w, 50) ? "yes" : "no", *more = extras(w);
 	uint32_t device = chance(w, 15) ? 1 + draw(w, 3) : 0;
 	char text[2048];
+	/* Not drawn. Of IKEv1 a key is chosen by the address, which a name does not show. */
+	bool named = (w->s->seed + 3 * i + j) % 5 == 0 && (!w->s->v1 || proof(w, i, j) != BY_PSK),
+	     route = (w->s->seed + i + 2 * j) % 4 == 1;
 
 	l->a = w->nodes[i];
 	l->b = w->nodes[j];
@@ -140,34 +209,62 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 	snprintf(l->b_ip, sizeof(l->b_ip), "10.%u.0.1", j + 1);
 	for (int side = 0; side < 2; side++) {
 		uint32_t me = side ? j : i, other = side ? i : j;
+		uint32_t lasts = life + draw(w, 60), ike_lasts = ike_life + draw(w, 100);
 		char right[32], auth[512], access[256];
 
 		remote_access_text(w, i, j, side, access, sizeof(access));
-		snprintf(right, sizeof(right), "192.0.2.%u", other + 1);
+		snprintf(
+		    right, sizeof(right), side && named ? "n%u.sim" : "192.0.2.%u", other + !(side && named));
 		auth_text(w, me, other, auth, sizeof(auth));
-		snprintf(text, sizeof(text),
-		    "conn %s\n  keyexchange=%s\n  %s\n  left=192.0.2.%u\n  leftid=@n%u\n"
-		    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  rightsubnet=10.%u.0.0/16\n"
-		    "  ike=%s!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
-		    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
-		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n%s%s",
-		    l->name, w->s->v1 ? "ikev1" : "ikev2", auth, me + 1, me,
-		    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
-		    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
-		    ike_life + draw(w, 100), life + draw(w, 60), margin, reauth, frag,
-		    side ? "restart" : "clear", side ? "start" : "add", more, access);
-		append(side ? &l->b->conf_text : &l->a->conf_text, text);
-		if (by_key(w, i, j))
-			snprintf(text, sizeof(text), "KEY %llu\n", (unsigned long long)key_number(w, me));
-		else
+		for (uint32_t v = 0; v < 2; v++) {
 			snprintf(text, sizeof(text),
-			    "@n%u @n%u : PSK sesame%u%u\nu%u%u : XAUTH pw-u%u%u\nu%u%u/answer : XAUTH "
-			    "more-u%u%u\n",
-			    i, j, i, j, i, j, i, j, i, j, i, j);
+			    "conn %s\n  keyexchange=%s\n  %s\n  left=192.0.2.%u\n  leftid=@n%u\n"
+			    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  "
+			    "rightsubnet=10.%u.0.0/16\n"
+			    "  ike=%s!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
+			    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
+			    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n%s%s",
+			    l->name, w->s->v1 ? "ikev1" : "ikev2", auth, me + 1, me,
+			    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
+			    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
+			    ike_lasts, lasts + 20 * v, margin, reauth, frag, side ? "restart" : "clear",
+			    !side       ? "add"
+			        : route ? "route"
+			                : "start",
+			    more, access);
+			l->conf[side][v] = strdup(text);
+		}
+		secrets_text(w, i, j, me, text, sizeof(text));
 		append(side ? &l->b->secrets_text : &l->a->secrets_text, text);
 		snprintf(text, sizeof(text), "%s %u\n", l->name, device);
 		if (device)
 			append(side ? &l->b->devices_text : &l->a->devices_text, text);
+	}
+}
+
+/* What the back end of a node gives to those who log in: nothing, an address, one of a pool, one of a group's. Not drawn. */
+static void users_get(const struct world *w, uint32_t i)
+{
+	struct sim_node *n = w->nodes[i];
+	char text[64];
+
+	snprintf(text, sizeof(text), "group_pools = \"others= staff=10.%u.0.0/32,10.%u.0.0/29\"\n", 200 + i,
+	    210 + i);
+	append(&n->settings_text, text);
+	snprintf(text, sizeof(text), "10.%u.0.10", 220 + i);
+	switch ((w->s->seed + i) % 4) {
+	case 0:
+		if (addr_parse(text, &n->xauth.address))
+			abort();
+		break;
+	case 1:
+		snprintf(n->xauth.pool, sizeof(n->xauth.pool), "10.%u.0.0/29", 230 + i);
+		break;
+	case 2:
+		snprintf(n->xauth.group, sizeof(n->xauth.group), "staff");
+		break;
+	default:
+		break;
 	}
 }
 
@@ -182,8 +279,8 @@ static void make_world(struct world *w)
 	for (uint32_t i = 0; i < w->n; i++) {
 		snprintf(name, sizeof(name), "n%u", i);
 		snprintf(addr, sizeof(addr), "192.0.2.%u", i + 1);
-		w->nodes[i] = sim_add(w->s, name, addr,
-		    chance(w, 70) ? "config setup\n" : "config setup\n  uniqueids=no\n", "");
+		w->setup[i] = chance(w, 70) ? "config setup\n" : "config setup\n  uniqueids=no\n";
+		w->nodes[i] = sim_add(w->s, name, addr, "", "");
 		w->nodes[i]->workers = 1 + draw(w, 3);
 		w->nodes[i]->slow_ke = chance(w, 30);
 		if (chance(w, 30))
@@ -193,11 +290,16 @@ static void make_world(struct world *w)
 		w->nodes[i]->fragments = fragments[draw(w, 3)];
 		if (chance(w, 20))
 			append(&w->nodes[i]->settings_text, "cookie_threshold_total = 1\n");
+		if ((w->s->seed + i) % 5 == 2)
+			append(&w->nodes[i]->settings_text, "init_limit_half_open = 1\n");
+		users_get(w, i);
 	}
 	for (uint32_t i = 0; i < w->n; i++)
 		for (uint32_t j = i + 1; j < w->n; j++)
 			if (j == i + 1 || chance(w, 40))
 				add_link(w, i, j);
+	for (uint32_t i = 0; i < w->n; i++)
+		configure(w, w->nodes[i]);
 }
 
 static void draw_faults(struct world *w)
@@ -220,7 +322,7 @@ static void ail(struct world *w, struct sim_node *n)
 	static const enum cy_err errors[] = {CY_E_NOMEM, CY_E_EXISTS, CY_E_BUSY, CY_E_IO};
 	static const uint64_t slow[] = {5 * NS_PER_MS, 100 * NS_PER_MS, 3 * NS_PER_S, 40 * NS_PER_S};
 
-	switch (draw(w, w->s->v1 ? 15 : 11)) {
+	switch (draw(w, w->s->v1 ? 21 : 17)) {
 	case 0:
 		sim_stop_for(n, (1 + draw(w, chance(w, 70) ? 20 : 400)) * NS_PER_S);
 		break;
@@ -255,16 +357,34 @@ static void ail(struct world *w, struct sim_node *n)
 		n->kernel.fail_devices = 1 + draw(w, 3);
 		break;
 	case 11:
-		n->xauth.slow_ns = slow[draw(w, 4)];
+		n->authorize.slow_ns = slow[draw(w, 4)];
 		break;
 	case 12:
-		n->xauth.silent = true;
+		n->authorize.silent = true;
 		break;
 	case 13:
+		n->authorize.refuse = draw(w, 1000);
+		break;
+	case 14:
+		sim_slow(n, ENV_IO, slow[draw(w, 4)]);
+		break;
+	case 15:
+		n->store_fails = draw(w, 1000);
+		break;
+	case 16:
+		n->no_names = true;
+		break;
+	case 17:
+		n->xauth.slow_ns = slow[draw(w, 4)];
+		break;
+	case 18:
+		n->xauth.silent = true;
+		break;
+	case 19:
 		n->xauth.refuse = draw(w, 1000);
 		n->xauth.error = draw(w, 1000);
 		break;
-	case 14:
+	case 20:
 		n->xauth.rounds = draw(w, 4);
 		break;
 	default:
@@ -279,7 +399,7 @@ static void one_act(struct world *w)
 	struct sim_node *n = chance(w, 50) ? l->a : l->b;
 	enum sim_act act = chance(w, 50) ? SIM_REKEY_CHILD : SIM_REKEY_IKE;
 
-	switch (draw(w, 18)) {
+	switch (draw(w, 20)) {
 	case 0:
 	case 1:
 	case 2:
@@ -324,6 +444,10 @@ static void one_act(struct world *w)
 	case 12:
 		if (w->s->n_nats)
 			sim_nat_rebind(&w->s->nats[0]);
+		break;
+	case 17:
+	case 18:
+		reload(w, l, n == l->b);
 		break;
 	default:
 		sim_act(l->b, SIM_REAUTH, l->name);
@@ -391,9 +515,14 @@ static void heal(struct world *w)
 	struct sim *s = w->s;
 
 	s->faults = (struct sim_faults){.delay_ns = 5 * NS_PER_MS, .jitter_ns = NS_PER_MS};
+	for (uint32_t i = 0; i < w->n_links; i++)
+		for (int side = 0; side < 2; side++)
+			w->links[i].is[side] %= GONE;
 	for (uint32_t i = 0; i < w->n; i++) {
+		configure(w, w->nodes[i]);
 		sim_recover(w->nodes[i]);
 		sim_boot(w->nodes[i]);
+		sim_reload(w->nodes[i]);
 	}
 	sim_run(s, HEAL_NS, NULL, NULL);
 	for (uint64_t t = 0; t < UP_NS && !s->failure[0]; t += 5 * NS_PER_S) {
@@ -442,6 +571,7 @@ void sim_random(struct sim *s)
 		sim_check_leases(s, w.nodes[i]);
 		if (!w.nodes[i]->d)
 			continue;
+		sim_store_check(w.nodes[i]);
 		knl_read_stats(w.nodes[i]->d->knl, &st);
 		if (st.policies_owed)
 			sim_fail(s, "%s: %zu policies are still to be taken out", w.nodes[i]->name,
@@ -449,6 +579,9 @@ void sim_random(struct sim *s)
 	}
 	if (!s->failure[0])
 		sim_teardown(s, true);
+	for (uint32_t i = 0; i < w.n_links; i++)
+		for (int k = 0; k < 4; k++)
+			free(w.links[i].conf[k / 2][k % 2]);
 	if (s->verbose)
 		printf("sent %llu, lost %llu, duplicated %llu, corrupted %llu\n",
 		    (unsigned long long)s->stats.sent, (unsigned long long)s->stats.lost,

@@ -17,11 +17,16 @@
  *	starve NODE THOUSANDTHS (of its allocations fail)     starve-sizes NODE FROM TO (all of at least FROM and less than TO bytes do)
  *	clock NODE SECONDS (its wall clock jumps)     stall-listener NODE 0|1     recover NODE (it has no ailment any more)
  *	xauth-slow NODE T     xauth-refuse|xauth-error NODE THOUSANDTHS     xauth-rounds NODE N     xauth-silent NODE 0|1
+ *	xauth-gives-address|xauth-gives-pool|xauth-gives-group NODE WHAT (of users of its back end)
+ *	authorize-slow NODE T     authorize-refuse NODE THOUSANDTHS     authorize-silent NODE 0|1 (its plugins that may say no)
+ *	slow-io NODE T (lookups of names and the lease store)     no-names NODE 0|1     store-fails NODE THOUSANDTHS
+ *	reload NODE (conf-again NODE ... end before it: with another configuration)
  *	drop-next NODE EXCHANGE request|response [N]   check-every N
  *	expect [within T] CONDITION, and for the opposite: expect no CONDITION
  *
  * Conditions: traffic NODE ADDRESS NODE ADDRESS (both ways), sas|established|half-open|children NODE N,
  * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases|policies|devices NODE N,
+ * stored NODE N (in its lease store) stored-in-use NODE N,
  * fragments NODE N (at least N were sent so far), vips NODE N (of its data plane), logins NODE N (who is in), logging-in NODE N, acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
  */
 #include <stdio.h>
@@ -130,6 +135,10 @@ static void add_node(struct script *sc, char **w, size_t n)
 
 static char **text_of(struct sim_node *n, const char *what)
 {
+	if (strcmp(what, "conf-again") == 0) {
+		n->conf_text[0] = '\0';
+		return &n->conf_text;
+	}
 	return strcmp(what, "conf") == 0   ? &n->conf_text
 	    : strcmp(what, "secrets") == 0 ? &n->secrets_text
 	    : strcmp(what, "devices") == 0 ? &n->devices_text
@@ -198,6 +207,10 @@ static bool number_is(struct script *sc, struct sim_node *n, const char *what, u
 		*got = sim_xauth_count(n, true);
 	else if (strcmp(what, "logging-in") == 0)
 		*got = sim_xauth_count(n, false);
+	else if (strcmp(what, "stored") == 0)
+		*got = sim_store_count(n, false);
+	else if (strcmp(what, "stored-in-use") == 0)
+		*got = sim_store_count(n, true);
 	else if (strcmp(what, "vips") == 0)
 		*got = n->kernel.n_addrs;
 	else if (strcmp(what, "policies") == 0)
@@ -388,6 +401,18 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		sim_slow(node, ENV_KERNEL, t);
 	else if (strcmp(w[0], "slow-pool") == 0 && is_time)
 		sim_slow(node, ENV_POOL, t);
+	else if (strcmp(w[0], "slow-io") == 0 && is_time)
+		sim_slow(node, ENV_IO, t);
+	else if (strcmp(w[0], "authorize-slow") == 0 && is_time)
+		node->authorize.slow_ns = t;
+	else if (strcmp(w[0], "authorize-refuse") == 0 && n == 3)
+		node->authorize.refuse = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "authorize-silent") == 0 && n == 3)
+		node->authorize.silent = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "no-names") == 0 && n == 3)
+		node->no_names = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "store-fails") == 0 && n == 3)
+		node->store_fails = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "stop-for") == 0 && is_time)
 		sim_stop_for(node, t);
 	else if (strcmp(w[0], "clock") == 0 && n == 3)
@@ -404,6 +429,12 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		node->xauth.rounds = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "xauth-silent") == 0 && n == 3)
 		node->xauth.silent = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "xauth-gives-address") == 0 && n == 3)
+		return addr_parse(w[2], &node->xauth.address) == CY_OK;
+	else if (strcmp(w[0], "xauth-gives-pool") == 0 && n == 3)
+		snprintf(node->xauth.pool, sizeof(node->xauth.pool), "%s", w[2]);
+	else if (strcmp(w[0], "xauth-gives-group") == 0 && n == 3)
+		snprintf(node->xauth.group, sizeof(node->xauth.group), "%s", w[2]);
 	else if (strcmp(w[0], "starve-sizes") == 0 && n == 4) {
 		node->starving.from = (size_t)atoll(w[2]);
 		node->starving.to = (size_t)atoll(w[3]);
@@ -446,6 +477,8 @@ static bool on_node(struct script *sc, char **w, size_t n)
 		sim_kill(node);
 	else if (strcmp(w[0], "stop") == 0)
 		sim_halt(node);
+	else if (strcmp(w[0], "reload") == 0)
+		sim_reload(node);
 	else if (strcmp(w[0], "cpu") == 0 && n == 3)
 		node->kernel.cpu = atoi(w[2]);
 	else if (strcmp(w[0], "drop-next") == 0 && n >= 4 && exchange_of(w[2])) {
@@ -485,7 +518,7 @@ static bool is_cast(const char *word)
 {
 	return strcmp(word, "seed") == 0 || strcmp(word, "node") == 0 || strcmp(word, "nat") == 0 ||
 	    strcmp(word, "conf") == 0 || strcmp(word, "secrets") == 0 || strcmp(word, "settings") == 0 ||
-	    strcmp(word, "devices") == 0;
+	    strcmp(word, "devices") == 0 || strcmp(word, "conf-again") == 0;
 }
 
 /* One line outside blocks. A block's node is returned, and its lines follow. */
@@ -559,7 +592,8 @@ static void run_lines(struct script *sc, char **lines, size_t n, uint32_t first_
 				if (strcmp(word, "end") == 0 && depth-- == 0)
 					break;
 				if (strcmp(word, "conf") == 0 || strcmp(word, "secrets") == 0 ||
-				    strcmp(word, "settings") == 0 || strcmp(word, "devices") == 0)
+				    strcmp(word, "settings") == 0 || strcmp(word, "devices") == 0 ||
+				    strcmp(word, "conf-again") == 0)
 					depth++;
 			}
 			for (int k = from; k <= to; k++)

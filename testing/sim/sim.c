@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sim.h"
 
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "daemon/policy/select.h"
@@ -82,6 +84,24 @@ static int64_t e_wall(struct env *e)
 static void e_random(struct env *e, void *out, size_t n)
 {
 	sim_prng_fill(&((struct sim_env *)e)->prng, out, n);
+}
+
+/* Names of hosts: "a.sim" is node a. */
+static int e_look_up(struct env *e, const char *name, int family, struct cy_addr *out)
+{
+	struct sim_node *n = container_of((struct sim_env *)e, struct sim_node, env), *found = NULL;
+
+	(void)family;
+	if (n->no_names)
+		return EAI_AGAIN;
+	for (uint32_t i = 0; i < n->sim->n_nodes; i++)
+		if (strncmp(name, n->sim->nodes[i]->name, strlen(n->sim->nodes[i]->name)) == 0 &&
+		    strcmp(name + strlen(n->sim->nodes[i]->name), ".sim") == 0)
+			found = n->sim->nodes[i];
+	if (!found)
+		return EAI_NONAME;
+	*out = found->addr;
+	return 0;
 }
 
 /* --- answers that take time, and nodes that do nothing --------------------------------------------------------------- */
@@ -211,8 +231,12 @@ struct sim_node *sim_add(
 	n->sim = s;
 	snprintf(n->name, sizeof(n->name), "%s", name);
 	n->index = s->n_nodes;
-	n->env = (struct sim_env){
-	    .e = {.now_ns = e_now, .wall = e_wall, .random = e_random, .simulated = true}, .sim = s};
+	n->env = (struct sim_env){.e = {.now_ns = e_now,
+	                              .wall = e_wall,
+	                              .random = e_random,
+	                              .look_up = e_look_up,
+	                              .simulated = true},
+	    .sim = s};
 	sim_prng_seed(&n->env.prng, sim_prng_next(&s->prng));
 	sim_prng_seed(&n->starving.prng, sim_prng_next(&s->prng));
 	n->conf_text = strdup(conf);
@@ -225,6 +249,7 @@ struct sim_node *sim_add(
 	list_init(&n->kernel.policies);
 	list_init(&n->kernel.devices);
 	list_init(&n->logins);
+	list_init(&n->stored);
 	s->nodes[s->n_nodes++] = n;
 	return n;
 }
@@ -247,6 +272,28 @@ static enum cy_err add_key(struct creds *c, struct daemon *d, uint64_t number)
 	return e ? e : creds_add_privkey(c, key);
 }
 
+/* "ed25519 name": who he is is said by a certificate. */
+static enum cy_err add_cert(struct creds *c, struct daemon *d, const char *kind, const char *name)
+{
+	const struct cy_pki_ops *pki = crypto_pki(d->crypto);
+	struct cy_privkey *key;
+	struct sim_cert cert;
+	enum cy_err e;
+
+	for (int k = 0; k < SIM_KEY_KINDS; k++)
+		if (strcmp(kind, sim_key_kinds[k]) == 0) {
+			if (!pki || !sim_cert((enum sim_key_kind)k, name, &cert))
+				return CY_E_UNSUPPORTED;
+			e = pki->privkey_load(cert.key, NULL, NULL, &key, NULL);
+			if (!e)
+				e = creds_add_privkey(c, key);
+			if (!e)
+				e = creds_add_cert(c, cert.ca, true, NULL);
+			return e ? e : creds_add_cert(c, cert.cert, false, NULL);
+		}
+	return CY_E_INVAL;
+}
+
 /* What the daemon does when it loads a configuration: the public keys that connections name. */
 static enum cy_err load_pubkeys(struct creds *c, struct conf *conf)
 {
@@ -267,7 +314,7 @@ static enum cy_err load_pubkeys(struct creds *c, struct conf *conf)
 	return CY_OK;
 }
 
-/* "id id : PSK text", "user : XAUTH text" or "KEY number" a line; the simulator has no files. */
+/* "id id : PSK text", "user : XAUTH text", "KEY number" or "CERT kind name" a line; the simulator has no files. */
 static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *text)
 {
 	char line[512];
@@ -282,6 +329,13 @@ static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *te
 		p += n + (p[n] == '\n');
 		if (sscanf(line, "KEY %127s", key) == 1) {
 			enum cy_err e = add_key(c, d, strtoull(key, NULL, 10));
+
+			if (e)
+				return e;
+			continue;
+		}
+		if (sscanf(line, "CERT %127s %127s", a, b) == 2) {
+			enum cy_err e = add_cert(c, d, a, b);
 
 			if (e)
 				return e;
@@ -351,8 +405,10 @@ static enum cy_err configure(void *user, struct daemon *d, struct config **out)
 		e = add_secrets(c->creds, d, n->secrets_text);
 	if (!e)
 		e = load_pubkeys(c->creds, c->conf);
-	if (!e)
+	if (!e) {
+		daemon_keep_same(d, c->conf);
 		e = conn_index_new(c->conf, &c->index);
+	}
 	if (e) {
 		config_unref(c);
 		return e;
@@ -374,23 +430,34 @@ static void on_wake(void *user)
 	((struct sim_node *)user)->events_wait = true;
 }
 
-/* The file with a node's settings: the plugins it needs, and what the test says. */
-static bool write_settings(struct sim_node *n, char *path, size_t cap)
+/* The file with a node's settings, in memory: the plugins it needs, and what the test says. */
+static int write_settings(struct sim_node *n, char *path, size_t cap)
 {
-	FILE *f;
-	bool ok;
+	int fd = memfd_create("settings", MFD_CLOEXEC);
 
-	snprintf(path, cap, "%s/%s.conf", n->sim->tmpdir, n->name);
-	f = fopen(path, "w");
-	if (!f)
-		return false;
-	ok = fprintf(f, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s", n->settings_text) > 0;
-	return fclose(f) == 0 && ok;
+	if (fd < 0)
+		return -1;
+	snprintf(path, cap, "/proc/self/fd/%d", fd);
+	if (dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s", n->settings_text) > 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static enum cy_err provide(void *user, struct plugins *plugins)
+{
+	struct sim_node *n = user;
+	enum cy_err e = sim_xauth_provide(n, plugins);
+
+	if (!e)
+		e = sim_authorize_provide(n, plugins);
+	return e ? e : sim_store_provide(n, plugins);
 }
 
 bool sim_boot(struct sim_node *n)
 {
-	char path[512];
+	char path[64];
+	int settings;
 	struct daemon_options o = {.conf = "/nonexistent",
 	    .secrets = "/nonexistent",
 	    .settings = path,
@@ -406,6 +473,7 @@ bool sim_boot(struct sim_node *n)
 	    .kernel_plugin = &n->kernel,
 	    .socket = &sim_socket_ops,
 	    .socket_plugin = n,
+	    .provide = provide,
 	    .configure = configure};
 	char why[256] = "";
 
@@ -414,15 +482,17 @@ bool sim_boot(struct sim_node *n)
 	n->boots++;
 	n->in_kernel = 0;
 	n->stopped_until = 0;
-	if (!write_settings(n, path, sizeof(path))) {
-		sim_fail(n->sim, "%s: the settings cannot be written to %s", n->name, path);
+	settings = write_settings(n, path, sizeof(path));
+	if (settings < 0) {
+		sim_fail(n->sim, "%s: the settings cannot be written", n->name);
 		return false;
 	}
 	if (daemon_new(&o, why, sizeof(why), &n->d) == CY_OK && !(n->ke = quick_ke_new(n->d, n->slow_ke)))
 		snprintf(why, sizeof(why), "no X25519 in the plugins of %s", n->sim->plugindir);
+	close(settings);
 	if (n->d && n->fragments)
 		n->d->tune.fragment_size = n->fragments;
-	if (!n->d || !n->ke || !sim_xauth_provide(n) ||
+	if (!n->d || !n->ke ||
 	    bus_subscribe(n->d->bus, "sim", UINT64_MAX, 0, on_event, on_wake, n, &n->listener) ||
 	    daemon_start(n->d, why, sizeof(why))) {
 		sim_fail(n->sim, "%s does not start: %s", n->name, why);
@@ -430,14 +500,6 @@ bool sim_boot(struct sim_node *n)
 	}
 	quick_ke_seed(n->ke, (uint32_t)sim_prng_next(&n->env.prng));
 	return true;
-}
-
-static void unlink_settings(const struct sim_node *n)
-{
-	char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s.conf", n->sim->tmpdir, n->name);
-	(void)unlink(path);
 }
 
 void sim_halt(struct sim_node *n)
@@ -455,7 +517,15 @@ void sim_halt(struct sim_node *n)
 	quick_ke_free(n->ke);
 	n->ke = NULL;
 	n->stopped_until = 0;
-	unlink_settings(n);
+}
+
+void sim_reload(struct sim_node *n)
+{
+	if (!n->d)
+		return;
+	sim_memory_enter(n);
+	(void)!daemon_reload(n->d, NULL, NULL);
+	sim_memory_leave();
 }
 
 void sim_kill(struct sim_node *n)
@@ -478,11 +548,12 @@ static bool all_closed(void *user)
 void sim_recover(struct sim_node *n)
 {
 	n->kernel.fail_adds = n->kernel.fail_policies = n->kernel.fail_devices = n->kernel.lose_events = 0;
-	n->slow_ns[ENV_POOL] = n->slow_ns[ENV_KERNEL] = 0;
+	memset(n->slow_ns, 0, sizeof(n->slow_ns));
 	n->stopped_until = 0;
 	n->listener_stalls = false;
 	n->xauth.slow_ns = n->xauth.refuse = n->xauth.error = n->xauth.rounds = 0;
-	n->xauth.silent = false;
+	n->xauth.silent = n->authorize.silent = n->no_names = false;
+	n->authorize.slow_ns = n->authorize.refuse = n->store_fails = 0;
 	n->starving.thousandths = 0;
 	n->starving.fail_at = n->starving.to = 0;
 	n->drop[0].n = n->drop[1].n = 0;
@@ -522,6 +593,7 @@ void sim_fini(struct sim *s)
 	}
 	for (uint32_t i = 0; i < s->n_nodes; i++) {
 		sim_kernel_clear(&s->nodes[i]->kernel);
+		sim_store_clear(s->nodes[i]);
 		free(s->nodes[i]->conf_text);
 		free(s->nodes[i]->secrets_text);
 		free(s->nodes[i]->settings_text);

@@ -125,11 +125,11 @@ struct sim_node {
 	struct bus_listener *listener;
 	bool events_wait, listener_stalls;
 	uint32_t boots;
-	int64_t wall_off;       /* its clock is wrong */
-	uint64_t stopped_until; /* it does nothing until then; it is not told */
-	uint64_t slow_ns[2];    /* by enum env_slow: so long at most until an answer */
-	uint32_t in_kernel;     /* requests that were not answered yet */
-	bool slow_ke;           /* key exchange is work for the pool */
+	int64_t wall_off;             /* its clock is wrong */
+	uint64_t stopped_until;       /* it does nothing until then; it is not told */
+	uint64_t slow_ns[ENV_SLOW_N]; /* so long at most until an answer */
+	uint32_t in_kernel;           /* requests that were not answered yet */
+	bool slow_ke;                 /* key exchange is work for the pool */
 	struct quick_ke *ke;
 	struct sim_starving starving;
 	struct {
@@ -137,7 +137,18 @@ struct sim_node {
 		uint32_t refuse, error; /* thousandths of what is asked */
 		uint32_t rounds;        /* further questions for everybody */
 		bool silent;            /* never an answer */
+		/* what users get: an address (that, plus the number in their name), one of a pool, of a group's pools */
+		struct cy_addr address;
+		char pool[64], group[32];
 	} xauth;
+	struct {
+		uint64_t slow_ns; /* so long at most until an answer, 0 at once */
+		uint32_t refuse;  /* thousandths of what is asked */
+		bool silent;      /* never an answer */
+	} authorize;
+	bool no_names;                    /* host names do not resolve */
+	uint32_t store_fails;             /* thousandths of the calls of its lease store */
+	struct list stored;               /* which outlives its daemon */
 	struct list logins;               /* at its back end: in progress, or with a session */
 	uint64_t n_fragments;             /* of messages, that it sent */
 	uint64_t n_logins;                /* that succeeded, since the start of the simulation */
@@ -168,7 +179,6 @@ struct sim {
 	uint8_t *heard;
 	size_t n_heard;
 	char failure[512];
-	const char *tmpdir;
 	bool v1; /* random runs: connections of IKEv1 */
 	const char *plugindir;
 };
@@ -180,6 +190,8 @@ struct sim_node *sim_add(
     struct sim *s, const char *name, const char *addr, const char *conf, const char *secrets);
 bool sim_boot(struct sim_node *n); /* false: s->failure says why */
 void sim_halt(struct sim_node *n); /* orderly: deletes are sent as far as virtual time allows */
+/* Its configuration is read again. It may be refused: no memory. */
+void sim_reload(struct sim_node *n);
 void sim_kill(struct sim_node *n); /* at once, nothing is sent; its data plane keeps what it has */
 /* Whatever ails the node itself is over. */
 void sim_recover(struct sim_node *n);
@@ -262,10 +274,17 @@ uint64_t sim_count_children(struct sim_node *n, const char *conn);
 struct sim_node *sim_node(struct sim *s, const char *name);
 
 /* --- xauth.c: the back end of a node --- */
-bool sim_xauth_provide(struct sim_node *n);
+enum cy_err sim_xauth_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
 void sim_xauth_clear(struct sim_node *n); /* its daemon is gone */
 bool sim_xauth_let_in(struct sim_node *n, uint64_t login);
 uint64_t sim_xauth_count(struct sim_node *n, bool in); /* sessions, or logins in progress */
+
+/* --- authorize.c, store.c: other plugins of a node --- */
+enum cy_err sim_authorize_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
+enum cy_err sim_store_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
+void sim_store_clear(struct sim_node *n);
+uint64_t sim_store_count(const struct sim_node *n, bool in_use);
+void sim_store_check(struct sim_node *n); /* does it have what the daemon has? */
 
 /* --- device.c --- */
 struct sim_kdev *sim_device(struct sim_kernel *k, const char *name);
@@ -282,12 +301,19 @@ void sim_random(struct sim *s);
 void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose); /* s->v1: of IKEv1 */
 void sim_half_open(struct sim *s, uint64_t n, bool verbose);
 
-/* --- keys.c: Ed25519 keys made from a number --- */
+/* --- keys.c: keys made from a number, and certificates --- */
 #define SIM_KEY_LEN  32
 #define SIM_KEY_TEXT (2 + 2 * (12 + SIM_KEY_LEN) + 1)
 enum cy_err sim_key_private(
     const struct cy_pki_ops *pki, uint64_t number, struct cy_privkey **out) CY_MUST_USE;
 /* As leftsigkey= has it; false: this was built without openssl. */
 bool sim_key_public(uint64_t number, char out[SIM_KEY_TEXT]);
+/* A certificate of a name, its key, and the authority that issued it; made once a process. */
+enum sim_key_kind { SIM_ED25519, SIM_P256, SIM_RSA, SIM_KEY_KINDS };
+extern const char *const sim_key_kinds[SIM_KEY_KINDS];
+struct sim_cert {
+	struct cy_slice cert, key, ca; /* DER */
+};
+bool sim_cert(enum sim_key_kind kind, const char *name, struct sim_cert *out);
 
 #endif

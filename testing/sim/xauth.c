@@ -53,13 +53,16 @@ static void answer(struct sim_node *n, uint64_t id, uint32_t result)
 	    .prompt = CY_XAUTH_ANSWER,
 	    .message = result == CY_XAUTH_CHALLENGE ? "what else?" : "",
 	    .reason = "so drawn",
-	    .pool = "",
-	    .group = ""};
+	    .address = result == CY_XAUTH_OK ? n->xauth.address : (struct cy_addr){0},
+	    .pool = result == CY_XAUTH_OK ? n->xauth.pool : "",
+	    .group = result == CY_XAUTH_OK ? n->xauth.group : ""};
 	void (*fn)(void *to, uint64_t id, const struct cy_xauth_answer *a);
 	void *to;
 
 	if (!l)
-		return; /* nobody waits for it any more */
+		return;       /* nobody waits for it any more */
+	if (a.address.family) /* each user another one */
+		a.address.ip[3] = (uint8_t)(a.address.ip[3] + atoi(l->user + strcspn(l->user, "0123456789")));
 	fn = l->answer;
 	to = l->to;
 	l->in = result == CY_XAUTH_OK;
@@ -159,12 +162,15 @@ static const struct cy_xauth_ops ops[] = {
         .reply = reply,
         .end = end}};
 
-bool sim_xauth_provide(struct sim_node *n)
+enum cy_err sim_xauth_provide(struct sim_node *n, struct plugins *plugins)
 {
-	for (size_t i = 0; i < ARRAY_LEN(ops); i++)
-		if (plugins_provide_builtin(n->d->plugins, CY_KIND_XAUTH, &ops[i], n))
-			return false;
-	return true;
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+		enum cy_err e = plugins_provide_builtin(plugins, CY_KIND_XAUTH, &ops[i], n);
+
+		if (e)
+			return e;
+	}
+	return CY_OK;
 }
 
 void sim_xauth_clear(struct sim_node *n)

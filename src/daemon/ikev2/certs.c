@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "daemon/ikev2/ikev2.h"
+#include "daemon/policy/select.h"
 
 static bool add_cert(struct ike_sa *sa, struct message *m, uint8_t encoding, struct cy_slice data)
 {
@@ -35,13 +36,32 @@ bool v2_add_certs(struct ike_sa *sa, struct message *m, const struct auth_op *op
 	return true;
 }
 
+static bool by_signature(const struct conn *c)
+{
+	return c && c->remote.n_auth && c->remote.auth[0].method == AUTH_PUBKEY;
+}
+
+/* Which connection a responder has with the peer shows later, by its identity: one of them may need its certificate. */
+static bool may_sign(struct ike_sa *sa)
+{
+	struct conn *cands[V2_CANDS_MAX];
+	size_t n;
+
+	if (sa->initiator)
+		return by_signature(sa->conn);
+	n = conn_candidates(sa->config->index, &sa->local, &sa->remote, CONN_IKEV2, cands, V2_CANDS_MAX);
+	for (size_t i = 0; i < n; i++)
+		if (by_signature(cands[i]))
+			return true;
+	return false;
+}
+
 bool v2_add_certreq(struct ike_sa *sa, struct message *m)
 {
 	struct cy_slice hashes = creds_ca_hashes(sa->config->creds);
 	struct payload *p;
 
-	if (!hashes.n || !sa->conn || sa->conn->remote.n_auth == 0 ||
-	    sa->conn->remote.auth[0].method != AUTH_PUBKEY)
+	if (!hashes.n || !may_sign(sa))
 		return true;
 	p = message_add(&sa->step->a, m, PAYLOAD_CERTREQ);
 	if (!p)

@@ -28,12 +28,14 @@ struct lease_info {
 };
 enum cy_err leases_new(
     struct env *env, struct log *log, uint32_t lease_time_s, struct leases **out) CY_MUST_USE;
-/* What the store has not got yet is written here, on the caller's thread. The blocking pool must have been freed before. */
+/* The workers have ended, and the pool is about to. */
+void leases_stop(struct leases *l);
+/* What the store has not got yet is written here, on the caller's thread. With a store, leases_stop() came first, and the pool was freed. */
 void leases_free(struct leases *l);
 /*
  * Optional store; loads what it holds: what was in use when the daemon ended is offline now. Later, changes follow in an order
  * in which no crash leaves one address to two keys: first what an address was is dropped, then what it is saved. A store
- * that fails is tried again with the next change.
+ * that fails is tried again some seconds later.
  */
 enum cy_err leases_set_store(struct leases *l, const struct cy_lease_store_ops *ops, void *plugin,
     struct pool *pool, struct worker *completion_worker);

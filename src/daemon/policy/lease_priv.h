@@ -69,6 +69,7 @@ struct leases {
 	struct work work;
 	bool flushing, running; /* submitted and not back yet; inside store_run */
 	uint64_t retry_ns;      /* not before, after a failure */
+	struct timer retry;     /* of the worker */
 	struct list dirty, drops;
 	size_t n_drops;
 };

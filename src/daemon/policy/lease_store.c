@@ -167,16 +167,27 @@ static void store_run(struct work *w)
 	leases_unref(l);
 }
 
+static void on_retry(struct timer *t)
+{
+	leases_store_kick(container_of(t, struct leases, retry));
+}
+
 static void store_done(struct worker *worker, struct work *w, enum cy_err err)
 {
 	struct leases *l = container_of(w, struct leases, work);
+	uint64_t again;
 
 	pthread_mutex_lock(&l->lock);
 	l->flushing = false;
 	/* the pool is closing or full: not again at once */
 	if (err)
 		l->retry_ns = env_now(l->env) + RETRY_NS;
+	again = l->retry_ns;
 	pthread_mutex_unlock(&l->lock);
+	if (again && err != CY_E_CANCELLED) {
+		l->retry.fn = on_retry;
+		worker_timer_set(worker, &l->retry, again);
+	}
 	if (!err)
 		leases_store_kick(l);
 	leases_unref(l);
@@ -187,7 +198,7 @@ void leases_store_kick(struct leases *l)
 	bool start;
 
 	pthread_mutex_lock(&l->lock);
-	start = l->store && !l->flushing && !l->running && pending(l) && env_now(l->env) >= l->retry_ns;
+	start = l->pool && !l->flushing && !l->running && pending(l) && env_now(l->env) >= l->retry_ns;
 	if (start) {
 		l->flushing = true;
 		l->refs++;
@@ -201,6 +212,16 @@ void leases_store_kick(struct leases *l)
 	pthread_mutex_unlock(&l->lock);
 	if (start)
 		pool_submit(l->pool, &l->work);
+}
+
+void leases_stop(struct leases *l)
+{
+	if (!l || !l->store)
+		return;
+	worker_timer_cancel(l->worker, &l->retry);
+	pthread_mutex_lock(&l->lock);
+	l->pool = NULL;
+	pthread_mutex_unlock(&l->lock);
 }
 
 void leases_store_finish(struct leases *l)

@@ -125,8 +125,13 @@ struct lookup {
 static void lookup_run(struct work *w)
 {
 	struct lookup *l = container_of(w, struct lookup, work);
+	struct env *env = l->shard->d->env;
 	struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_family = l->family}, *res = NULL;
 
+	if (env->look_up) {
+		l->gai = env->look_up(env, l->name, l->family, &l->addr);
+		return;
+	}
 	l->gai = getaddrinfo(l->name, NULL, &hints, &res);
 	if (l->gai == 0 && res)
 		addr_from_sockaddr(res->ai_addr, &l->addr);

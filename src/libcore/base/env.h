@@ -9,7 +9,7 @@
 
 #include <cygnet/types.h>
 
-enum env_slow { ENV_POOL, ENV_KERNEL };
+enum env_slow { ENV_POOL, ENV_IO, ENV_KERNEL, ENV_SLOW_N }; /* the pool: what computes, what waits */
 
 struct env {
 	uint64_t (*now_ns)(struct env *e); /* monotonic */
@@ -23,6 +23,8 @@ struct env {
 	 * once the daemon stops. NULL: pool and kernel answer at once.
 	 */
 	void (*defer)(struct env *e, enum env_slow what, void (*fn)(void *user), void *user);
+	/* The first address of a host name; 0, or what gai_strerror() explains. NULL: getaddrinfo(3). */
+	int (*look_up)(struct env *e, const char *name, int family, struct cy_addr *out);
 };
 
 void env_real(struct env *e); /* CLOCK_MONOTONIC, CLOCK_REALTIME, getrandom(2) */

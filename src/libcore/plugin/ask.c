@@ -64,8 +64,12 @@ enum cy_err plugins_ask(
 	char *at;
 	enum cy_err e;
 
-	if (!p)
+	if (!pv)
 		return CY_E_NOTFOUND;
+	if (!p) { /* built in: it has no thread, and does not wait */
+		((const struct cy_authorize_ops *)pv->ops)->ask(pv->plugin, id, q);
+		return CY_OK;
+	}
 	e = plugin_thread_need(p);
 	if (e)
 		return e;

@@ -31,7 +31,8 @@ struct class
 	pthread_cond_t more;
 	uint32_t threads, idle, max_threads, quota;
 	uint32_t queued;
-	uint32_t turn; /* the owner asked first, next time */
+	uint32_t turn;        /* the owner asked first, next time */
+	struct list deferred; /* simulated: what comes back later */
 };
 
 /* What a thread counts; kept until the pool is freed. */
@@ -56,7 +57,6 @@ struct pool {
 	pthread_cond_t reaper_wake, ended;
 	uint32_t alive; /* threads, the reaper too */
 	bool stop, left_behind;
-	struct list deferred; /* simulated: what comes back later */
 };
 
 static void come_back(struct worker *w, struct job *j)
@@ -285,7 +285,6 @@ enum cy_err pool_new(const struct pool_config *cfg, struct pool **out)
 	p->refs = 1;
 	p->queue_max = cfg->queue_max ? cfg->queue_max : QUEUE_MAX;
 	p->reaper_due = UINT64_MAX;
-	list_init(&p->deferred);
 	pthread_mutex_init(&p->m, NULL);
 	wheel_init(&p->deadlines, env_now(p->env));
 	c = &p->classes[POOL_CPU];
@@ -294,8 +293,10 @@ enum cy_err pool_new(const struct pool_config *cfg, struct pool **out)
 	*c = (struct class){.pool = p, .which = POOL_IO, .max_threads = io, .quota = cfg->io_quota};
 	if (c->quota == 0)
 		c->quota = io > 1 ? io / 2 : 1;
-	for (int i = 0; i < N_CLASSES; i++)
+	for (int i = 0; i < N_CLASSES; i++) {
 		pthread_cond_init(&p->classes[i].more, NULL);
+		list_init(&p->classes[i].deferred);
+	}
 	if (!thread_cond_init(&p->ended) || !thread_cond_init(&p->reaper_wake)) {
 		free(p);
 		return CY_E_NOMEM;
@@ -316,8 +317,8 @@ enum cy_err pool_new(const struct pool_config *cfg, struct pool **out)
 /* Simulated, and the pool takes its time: the oldest work that waits comes back now. */
 static void run_deferred(void *user)
 {
-	struct pool *p = user;
-	struct list *n = list_pop(&p->deferred);
+	struct class *c = user;
+	struct list *n = list_pop(&c->deferred);
 	struct work *w;
 
 	if (!n)
@@ -352,8 +353,8 @@ void pool_submit(struct pool *p, struct work *w)
 	if (p->env->simulated) {
 		w->job.fn = run_inline;
 		if (p->env->defer && !p->stop) {
-			list_push(&p->deferred, &w->job.node);
-			p->env->defer(p->env, ENV_POOL, run_deferred, p);
+			list_push(&c->deferred, &w->job.node);
+			p->env->defer(p->env, w->class == POOL_IO ? ENV_IO : ENV_POOL, run_deferred, c);
 			return;
 		}
 		worker_post(w->worker, &w->job, w->prio, JOB_COMPLETION);
@@ -441,14 +442,17 @@ void pool_free(struct pool *p)
 	pthread_mutex_lock(&p->m);
 	p->stop = true;
 	cancel_queued(p);
-	while (!list_empty(&p->deferred)) {
-		struct work *w = container_of(list_first(&p->deferred), struct work, job.node);
+	for (int i = 0; i < N_CLASSES; i++) {
+		struct class *c = &p->classes[i];
 
-		__atomic_store_n(&w->cancelled, true, __ATOMIC_RELAXED);
-		run_deferred(p);
+		while (!list_empty(&c->deferred)) {
+			struct work *w = container_of(list_first(&c->deferred), struct work, job.node);
+
+			__atomic_store_n(&w->cancelled, true, __ATOMIC_RELAXED);
+			run_deferred(c);
+		}
+		pthread_cond_broadcast(&c->more);
 	}
-	for (int c = 0; c < N_CLASSES; c++)
-		pthread_cond_broadcast(&p->classes[c].more);
 	pthread_cond_signal(&p->reaper_wake);
 	give_up = env_now(p->env) + END_NS;
 	while (p->alive && thread_cond_wait(&p->ended, &p->m, give_up))

@@ -434,6 +434,7 @@ static void restart(bool at_once)
 {
 	if (at_once)
 		table.fail = true; /* nothing more reaches it */
+	leases_stop(leases);
 	pool_free(pool);
 	step();
 	leases_free(leases);
@@ -446,6 +447,7 @@ static void restart(bool at_once)
 
 static void store_teardown(void)
 {
+	leases_stop(leases);
 	pool_free(pool);
 	leases_free(leases);
 	processor_stop(processor);
@@ -509,6 +511,8 @@ START_TEST(a_failing_store_is_tried_again)
 	ck_assert_uint_eq(table.saves, 1); /* nor is it asked all the time */
 	table.fail = false;
 	pass(5);
+	step(); /* by itself, without another change */
+	ck_assert_uint_eq(table.n, 2);
 	give("10.3.0.0/30", "10.3.0.2", 2);
 	step();
 	ck_assert_uint_eq(table.n, 2);
@@ -549,6 +553,7 @@ START_TEST(what_cannot_be_loaded)
 	ck_assert_int_eq(leases_acquire(leases, "%dhcp", AF_INET, "a", 3, NULL, &got), CY_E_NOTFOUND);
 	/* a store that cannot be read is said so, and not written to */
 	table.fail = true;
+	leases_stop(leases);
 	leases_free(leases);
 	ck_assert_int_eq(leases_new(&sim.env, logger, LEASE_TIME, &leases), CY_OK);
 	ck_assert_int_eq(
