@@ -10,7 +10,7 @@ from .proc import Background, Failure, run, run_status, wait_for
 from .strongswan import PACKAGES, START
 from .vici import Session
 
-GATEWAY, GENERATOR, SOURCES = "10.9.0.1", "10.9.0.2", "10.99.0.0/16"
+GATEWAY, GENERATOR, SOURCES = "10.9.0.1", "10.9.0.2", "10.64.0.0/11"
 CLIENT_NETS, BEHIND = "10.128.0.0/9", "10.127.0.0/16"
 XAUTH_USER, XAUTH_PASSWORD, XAUTH_USERS = "user-%u", "pass-word", 4000
 
@@ -83,7 +83,7 @@ def cpus():
 
 
 class Bed:
-    """gateway 10.9.0.1 == 10.9.0.2 generator, which has 10.99.0.0/16 besides."""
+    """gateway 10.9.0.1 == 10.9.0.2 generator, which has 10.64.0.0/11 besides."""
 
     def __init__(self, net, directory):
         self.dir = directory
