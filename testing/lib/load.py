@@ -2,11 +2,13 @@
 """A responder under the load of `ipsec load-test`, in two network namespaces, and what it costs: used by testing/bench and the area perf."""
 import json
 import os
+import re
 import subprocess
+import time
 
 from . import unpacked
 from .cygnet import ROOT, installed
-from .proc import Background, Failure, run, run_status, wait_for
+from .proc import Background, Failure, require, run, run_status, wait_for
 from .strongswan import PACKAGES, START
 from .vici import Session
 
@@ -304,6 +306,54 @@ class CharonResponder(Responder):
 
 def responder(kind, bed, workload, pki=None, **kw):
     return CygnetResponder(bed, workload, pki, **kw) if kind == "cygnet" else CharonResponder(bed, workload, pki)
+
+
+def establish(bed, who, count, *more, workload="W1", **kw):
+    """That many tunnels, all of them, which stay."""
+    answer = bed.load(who, workload, count, more=["--keep", "--quiet", "--reuse-keys", 16, *more], **kw)
+    done = answer["phases"]["setup"]["done"]
+    require(done == count, f"{done} of {count} tunnels came up: {answer['phases']['setup']['causes']}")
+    return answer
+
+
+def ids(name):
+    return ["--id", f"{name}-%u@load.test"]
+
+
+class Counted:
+    """What callgrind counted in cygnet while it had a load: by its workers together, by each other thread, and calls that take a lock."""
+
+    LOCKS = re.compile(r"^(__)?pthread_(mutex|rwlock)_(lock|wrlock|rdlock)(@|$)")
+
+    def __init__(self, paths):
+        self.workers, self.others, self.locks = [], [], 0
+        for path in paths:
+            with open(path) as f:
+                text = f.read()
+            total = max((int(n) for n in re.findall(r"^(?:summary|totals): (\d+)", text, re.M)), default=0)
+            if total:
+                names = dict(re.findall(r"^c?fn=\((\d+)\) (\S+)", text, re.M))
+                (self.workers if "worker_main" in names.values() else self.others).append(total)
+                self.locks += sum(int(n) for fn, n in re.findall(r"^cfn=\((\d+)\).*\ncalls=(\d+)", text, re.M) if self.LOCKS.match(names.get(fn, "")))
+        self.instructions = sum(self.workers) + sum(self.others)
+        require(self.workers, "callgrind counted nothing")
+
+
+def counted(bed, workload, count, warm, more, pki=None, workers=1, **kw):
+    """Of the whole process, library included, between two points of an idle daemon."""
+    out = bed.path("callgrind.out")
+    who = CygnetResponder(bed, workload, pki, pin=False, workers=workers, wrapper=[
+        "valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}", "--error-limit=no"])
+    try:
+        patient = ["--timeout", 5000, "--concurrency", 4]
+        establish(bed, who, 8 * workers, *warm, *patient, workload=workload, **kw)
+        run(["callgrind_control", "-i", "on", str(who.pid())])
+        establish(bed, who, count, *more, *patient, workload=workload, **kw)
+        time.sleep(1)
+        run(["callgrind_control", "-d", str(who.pid())])
+        return Counted(bed.path(name) for name in os.listdir(bed.dir) if name.startswith("callgrind.out"))
+    finally:
+        who.process.kill()
 
 
 def versions():
