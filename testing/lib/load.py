@@ -117,13 +117,14 @@ class Bed:
         return argv + [str(x) for x in more]
 
     def load(self, responder, workload, count, clients=None, more=(), timeout=300):
-        """Runs the load generator. Returns its JSON, with what each phase cost the responder as phases[...]["cost"]."""
+        """Runs the load generator. Returns its JSON, with what each phase cost the responder as phases[...]["cost"], and the responder's memory after
+        it as phases[...]["resident"]."""
         argv = self.load_argv(workload, count, clients, self.pki(workload, clients or count), ["--events", *more])
         argv = self.generator.argv("taskset", "-c", str(self.load_cpu), *argv)
         with open(self.path("load.log"), "ab") as log:
             process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "timeout", str(timeout), *argv], text=True,
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        costs, before, answer = {}, None, None
+        costs, residents, before, answer = {}, {}, None, None
         for line in process.stdout:
             said = json.loads(line)
             if "event" not in said:
@@ -133,6 +134,7 @@ class Bed:
                 before = responder.usage()
             else:
                 costs[said["phase"]] = responder.usage() - before
+                residents[said["phase"]] = responder.resident()
             process.stdin.write("\n")
             process.stdin.flush()
         process.stdin.close()
@@ -142,6 +144,7 @@ class Bed:
                 raise Failure(f"load-test: status {status}: {log.read()[-800:]}")
         for name, phase in answer["phases"].items():
             phase["cost"] = costs.get(name)
+            phase["resident"] = residents.get(name)
         return answer
 
 
