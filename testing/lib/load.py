@@ -2,15 +2,17 @@
 """A responder under the load of `ipsec load-test`, in two network namespaces, and what it costs: used by testing/bench and the area perf."""
 import json
 import os
+import re
 import subprocess
+import time
 
 from . import unpacked
 from .cygnet import ROOT, installed
-from .proc import Background, Failure, run, run_status, wait_for
+from .proc import Background, Failure, require, run, run_status, wait_for
 from .strongswan import PACKAGES, START
 from .vici import Session
 
-GATEWAY, GENERATOR, SOURCES = "10.9.0.1", "10.9.0.2", "10.99.0.0/16"
+GATEWAY, GENERATOR, SOURCES = "10.9.0.1", "10.9.0.2", "10.64.0.0/11"
 CLIENT_NETS, BEHIND = "10.128.0.0/9", "10.127.0.0/16"
 XAUTH_USER, XAUTH_PASSWORD, XAUTH_USERS = "user-%u", "pass-word", 4000
 
@@ -83,7 +85,7 @@ def cpus():
 
 
 class Bed:
-    """gateway 10.9.0.1 == 10.9.0.2 generator, which has 10.99.0.0/16 besides."""
+    """gateway 10.9.0.1 == 10.9.0.2 generator, which has 10.64.0.0/11 besides."""
 
     def __init__(self, net, directory):
         self.dir = directory
@@ -115,13 +117,14 @@ class Bed:
         return argv + [str(x) for x in more]
 
     def load(self, responder, workload, count, clients=None, more=(), timeout=300):
-        """Runs the load generator. Returns its JSON, with what each phase cost the responder as phases[...]["cost"]."""
+        """Runs the load generator. Returns its JSON, with what each phase cost the responder as phases[...]["cost"], and the responder's memory after
+        it as phases[...]["resident"]."""
         argv = self.load_argv(workload, count, clients, self.pki(workload, clients or count), ["--events", *more])
         argv = self.generator.argv("taskset", "-c", str(self.load_cpu), *argv)
         with open(self.path("load.log"), "ab") as log:
             process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "timeout", str(timeout), *argv], text=True,
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        costs, before, answer = {}, None, None
+        costs, residents, before, answer = {}, {}, None, None
         for line in process.stdout:
             said = json.loads(line)
             if "event" not in said:
@@ -131,6 +134,7 @@ class Bed:
                 before = responder.usage()
             else:
                 costs[said["phase"]] = responder.usage() - before
+                residents[said["phase"]] = responder.resident()
             process.stdin.write("\n")
             process.stdin.flush()
         process.stdin.close()
@@ -140,6 +144,7 @@ class Bed:
                 raise Failure(f"load-test: status {status}: {log.read()[-800:]}")
         for name, phase in answer["phases"].items():
             phase["cost"] = costs.get(name)
+            phase["resident"] = residents.get(name)
         return answer
 
 
@@ -304,6 +309,54 @@ class CharonResponder(Responder):
 
 def responder(kind, bed, workload, pki=None, **kw):
     return CygnetResponder(bed, workload, pki, **kw) if kind == "cygnet" else CharonResponder(bed, workload, pki)
+
+
+def establish(bed, who, count, *more, workload="W1", **kw):
+    """That many tunnels, all of them, which stay."""
+    answer = bed.load(who, workload, count, more=["--keep", "--quiet", "--reuse-keys", 16, *more], **kw)
+    done = answer["phases"]["setup"]["done"]
+    require(done == count, f"{done} of {count} tunnels came up: {answer['phases']['setup']['causes']}")
+    return answer
+
+
+def ids(name):
+    return ["--id", f"{name}-%u@load.test"]
+
+
+class Counted:
+    """What callgrind counted in cygnet while it had a load: by its workers together, by each other thread, and calls that take a lock."""
+
+    LOCKS = re.compile(r"^(__)?pthread_(mutex|rwlock)_(lock|wrlock|rdlock)(@|$)")
+
+    def __init__(self, paths):
+        self.workers, self.others, self.locks = [], [], 0
+        for path in paths:
+            with open(path) as f:
+                text = f.read()
+            total = max((int(n) for n in re.findall(r"^(?:summary|totals): (\d+)", text, re.M)), default=0)
+            if total:
+                names = dict(re.findall(r"^c?fn=\((\d+)\) (\S+)", text, re.M))
+                (self.workers if "worker_main" in names.values() else self.others).append(total)
+                self.locks += sum(int(n) for fn, n in re.findall(r"^cfn=\((\d+)\).*\ncalls=(\d+)", text, re.M) if self.LOCKS.match(names.get(fn, "")))
+        self.instructions = sum(self.workers) + sum(self.others)
+        require(self.workers, "callgrind counted nothing")
+
+
+def counted(bed, workload, count, warm, more, pki=None, workers=1, **kw):
+    """Of the whole process, library included, between two points of an idle daemon."""
+    out = bed.path("callgrind.out")
+    who = CygnetResponder(bed, workload, pki, pin=False, workers=workers, wrapper=[
+        "valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}", "--error-limit=no"])
+    try:
+        patient = ["--timeout", 5000, "--concurrency", 4]
+        establish(bed, who, 8 * workers, *warm, *patient, workload=workload, **kw)
+        run(["callgrind_control", "-i", "on", str(who.pid())])
+        establish(bed, who, count, *more, *patient, workload=workload, **kw)
+        time.sleep(1)
+        run(["callgrind_control", "-d", str(who.pid())])
+        return Counted(bed.path(name) for name in os.listdir(bed.dir) if name.startswith("callgrind.out"))
+    finally:
+        who.process.kill()
 
 
 def versions():

@@ -209,8 +209,7 @@ static bool phase_over(const struct load *l)
 /* The schedule of the open loop: whatever is due by now begins, late or not. */
 static void keep_schedule(struct load *l)
 {
-	const struct options *o = l->o;
-	double ns_each = (double)NS_PER_S / o->rate;
+	double ns_each = (double)NS_PER_S / l->rate;
 	uint64_t next_line = l->phase_start_ns + NS_PER_S, i = 0;
 
 	for (;;) {
@@ -275,7 +274,8 @@ void load_phase(struct load *l, enum phase_kind kind, uint64_t wanted)
 		wanted = l->idle_n;
 	l->wanted = wanted;
 	l->stopping = false;
-	l->closed_loop = l->o->rate <= 0 || kind == PHASE_DELETE;
+	l->rate = kind == PHASE_LIVENESS && l->o->liveness_rate > 0 ? l->o->liveness_rate : l->o->rate;
+	l->closed_loop = l->rate <= 0 || kind == PHASE_DELETE;
 	if (l->idle_n == 0)
 		l->wanted = 0;
 	pthread_mutex_unlock(&l->lock);

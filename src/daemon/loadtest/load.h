@@ -30,8 +30,8 @@ struct options {
 	uint32_t version /* 1 or 2 */, remote_port, clients, concurrency, workers, reuse_keys, tries,
 	    timeout_ms;
 	uint64_t count;
-	double rate, duration_s, hold_s; /* rate 0: as fast as `concurrency` allows */
-	uint64_t phase[PHASE_N];         /* exchanges of each phase, 0: not run */
+	double rate, liveness_rate, duration_s, hold_s; /* rate 0: as fast as `concurrency` allows */
+	uint64_t phase[PHASE_N];                        /* exchanges of each phase, 0: not run */
 	bool quiet, events, keep;
 };
 
@@ -81,6 +81,7 @@ struct load {
 	uint64_t wanted; /* of this phase */
 	uint32_t *idle;  /* clients that may begin, a ring */
 	uint32_t idle_at, idle_n;
+	double rate; /* of this phase, 0: closed loop */
 	bool closed_loop, stopping;
 	uint64_t phase_start_ns;
 };

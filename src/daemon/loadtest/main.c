@@ -44,7 +44,8 @@ static void usage(FILE *to)
 	      "  --rate N             instead: begin so many a second, whatever the gateway does\n"
 	      "  --duration SECONDS   begin none after this\n"
 	      "  --hold SECONDS       keep them before what comes next\n"
-	      "  --liveness N         then so many liveness exchanges\n"
+	      "  --liveness N         then so many liveness exchanges; --liveness-rate N: so many of them a "
+	      "second\n"
 	      "  --rekey-child N      then so many rekeyings of CHILD_SAs\n"
 	      "  --rekey-ike N        then so many rekeyings of IKE_SAs\n"
 	      "  --keep               do not delete them in the end\n"
@@ -83,6 +84,7 @@ enum opt {
 	OPT_DURATION,
 	OPT_HOLD,
 	OPT_LIVENESS,
+	OPT_LIVENESS_RATE,
 	OPT_REKEY_CHILD,
 	OPT_REKEY_IKE,
 	OPT_KEEP,
@@ -108,12 +110,12 @@ static const struct option long_options[] = {{"remote", 1, NULL, OPT_REMOTE},
     {"esp", 1, NULL, OPT_ESP}, {"clients", 1, NULL, OPT_CLIENTS}, {"count", 1, NULL, OPT_COUNT},
     {"concurrency", 1, NULL, OPT_CONCURRENCY}, {"rate", 1, NULL, OPT_RATE},
     {"duration", 1, NULL, OPT_DURATION}, {"hold", 1, NULL, OPT_HOLD}, {"liveness", 1, NULL, OPT_LIVENESS},
-    {"rekey-child", 1, NULL, OPT_REKEY_CHILD}, {"rekey-ike", 1, NULL, OPT_REKEY_IKE},
-    {"keep", 0, NULL, OPT_KEEP}, {"tries", 1, NULL, OPT_TRIES}, {"timeout", 1, NULL, OPT_TIMEOUT},
-    {"reuse-keys", 1, NULL, OPT_REUSE}, {"workers", 1, NULL, OPT_WORKERS}, {"json", 1, NULL, OPT_JSON},
-    {"svg", 1, NULL, OPT_SVG}, {"quiet", 0, NULL, OPT_QUIET}, {"events", 0, NULL, OPT_EVENTS},
-    {"plugindir", 1, NULL, OPT_PLUGINDIR}, {"settings", 1, NULL, OPT_SETTINGS}, {"help", 0, NULL, OPT_HELP},
-    {0}};
+    {"liveness-rate", 1, NULL, OPT_LIVENESS_RATE}, {"rekey-child", 1, NULL, OPT_REKEY_CHILD},
+    {"rekey-ike", 1, NULL, OPT_REKEY_IKE}, {"keep", 0, NULL, OPT_KEEP}, {"tries", 1, NULL, OPT_TRIES},
+    {"timeout", 1, NULL, OPT_TIMEOUT}, {"reuse-keys", 1, NULL, OPT_REUSE}, {"workers", 1, NULL, OPT_WORKERS},
+    {"json", 1, NULL, OPT_JSON}, {"svg", 1, NULL, OPT_SVG}, {"quiet", 0, NULL, OPT_QUIET},
+    {"events", 0, NULL, OPT_EVENTS}, {"plugindir", 1, NULL, OPT_PLUGINDIR},
+    {"settings", 1, NULL, OPT_SETTINGS}, {"help", 0, NULL, OPT_HELP}, {0}};
 
 static double number(const char *text, double max)
 {
@@ -131,7 +133,7 @@ static void set_number(struct options *o, int c, const char *text)
 {
 	uint32_t v32 = 0;
 
-	if (c != OPT_RATE && c != OPT_DURATION && c != OPT_HOLD)
+	if (c != OPT_RATE && c != OPT_LIVENESS_RATE && c != OPT_DURATION && c != OPT_HOLD)
 		v32 = (uint32_t)number(text, c == OPT_REMOTE_PORT ? 65535 : 4e9);
 	switch ((enum opt)c) {
 	case OPT_REMOTE_PORT:
@@ -172,6 +174,9 @@ static void set_number(struct options *o, int c, const char *text)
 		break;
 	case OPT_RATE:
 		o->rate = number(text, 1e6);
+		break;
+	case OPT_LIVENESS_RATE:
+		o->liveness_rate = number(text, 1e6);
 		break;
 	case OPT_DURATION:
 		o->duration_s = number(text, 1e6);
