@@ -3,7 +3,8 @@
 
 static int run(const struct options *o)
 {
-	static const char *const lists[] = {"connections", "routed", "ike_sas", "esp_cpus", "esp_queues", NULL};
+	static const char *const lists[] = {
+	    "connections", "routed", "ike_sas", "esp_cpus", "esp_queues", NULL};
 
 	return status_run(o, "statusall", lists);
 }
