@@ -193,6 +193,8 @@ static void make_world(struct world *w)
 		w->nodes[i]->fragments = fragments[draw(w, 3)];
 		if (chance(w, 20))
 			append(&w->nodes[i]->settings_text, "cookie_threshold_total = 1\n");
+		if ((w->s->seed + i) % 3 == 0) /* not drawn: what follows stays what it was */
+			append(&w->nodes[i]->settings_text, "ikev1_commit = yes\n");
 	}
 	for (uint32_t i = 0; i < w->n; i++)
 		for (uint32_t j = i + 1; j < w->n; j++)
