@@ -109,7 +109,8 @@ static void sealed(struct duel *d, uint8_t how, uint8_t bend, uint8_t next, stru
 		memcpy(iv, x->iv, sizeof(iv));
 	else if (v1_iv_phase2(a, tmp.msgid, iv))
 		return;
-	header(&w, a, type, how & 32 ? PAYLOAD_V1_HASH : next, V1_FLAG_ENCRYPTED, tmp.msgid);
+	header(&w, a, type, how & 32 ? PAYLOAD_V1_HASH : next,
+	    V1_FLAG_ENCRYPTED | (how & 16 ? V1_FLAG_COMMIT : 0), tmp.msgid);
 	if (how & 32) {
 		write_u8(&w, next);
 		write_u8(&w, 0);
@@ -227,6 +228,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!d)
 		d = duel_new_with(&ikev1);
+	d->a.d->tune.ikev1_commit = d->b.d->tune.ikev1_commit = start >= 128;
 	if (start % 23)
 		duel_start(d, start & 1 ? &d->a : &d->b, start % 11);
 	for (int i = 0; i < ACTIONS_MAX && reader_left(&r); i++)

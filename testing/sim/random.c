@@ -293,6 +293,8 @@ static void make_world(struct world *w)
 		if ((w->s->seed + i) % 5 == 2)
 			append(&w->nodes[i]->settings_text, "init_limit_half_open = 1\n");
 		users_get(w, i);
+		if ((w->s->seed + i) % 3 == 0) /* not drawn: what follows stays what it was */
+			append(&w->nodes[i]->settings_text, "ikev1_commit = yes\n");
 	}
 	for (uint32_t i = 0; i < w->n; i++)
 		for (uint32_t j = i + 1; j < w->n; j++)

@@ -474,9 +474,9 @@ void v1_info_message(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	v1_accept(sa);
+	/* some answer R_U_THERE under its message ID: what they say ends it, or its timer */
 	if (x->ours)
-		v1_task_park(sa,
-		    x); /* some answer R_U_THERE under its message ID; what they say ends it, or its timer */
+		v1_task_park(sa, x);
 	else
 		v1_exchange_free(x); /* its message ID is remembered */
 	for (const struct payload *p = first; p; p = p->next)

@@ -305,9 +305,7 @@ static bool prepare(
 		*why = "its traffic selectors have no pair of one family, or wait for a virtual address";
 		if (!pair(sa, conn, t->ts_pair, q, &more))
 			return false;
-		q->child->reqid = t->ts_pair ? 0 : t->reqid ? t->reqid : conn->reqid;
-		if (!q->child->reqid)
-			q->child->reqid = __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
+		q->child->reqid = t->ts_pair ? 0 : t->reqid;
 	}
 	*why = "no plugin provides what esp= of the connection asks for, or IKEv1 does not have it";
 	q->n_suites = v1_esp_suites(sa, conn, &sa->step->a, q->suites, V1_SUITES_MAX);
@@ -878,8 +876,6 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 		refuse(sa, x, V1N_NO_PROPOSAL_CHOSEN, "the peer wants transport mode");
 		return;
 	}
-	q->child->reqid =
-	    conn->reqid ? conn->reqid : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
 	child_set_spi_out(q->child, spi_of(p));
 	q->n_ni = no->u.nonce1.n;
 	memcpy(q->ni, no->u.nonce1.p, q->n_ni);

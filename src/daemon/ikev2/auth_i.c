@@ -104,9 +104,7 @@ void v2_auth_start(struct ike_sa *sa, struct task *t)
 		v2_fatal(sa, "out of memory");
 		return;
 	}
-	in->child->reqid = t->reqid ? t->reqid
-	    : t->conn->reqid        ? t->conn->reqid
-	                            : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
+	in->child->reqid = t->reqid;
 	op->local = sa->local;
 	op->remote = sa->remote;
 	op->peer_hashes = sa->peer_hashes;

@@ -115,9 +115,6 @@ static void child_part(struct ike_sa *sa)
 	}
 	(void)v2_child_resource(
 	    sa, first, in->child, in->child_why, sizeof(in->child_why)); /* the first is no more */
-	in->child->reqid = in->child->conn->reqid
-	    ? in->child->conn->reqid
-	    : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
 	if (child_derive(in->child, sa, cy_slice(NULL, 0), cy_slice(in->ni, in->n_ni),
 	        cy_slice(in->nr, in->n_nr), false) ||
 	    (r = child_install_req(in->child, CHILD_PART_ALL)) == NULL) {

@@ -191,9 +191,7 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 		ike_note(sa, LOG_CHD, CY_LOG_INFO, "rekeying CHILD_SA %s{%llu}", old->conn->name,
 		    (unsigned long long)old->id);
 	} else {
-		t->fresh->reqid = t->reqid ? t->reqid
-		    : t->conn->reqid       ? t->conn->reqid
-		                     : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
+		t->fresh->reqid = t->reqid;
 		if (like) {
 			child_take_ids(t->fresh, like);
 			t->fresh->is_fallback = t->cpu < 0; /* the first one was closed, others were not */
@@ -579,10 +577,6 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		refuse(sa, N_TS_MAX_QUEUE, cy_slice(NULL, 0), why);
 		return;
 	}
-	if (!an->c->reqid) /* not of a group */
-		an->c->reqid = an->c->conn->reqid
-		    ? an->c->conn->reqid
-		    : __atomic_add_fetch(&sa->shard->m->next_reqid, 1, __ATOMIC_RELAXED);
 	if (old)
 		child_take_ids(an->c, old);
 	an->old_id = old ? old->id : 0;

@@ -240,6 +240,7 @@ struct knl_req *child_install_req(struct child_sa *c, unsigned parts)
 
 	if (!r)
 		return NULL;
+	reqid_hold(c);
 	c->at_local = *local_of(c);
 	c->at_remote = *remote_of(c);
 	r->undo = true;

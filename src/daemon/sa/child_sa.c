@@ -168,6 +168,7 @@ void child_detach(struct child_sa *c)
 	if (c->indexed_out)
 		hmap_del(&c->shard->child_out, &c->by_spi_out);
 	c->indexed_in = c->indexed_out = false;
+	reqid_release(c);
 	keys_wipe(c);
 	secret_fini(&c->collision_nonce);
 	c->sa = NULL;

@@ -30,8 +30,9 @@ struct child_sa {
 	uint64_t id;
 	struct conn *conn; /* a reference */
 	enum child_state state;
-	uint32_t spi_in, spi_out; /* host byte order */
-	uint32_t reqid;
+	uint32_t spi_in, spi_out;         /* host byte order */
+	uint32_t reqid;                   /* 0: it is found when the CHILD_SA is installed */
+	struct reqid *shared_reqid;       /* reqid.c */
 	struct cy_mark mark_in, mark_out; /* the connection's, or its own */
 	uint32_t if_id_in, if_id_out;
 	int32_t cpu;      /* that sends on it (RFC 9611), -1 any */
@@ -78,6 +79,10 @@ enum cy_err child_set_ts(
 /* KEYMAT (RFC 7296, 2.17): keys of both directions from the IKE_SA's SK_d, nonces and an optional new shared secret. */
 enum cy_err child_derive(struct child_sa *c, struct ike_sa *sa, struct cy_slice secret, struct cy_slice ni,
     struct cy_slice nr, bool we_initiate) CY_MUST_USE;
+
+/* Before it is installed: it has a reqid, that of others of the peer for the same traffic. Any number of times. */
+void reqid_hold(struct child_sa *c);
+void reqid_release(struct child_sa *c);
 
 /* Kernel requests; what to include. The caller submits with ike_kernel() and calls child_mark() on success. */
 #define CHILD_PART_IN       1u

@@ -71,12 +71,15 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	d->env->random(d->env, m->cookie_secret, sizeof(m->cookie_secret));
 	pthread_mutex_init(&m->cookie_lock, NULL);
 	pthread_mutex_init(&m->peers_lock, NULL);
+	pthread_mutex_init(&m->reqids_lock, NULL);
 	m->shards = calloc(m->n, sizeof(*m->shards));
 	e = m->shards ? hmap_init(&m->peers, m->map_key) : CY_E_NOMEM;
 	if (!e)
 		e = hmap_init(&m->peers_by_conf, m->map_key);
 	if (!e)
 		e = hmap_init(&m->peers_by_addr, m->map_key);
+	if (!e)
+		e = hmap_init(&m->reqids, m->map_key);
 	if (!e)
 		e = half_open_new(m->map_key, &m->half_open);
 	if (!e)
@@ -102,12 +105,14 @@ void sa_manager_free(struct sa_manager *m)
 	hmap_fini(&m->peers);
 	hmap_fini(&m->peers_by_conf);
 	hmap_fini(&m->peers_by_addr);
+	hmap_fini(&m->reqids);
 	half_open_free(m->half_open);
 	totals_free(m->totals);
 	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
 	mem_wipe(m->crash_secret, sizeof(m->crash_secret));
 	pthread_mutex_destroy(&m->cookie_lock);
 	pthread_mutex_destroy(&m->peers_lock);
+	pthread_mutex_destroy(&m->reqids_lock);
 	free(m);
 }
 

@@ -165,7 +165,9 @@ static void classify_entry(struct build *b, struct raw_entry *e, unsigned sectio
 		uint16_t now =
 		    key_in_dialect(key_find(k->text, strlen(k->text), &right, &b->raw->steps), b->dialect);
 
-		if (k->state == OLD) {
+		/* of an entry one thing is told: that what it asks for is not done counts for more */
+		if (k->state == OLD &&
+		    (conf_keys[now].state != HARMLESS || key_asks_nothing(&conf_keys[now], e->value))) {
 			snprintf(hint, sizeof(hint),
 			    "write %s=", key_name(&conf_keys[now], e->right, name, sizeof(name)));
 			build_note(b, e, CY_LOG_NOTICE, hint, "%.60s is an old spelling", e->name);
