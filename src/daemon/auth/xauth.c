@@ -604,8 +604,11 @@ static void backend_begin(struct login *l, const struct cy_xauth_login *login)
 		l->ops->begin(l->plugin, login);
 		return;
 	}
-	c = call_new(l, CALL_BEGIN);
 	l->ending = l->ops->end ? call_new(l, CALL_END) : NULL;
+	if (CY_HAS(l->ops, quick) && l->ops->quick && (l->ending || !l->ops->end) &&
+	    l->ops->quick(l->plugin, login))
+		return;
+	c = call_new(l, CALL_BEGIN);
 	if (c) {
 		c->user = strdup(login->user);
 		c->conn = strdup(login->conn);

@@ -71,6 +71,11 @@ struct cy_xauth_ops {
 	void (*end)(void *plugin, uint64_t id);
 	/* One line for statusall, or NULL: returns its length as snprintf() does. Any thread; must not wait. */
 	int (*status)(void *plugin, char *out, size_t cap);
+	/*
+	 * Instead of begin(), with CY_XAUTH_COMPUTES, or NULL: answers if that takes neither waiting nor computing. False: it does, nothing
+	 * has happened, and begin() comes. On a worker.
+	 */
+	bool (*quick)(void *plugin, const struct cy_xauth_login *login);
 };
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* XAUTH against users of our own: a file of hashed passwords, then ipsec.secrets. Runs on the pool: hashing takes long. */
+/*
+ * XAUTH against users of our own: a file of hashed passwords, then ipsec.secrets. Runs on the pool, because hashing takes long; where
+ * no password is hashed, at once.
+ */
 
 #include "config.h"
 #include "generic.h"
@@ -20,8 +23,11 @@ struct plugin {
 	struct passwd passwd;
 	char path[512];
 	bool secrets, failing;
+	uint64_t refreshed_ns;
 	uint64_t ok, refused;
 };
+
+#define FRESH_NS 1000000000ull /* what quick() knows of the file may be so old */
 
 /* What is known of a user, copied. */
 struct found {
@@ -48,6 +54,7 @@ static void refresh(struct plugin *p)
 		p->host->log(p->self, CY_LOG_ERROR,
 		    "%s cannot be read; the users that were read before, if any, go on", p->path);
 	p->failing = e != CY_OK;
+	p->refreshed_ns = p->host->now_ns(p->self);
 }
 
 static void take(char *to, size_t cap, const char *from)
@@ -55,11 +62,22 @@ static void take(char *to, size_t cap, const char *from)
 	snprintf(to, cap, "%s", from);
 }
 
+static void in_secrets(struct plugin *p, const struct cy_xauth_login *l, struct found *f)
+{
+	size_t n;
+
+	if (CY_HAS(p->host, password) &&
+	    p->host->password(p->self, l->user, (uint8_t *)f->secret, PASSWORD_MAX, &n) == CY_OK) {
+		f->secret[n] = '\0';
+		f->known = !memchr(f->secret, 0, n);
+		f->hashed = check_is_hash(f->secret);
+	}
+}
+
 static void look_up(struct plugin *p, const struct cy_xauth_login *l, struct found *f)
 {
 	const struct entry *e;
 	bool secrets;
-	size_t n;
 
 	pthread_mutex_lock(&p->lock);
 	refresh(p);
@@ -76,12 +94,8 @@ static void look_up(struct plugin *p, const struct cy_xauth_login *l, struct fou
 		f->has_like = true;
 	}
 	pthread_mutex_unlock(&p->lock);
-	if (!f->known && secrets && !f->other && CY_HAS(p->host, password) &&
-	    p->host->password(p->self, l->user, (uint8_t *)f->secret, PASSWORD_MAX, &n) == CY_OK) {
-		f->secret[n] = '\0';
-		f->known = !memchr(f->secret, 0, n);
-		f->hashed = check_is_hash(f->secret);
-	}
+	if (!f->known && secrets && !f->other)
+		in_secrets(p, l, f);
 }
 
 static bool read_address(const char *text, struct cy_addr *out)
@@ -93,20 +107,17 @@ static bool read_address(const char *text, struct cy_addr *out)
 	return out->family != 0;
 }
 
-static void begin(void *plugin, const struct cy_xauth_login *l)
+/* f: NULL without memory; wiped. */
+static void decide(struct plugin *p, const struct cy_xauth_login *l, struct found *f)
 {
 	struct cy_xauth_answer a = {
 	    .size = sizeof(a), .result = CY_XAUTH_FAIL, .message = "", .reason = "", .pool = "", .group = ""};
-	struct plugin *p = plugin;
-	struct found *f = calloc(1, sizeof(*f));
 	enum cy_err e = CY_E_NOMEM;
 
-	if (f) {
-		look_up(p, l, f);
+	if (f)
 		e = !f->known   ? check_nobody(f->has_like ? f->like : NULL, l->password)
 		    : f->hashed ? check_hash(f->secret, l->password)
 		                : check_plain(f->secret, l->password);
-	}
 	if (e == CY_OK) {
 		a.result = CY_XAUTH_OK;
 		if (*f->address)
@@ -127,7 +138,41 @@ static void begin(void *plugin, const struct cy_xauth_login *l)
 	l->answer(l->to, l->id, &a);
 	if (f)
 		explicit_bzero(f, sizeof(*f));
+}
+
+static void begin(void *plugin, const struct cy_xauth_login *l)
+{
+	struct found *f = calloc(1, sizeof(*f));
+
+	if (f)
+		look_up(plugin, l, f);
+	decide(plugin, l, f);
 	free(f);
+}
+
+/*
+ * As long as the file has no users, of whom no check takes long: otherwise the time would tell who is in it. Whoever reads the
+ * file has the lock, and may take long.
+ */
+static bool quick(void *plugin, const struct cy_xauth_login *l)
+{
+	struct plugin *p = plugin;
+	struct found f = {0};
+	bool may;
+
+	if (pthread_mutex_trylock(&p->lock) != 0)
+		return false;
+	may = p->passwd.n == 0 && p->secrets && p->host->now_ns(p->self) - p->refreshed_ns < FRESH_NS;
+	pthread_mutex_unlock(&p->lock);
+	if (!may)
+		return false;
+	in_secrets(p, l, &f);
+	if (f.hashed) {
+		explicit_bzero(&f, sizeof(f));
+		return false;
+	}
+	decide(p, l, &f);
+	return true;
 }
 
 static void reply(void *plugin, uint64_t id, struct cy_slice answer)
@@ -157,6 +202,7 @@ static const struct cy_xauth_ops ops = {
     .begin = begin,
     .reply = reply,
     .status = status,
+    .quick = quick,
 };
 
 static void read_settings(void *plugin)

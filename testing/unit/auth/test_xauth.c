@@ -80,6 +80,15 @@ static void be_end(void *plugin, uint64_t id)
 	be.ended[be.n_ended++] = id;
 }
 
+/* Only of one user. */
+static bool be_quick(void *plugin, const struct cy_xauth_login *l)
+{
+	if (strcmp(l->user, "quick") != 0)
+		return false;
+	be_begin(plugin, l);
+	return true;
+}
+
 static const struct cy_xauth_ops quick = {
     .size = sizeof(quick), .name = "pam", .begin = be_begin, .reply = be_reply, .end = be_end};
 static const struct cy_xauth_ops slow = {.size = sizeof(slow),
@@ -87,7 +96,8 @@ static const struct cy_xauth_ops slow = {.size = sizeof(slow),
     .name = "generic",
     .begin = be_begin,
     .reply = be_reply,
-    .end = be_end};
+    .end = be_end,
+    .quick = be_quick};
 
 /* --- who waits ------------------------------------------------------------------------------------------------------- */
 
@@ -405,6 +415,29 @@ START_TEST(a_back_end_that_computes)
 }
 END_TEST
 
+START_TEST(answered_without_the_pool)
+{
+	struct waiter v;
+	uint64_t id;
+
+	be.at_once = (struct cy_xauth_answer){.size = sizeof(be.at_once),
+	    .result = CY_XAUTH_OK,
+	    .message = "",
+	    .reason = "",
+	    .pool = "",
+	    .group = ""};
+	id = log_in(&v, "generic", "quick", "192.0.2.1", false);
+	ck_assert_uint_eq(be.begins, 1); /* on the caller's thread */
+	told(&v, CY_XAUTH_OK, "");
+	ck_assert_uint_eq(be.begins, 1);
+	xauth_end(d.xauth, w, id);
+	step();
+	ck_assert_uint_eq(be.n_ended, 1);
+	ck_assert_uint_eq(be.ended[0], id);
+	ck_assert_uint_eq(stats().sessions, 0);
+}
+END_TEST
+
 START_TEST(limits)
 {
 	struct waiter v[8];
@@ -595,6 +628,7 @@ UNIT_TESTS(xauth)
 	tcase_add_test(tc, deadline);
 	tcase_add_test(tc, ended_at_any_time);
 	tcase_add_test(tc, a_back_end_that_computes);
+	tcase_add_test(tc, answered_without_the_pool);
 	tcase_add_test(tc, limits);
 	tcase_add_test(tc, locked_out);
 	tcase_add_test(tc, many_names);
