@@ -17,7 +17,7 @@
  *	starve NODE THOUSANDTHS (of its allocations fail)     starve-sizes NODE FROM TO (all of at least FROM and less than TO bytes do)
  *	clock NODE SECONDS (its wall clock jumps)     stall-listener NODE 0|1     recover NODE (it has no ailment any more)
  *	xauth-slow NODE T     xauth-refuse|xauth-error NODE THOUSANDTHS     xauth-rounds NODE N     xauth-silent NODE 0|1
- *	xauth-gives-address|xauth-gives-pool|xauth-gives-group NODE WHAT (of users of its back end)
+ *	xauth-gives-address|xauth-gives-pool|xauth-gives-group NODE WHAT (of users of its back end; "-" nothing)
  *	authorize-slow NODE T     authorize-refuse NODE THOUSANDTHS     authorize-silent NODE 0|1 (its plugins that may say no)
  *	slow-io NODE T (lookups of names and the lease store)     no-names NODE 0|1     store-fails NODE THOUSANDTHS
  *	reload NODE (conf-again NODE ... end before it: with another configuration)
@@ -432,7 +432,8 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 	else if (strcmp(w[0], "xauth-gives-address") == 0 && n == 3)
 		return addr_parse(w[2], &node->xauth.address) == CY_OK;
 	else if (strcmp(w[0], "xauth-gives-pool") == 0 && n == 3)
-		snprintf(node->xauth.pool, sizeof(node->xauth.pool), "%s", w[2]);
+		snprintf(
+		    node->xauth.pool, sizeof(node->xauth.pool), "%s", strcmp(w[2], "-") == 0 ? "" : w[2]);
 	else if (strcmp(w[0], "xauth-gives-group") == 0 && n == 3)
 		snprintf(node->xauth.group, sizeof(node->xauth.group), "%s", w[2]);
 	else if (strcmp(w[0], "starve-sizes") == 0 && n == 4) {
