@@ -21,6 +21,7 @@
  *	authorize-slow NODE T     authorize-refuse NODE THOUSANDTHS     authorize-silent NODE 0|1 (its plugins that may say no)
  *	slow-io NODE T (lookups of names and the lease store)     no-names NODE 0|1     store-fails NODE THOUSANDTHS
  *	reload NODE (conf-again NODE ... end before it: with another configuration)
+ *	datagram FROM TO HEX (which no daemon would send, from port 500 to port 500)
  *	drop-next NODE EXCHANGE request|response [N]   check-every N
  *	expect [within T] CONDITION, and for the opposite: expect no CONDITION
  *
@@ -32,6 +33,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
 #include "daemon/sa/manager.h"
 #include "daemon/sa/traps.h"
@@ -448,6 +450,23 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 	return true;
 }
 
+/* A datagram in hexadecimal digits, which no daemon would send. */
+static bool datagram(struct sim_node *from, struct sim_node *to, const char *hex)
+{
+	uint8_t data[512];
+	size_t n = strlen(hex) / 2;
+	struct cy_dgram d = {.src = from->addr, .dst = to->addr, .data = data, .len = (uint32_t)n};
+
+	for (size_t i = 0; i < n && i < sizeof(data); i++)
+		if (sscanf(hex + 2 * i, "%2hhx", &data[i]) != 1)
+			return false;
+	if (n > sizeof(data) || !to->d)
+		return false;
+	d.src.port = d.dst.port = 500;
+	net_inject(to->d->net, NULL, &d);
+	return true;
+}
+
 static bool on_node(struct script *sc, char **w, size_t n)
 {
 	struct sim_node *node = sim_node(sc->s, w[1]);
@@ -480,7 +499,12 @@ static bool on_node(struct script *sc, char **w, size_t n)
 		sim_halt(node);
 	else if (strcmp(w[0], "reload") == 0)
 		sim_reload(node);
-	else if (strcmp(w[0], "cpu") == 0 && n == 3)
+	else if (strcmp(w[0], "datagram") == 0 && n == 4) {
+		struct sim_node *to = sim_node(sc->s, w[2]);
+
+		if (!to || !datagram(node, to, w[3]))
+			bad(sc, "datagram NODE NODE HEX");
+	} else if (strcmp(w[0], "cpu") == 0 && n == 3)
 		node->kernel.cpu = atoi(w[2]);
 	else if (strcmp(w[0], "drop-next") == 0 && n >= 4 && exchange_of(w[2])) {
 		size_t i = node->drop[0].n ? 1 : 0; /* two kinds at a time */
