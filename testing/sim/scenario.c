@@ -17,10 +17,11 @@
  *	starve NODE THOUSANDTHS (of its allocations fail)     starve-sizes NODE FROM TO (all of at least FROM and less than TO bytes do)
  *	clock NODE SECONDS (its wall clock jumps)     stall-listener NODE 0|1     recover NODE (it has no ailment any more)
  *	xauth-slow NODE T     xauth-refuse|xauth-error NODE THOUSANDTHS     xauth-rounds NODE N     xauth-silent NODE 0|1
- *	xauth-gives-address|xauth-gives-pool|xauth-gives-group NODE WHAT (of users of its back end)
+ *	xauth-gives-address|xauth-gives-pool|xauth-gives-group NODE WHAT (of users of its back end; "-" nothing)
  *	authorize-slow NODE T     authorize-refuse NODE THOUSANDTHS     authorize-silent NODE 0|1 (its plugins that may say no)
  *	slow-io NODE T (lookups of names and the lease store)     no-names NODE 0|1     store-fails NODE THOUSANDTHS
  *	reload NODE (conf-again NODE ... end before it: with another configuration)
+ *	datagram FROM TO HEX (which no daemon would send, from port 500 to port 500)
  *	drop-next NODE EXCHANGE request|response [N]   check-every N
  *	expect [within T] CONDITION, and for the opposite: expect no CONDITION
  *
@@ -32,6 +33,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
 #include "daemon/sa/manager.h"
 #include "daemon/sa/traps.h"
@@ -432,7 +434,8 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 	else if (strcmp(w[0], "xauth-gives-address") == 0 && n == 3)
 		return addr_parse(w[2], &node->xauth.address) == CY_OK;
 	else if (strcmp(w[0], "xauth-gives-pool") == 0 && n == 3)
-		snprintf(node->xauth.pool, sizeof(node->xauth.pool), "%s", w[2]);
+		snprintf(
+		    node->xauth.pool, sizeof(node->xauth.pool), "%s", strcmp(w[2], "-") == 0 ? "" : w[2]);
 	else if (strcmp(w[0], "xauth-gives-group") == 0 && n == 3)
 		snprintf(node->xauth.group, sizeof(node->xauth.group), "%s", w[2]);
 	else if (strcmp(w[0], "starve-sizes") == 0 && n == 4) {
@@ -444,6 +447,23 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		sim_recover(node);
 	else
 		return false;
+	return true;
+}
+
+/* A datagram in hexadecimal digits, which no daemon would send. */
+static bool datagram(struct sim_node *from, struct sim_node *to, const char *hex)
+{
+	uint8_t data[512];
+	size_t n = strlen(hex) / 2;
+	struct cy_dgram d = {.src = from->addr, .dst = to->addr, .data = data, .len = (uint32_t)n};
+
+	for (size_t i = 0; i < n && i < sizeof(data); i++)
+		if (sscanf(hex + 2 * i, "%2hhx", &data[i]) != 1)
+			return false;
+	if (n > sizeof(data) || !to->d)
+		return false;
+	d.src.port = d.dst.port = 500;
+	net_inject(to->d->net, NULL, &d);
 	return true;
 }
 
@@ -479,7 +499,12 @@ static bool on_node(struct script *sc, char **w, size_t n)
 		sim_halt(node);
 	else if (strcmp(w[0], "reload") == 0)
 		sim_reload(node);
-	else if (strcmp(w[0], "cpu") == 0 && n == 3)
+	else if (strcmp(w[0], "datagram") == 0 && n == 4) {
+		struct sim_node *to = sim_node(sc->s, w[2]);
+
+		if (!to || !datagram(node, to, w[3]))
+			bad(sc, "datagram NODE NODE HEX");
+	} else if (strcmp(w[0], "cpu") == 0 && n == 3)
 		node->kernel.cpu = atoi(w[2]);
 	else if (strcmp(w[0], "drop-next") == 0 && n >= 4 && exchange_of(w[2])) {
 		size_t i = node->drop[0].n ? 1 : 0; /* two kinds at a time */

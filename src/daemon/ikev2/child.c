@@ -421,8 +421,6 @@ bool v2_child_answer(struct ike_sa *sa, struct message *m, const struct child_sa
 	p->spi[1] = (uint8_t)(c->spi_in >> 16);
 	p->spi[2] = (uint8_t)(c->spi_in >> 8);
 	p->spi[3] = (uint8_t)c->spi_in;
-	if (!has_type(p, TRANSFORM_ESN))
-		add_transform(p, TRANSFORM_ESN, c->suite.esn);
 	if (c->mode == CY_MODE_TRANSPORT &&
 	    !message_notify(a, m, 0, N_USE_TRANSPORT_MODE, cy_slice(NULL, 0), cy_slice(NULL, 0)))
 		return false;

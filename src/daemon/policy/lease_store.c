@@ -251,6 +251,7 @@ struct loading {
 		char *pool, *key;
 		struct cy_addr addr;
 		int64_t since, until;
+		bool was_in_use; /* what it has is not so any more */
 	} * e;
 	size_t n, cap;
 	enum cy_err err;
@@ -275,7 +276,8 @@ static void load_one(void *user, const struct cy_lease *from)
 		ld->cap = cap;
 	}
 	e = &ld->e[ld->n];
-	*e = (struct loaded){strdup(from->pool), strdup(from->key), from->addr, from->since, from->until};
+	*e = (struct loaded){
+	    strdup(from->pool), strdup(from->key), from->addr, from->since, from->until, from->until == 0};
 	e->addr.port = 0;
 	if (!e->pool || !e->key) {
 		free(e->pool);
@@ -316,6 +318,8 @@ static void adopt(struct leases *l, struct loaded *from)
 		return;
 	e->since = from->since;
 	lease_go_offline(e, from->until);
+	if (from->was_in_use)
+		list_push(&l->dirty, &e->dirty);
 }
 
 enum cy_err leases_set_store(struct leases *l, const struct cy_lease_store_ops *ops, void *plugin,
@@ -340,7 +344,7 @@ enum cy_err leases_set_store(struct leases *l, const struct cy_lease_store_ops *
 				continue;
 			}
 			/* in use until the daemon ended: the time runs from now */
-			if (one.until == 0)
+			if (one.was_in_use)
 				one.until = now + l->lease_time;
 			ld.e[kept++] = one;
 		}
@@ -364,5 +368,6 @@ enum cy_err leases_set_store(struct leases *l, const struct cy_lease_store_ops *
 	l->worker = completion_worker;
 	l->store = ops;
 	pthread_mutex_unlock(&l->lock);
+	leases_store_kick(l);
 	return CY_OK;
 }

@@ -392,16 +392,6 @@ struct child_sa *child_by_id(struct ike_sa *sa, uint64_t id)
 	return NULL;
 }
 
-struct child_sa *child_by_spi_in(struct ike_sa *sa, uint32_t spi)
-{
-	struct list *n;
-
-	list_foreach (n, &sa->children)
-		if (list_entry(n, struct child_sa, node)->spi_in == spi)
-			return list_entry(n, struct child_sa, node);
-	return NULL;
-}
-
 struct child_sa *child_by_spi_out(struct ike_sa *sa, uint32_t spi)
 {
 	struct list *n;

@@ -110,7 +110,6 @@ void child_switch_out(struct child_sa *c);
 void child_set_spi_out(struct child_sa *c, uint32_t spi);
 uint32_t policy_priority(const struct conn *conn, const struct cy_ts *a, const struct cy_ts *b, bool trap);
 struct child_sa *child_by_id(struct ike_sa *sa, uint64_t id);
-struct child_sa *child_by_spi_in(struct ike_sa *sa, uint32_t spi);
 struct child_sa *child_find_in(struct sa_shard *s, uint32_t spi); /* of any IKE_SA of this worker */
 struct child_sa *child_by_spi_out(struct ike_sa *sa, uint32_t spi);
 void child_expire(struct child_sa *c, bool hard);             /* from the kernel or a timer */

@@ -300,8 +300,6 @@ typedef void (*ike_xauth_cont)(struct ike_sa *sa, const struct xauth_answer *a);
 void ike_xauth_begin(struct ike_sa *sa, const char *user, struct cy_slice password, ike_xauth_cont cont);
 void ike_xauth_reply(struct ike_sa *sa, struct cy_slice answer, ike_xauth_cont cont); /* after a challenge */
 void ike_xauth_end(struct ike_sa *sa);
-/* The new SA continues the session of the old one (a rekeyed IKE_SA that does not ask again). */
-void ike_xauth_handover(struct ike_sa *from, struct ike_sa *to);
 bool ike_set_user(struct ike_sa *sa, const char *user); /* false: no memory */
 static inline bool ike_busy(const struct ike_sa *sa)
 {

@@ -369,17 +369,3 @@ void ike_xauth_end(struct ike_sa *sa)
 	xauth_end(sa->shard->d->xauth, sa->shard->w, sa->xauth_login);
 	sa->xauth_login = 0;
 }
-
-void ike_xauth_handover(struct ike_sa *from, struct ike_sa *to)
-{
-	ike_xauth_end(to);
-	to->xauth_login = from->xauth_login;
-	from->xauth_login = 0;
-	free(to->user);
-	to->user = from->user;
-	from->user = NULL;
-	free(to->assigned.pool);
-	free(to->assigned.group);
-	to->assigned = from->assigned;
-	from->assigned = (struct ike_assigned){0};
-}
