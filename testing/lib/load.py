@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 
 from . import unpacked
@@ -116,15 +117,20 @@ class Bed:
             argv += ["--ike-version", "1", "--xauth-user", XAUTH_USER, "--xauth-password", XAUTH_PASSWORD]
         return argv + [str(x) for x in more]
 
-    def load(self, responder, workload, count, clients=None, more=(), timeout=300):
+    def load(self, responder, workload, count, clients=None, more=(), timeout=300, window=0):
         """Runs the load generator. Returns its JSON, with what each phase cost the responder as phases[...]["cost"], and the responder's memory after
-        it as phases[...]["resident"]."""
+        it as phases[...]["resident"]; with a window, the cost of the first so many seconds of each as phases[...]["at_first"], if it took longer."""
         argv = self.load_argv(workload, count, clients, self.pki(workload, clients or count), ["--events", *more])
         argv = self.generator.argv("taskset", "-c", str(self.load_cpu), *argv)
         with open(self.path("load.log"), "ab") as log:
             process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "timeout", str(timeout), *argv], text=True,
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        costs, residents, before, answer = {}, {}, None, None
+        costs, residents, at_first, before, answer = {}, {}, {}, None, None
+
+        def look(phase, since):
+            at_first[phase] = responder.usage() - since
+
+        timer = None
         for line in process.stdout:
             said = json.loads(line)
             if "event" not in said:
@@ -132,7 +138,13 @@ class Bed:
                 continue
             if said["event"] == "begin":
                 before = responder.usage()
+                if window:
+                    timer = threading.Timer(window, look, (said["phase"], before))
+                    timer.start()
             else:
+                if timer:
+                    timer.cancel()
+                    timer.join()
                 costs[said["phase"]] = responder.usage() - before
                 residents[said["phase"]] = responder.resident()
             process.stdin.write("\n")
@@ -145,17 +157,19 @@ class Bed:
         for name, phase in answer["phases"].items():
             phase["cost"] = costs.get(name)
             phase["resident"] = residents.get(name)
+            phase["at_first"] = at_first.get(name)
         return answer
 
 
 class Usage:
-    """What a process has used so far: CPU in microseconds, that of it in the kernel (to some ticks), context switches (wanted and not)."""
+    """What a process has used so far: CPU in microseconds, that of it in the kernel (to some ticks), time it waited for a CPU that others had,
+    context switches (wanted and not)."""
 
-    def __init__(self, cpu_us=0.0, system_us=0.0, switches=0, preempted=0):
-        self.cpu_us, self.system_us, self.switches, self.preempted = cpu_us, system_us, switches, preempted
+    def __init__(self, cpu_us=0.0, system_us=0.0, waited_us=0.0, switches=0, preempted=0):
+        self.cpu_us, self.system_us, self.waited_us, self.switches, self.preempted = cpu_us, system_us, waited_us, switches, preempted
 
     def __sub__(self, other):
-        return Usage(self.cpu_us - other.cpu_us, self.system_us - other.system_us, self.switches - other.switches,
+        return Usage(self.cpu_us - other.cpu_us, self.system_us - other.system_us, self.waited_us - other.waited_us, self.switches - other.switches,
                      self.preempted - other.preempted)
 
 
@@ -164,7 +178,9 @@ def usage(pid):
     for task in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{task}/schedstat") as f:
-                total.cpu_us += int(f.read().split()[0]) / 1000
+                ran, waited, _ = map(int, f.read().split())
+                total.cpu_us += ran / 1000
+                total.waited_us += waited / 1000
             with open(f"/proc/{pid}/task/{task}/stat") as f:
                 total.system_us += int(f.read().rsplit(")", 1)[1].split()[12]) * 1e6 / os.sysconf("SC_CLK_TCK")
             with open(f"/proc/{pid}/task/{task}/status") as f:

@@ -12,8 +12,9 @@
 #include "libcore/base/addr.h"
 #include "libcore/run/bus.h"
 
-#define EVICT_AGE_NS (2 * NS_PER_S) /* an honest peer has gone on by then */
-#define EVICT_LOOK   8              /* half-open IKE_SAs that are looked at */
+#define EVICT_AGE_NS   (2 * NS_PER_S) /* an honest peer has gone on by then */
+#define EVICT_LOOK     8              /* half-open IKE_SAs that are looked at */
+#define FORGET_AT_ONCE 4              /* more than one comes in: none stays that is too old */
 
 const struct name ike_state_names[] = {{IKE_CREATED, "CREATED"}, {IKE_CONNECTING, "CONNECTING"},
     {IKE_ESTABLISHED, "ESTABLISHED"}, {IKE_REKEYED, "REKEYED"}, {IKE_DELETING, "DELETING"}, {0, NULL}};
@@ -247,18 +248,51 @@ bool sa_make_room(struct sa_shard *s)
 	return false;
 }
 
+static void no_longer_half_open(struct ike_sa *sa)
+{
+	if (sa->counted_half_open) {
+		SA_UNCOUNT(sa->shard->m, half_open);
+		half_open_del(sa->shard->m->half_open, sa->half_open);
+	}
+	list_del(&sa->by_age);
+	sa->half_open = NULL;
+	sa->counted_half_open = false;
+}
+
 void ike_sa_unindex_init(struct ike_sa *sa)
 {
 	if (sa->in_init_map)
 		hmap_del(&sa->shard->by_init, &sa->by_init);
 	sa->in_init_map = false;
-	if (sa->counted_half_open) {
-		SA_UNCOUNT(sa->shard->m, half_open);
-		half_open_del(sa->shard->m->half_open, sa->half_open);
-		list_del(&sa->by_age);
+	no_longer_half_open(sa);
+}
+
+/*
+ * When there is more to do than time, the peer has repeated its first request before it was answered, and what it repeated may be handled
+ * after all the rest: it must not make another IKE_SA. It is in the queue for no longer than init_queue_time.
+ */
+static void keep_init(struct ike_sa *sa)
+{
+	struct sa_shard *s = sa->shard;
+	struct list *n;
+
+	no_longer_half_open(sa);
+	if (!sa->in_init_map)
+		return;
+	list_push(&s->answered, &sa->by_age);
+	for (int i = 0; i < FORGET_AT_ONCE && (n = list_first(&s->answered)); i++) {
+		struct ike_sa *oldest = list_entry(n, struct ike_sa, by_age);
+
+		if (!ike_sa_init_is_old(oldest))
+			return;
+		ike_sa_unindex_init(oldest);
 	}
-	sa->half_open = NULL;
-	sa->counted_half_open = false;
+}
+
+bool ike_sa_init_is_old(const struct ike_sa *sa)
+{
+	return sa->established_ns &&
+	    worker_now(sa->shard->w) > sa->established_ns + sa->shard->d->tune.init_queue_ns;
 }
 
 void ike_sa_destroy(struct ike_sa *sa, const char *why)
@@ -423,9 +457,12 @@ void ike_sa_established(struct ike_sa *sa)
 	char a[IDENT_STR_MAX], b[IDENT_STR_MAX], la[ADDR_STR_MAX], ra[ADDR_STR_MAX];
 
 	worker_timer_cancel(sa->shard->w, &sa->t_half_open);
-	ike_sa_unindex_init(sa);
 	sa->state = IKE_ESTABLISHED;
 	sa->established_ns = worker_now(sa->shard->w);
+	if (sa->version == 2)
+		keep_init(sa);
+	else
+		ike_sa_unindex_init(sa);
 	forget_auth_keys(sa);
 	SA_COUNT(sa->shard->m, up);
 	SA_COUNT(sa->shard->m, established);

@@ -122,7 +122,7 @@ struct ike_sa {
 	struct sa_shard *shard;
 	struct hnode by_spi, by_init, by_id;
 	struct half_open_peer *half_open; /* that it is counted for */
-	struct list by_age;               /* half open, the oldest first */
+	struct list by_age;               /* half open, or recently so; the oldest first */
 	uint64_t id;                      /* unique in this daemon's life */
 	enum ike_state state;
 	uint8_t version;
@@ -231,7 +231,9 @@ void ike_sa_vfail(struct ike_sa *sa, const char *fmt, va_list ap) __attribute__(
 void ike_sa_forgive(struct ike_sa *sa); /* forget why */
 /* As responder, with its addresses and SPIs known; proven: the peer has returned a cookie. */
 void ike_sa_half_open(struct ike_sa *sa, bool proven);
-void ike_sa_unindex_init(struct ike_sa *sa); /* no longer half open */
+void ike_sa_unindex_init(struct ike_sa *sa); /* its first request is no longer known */
+/* It was established so long ago that whoever sends this first request now begins anew. */
+bool ike_sa_init_is_old(const struct ike_sa *sa);
 void ike_fragments_drop(struct ike_sa *sa, struct frag_set *f);
 void ike_event(const struct ike_sa *sa, enum cy_event_kind kind, const char *reason);
 void ike_event_child(

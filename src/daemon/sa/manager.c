@@ -39,6 +39,7 @@ static enum cy_err shard_init(struct sa_manager *m, uint32_t i)
 	s->w = processor_worker(m->d->processor, i);
 	slab_init(&s->slab, sizeof(struct ike_sa), 0);
 	list_init(&s->half_open);
+	list_init(&s->answered);
 	list_init(&s->owed);
 	e = hmap_init(&s->by_spi, m->map_key);
 	if (!e)
@@ -150,8 +151,12 @@ struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_
 		struct ike_sa *sa = container_of(n, struct ike_sa, by_init);
 
 		/* the port may have changed: the peer moves to the NAT-T port */
-		if (sa->spi_i == spi_i && cy_addr_ip_eq(&sa->remote, remote))
+		if (sa->spi_i != spi_i || !cy_addr_ip_eq(&sa->remote, remote))
+			continue;
+		if (!ike_sa_init_is_old(sa))
 			return sa;
+		ike_sa_unindex_init(sa);
+		return NULL;
 	}
 	return NULL;
 }

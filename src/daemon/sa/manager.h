@@ -20,9 +20,10 @@ struct sa_shard {
 	uint32_t index;
 	struct slab slab;      /* ike_sa */
 	struct hmap by_spi;    /* our SPI */
-	struct hmap by_init;   /* responder, half open: peer's SPI and address */
+	struct hmap by_init;   /* responder, half open or answered: peer's SPI and address */
 	struct hmap by_id;     /* unique number */
 	struct list half_open; /* responder, by age */
+	struct list answered;  /* responder, established a moment ago, by age (IKEv2) */
 	struct firsts firsts;
 	struct hmap child_in, child_out;
 	struct list owed; /* CHILD_SAs that are gone, but not yet from the data plane */

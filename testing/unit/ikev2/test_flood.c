@@ -240,6 +240,30 @@ START_TEST(shed_by_age)
 }
 END_TEST
 
+static void repeat_first(const struct duel_dgram *g)
+{
+	duel_inject(&d->a, g->p, g->n);
+	d->pass = 0;
+	duel_pump(d);
+}
+
+/* What waited while its first copy was answered and the IKE_SA established makes no other one. */
+START_TEST(repeated_before_it_was_answered)
+{
+	duel_start(d, &d->b, 4);
+	ck_assert_int_eq(duel_sa(&d->a)->state, IKE_ESTABLISHED);
+	repeat_first(duel_last(&d->b, 1));
+	ck_assert_uint_eq(duel_count(&d->a), 1);
+	ck_assert_uint_eq(A(drop_replay), 1);
+	ck_assert_uint_eq(A(half_open), 0);
+	/* none waits so long: this one begins anew */
+	duel_advance(d, t->init_queue_ns + NS_PER_S);
+	repeat_first(duel_last(&d->b, 1));
+	ck_assert_uint_eq(duel_count(&d->a), 2);
+	ck_assert_uint_eq(A(half_open), 1);
+}
+END_TEST
+
 START_TEST(the_queue_is_bounded)
 {
 	struct cy_dgram g = {.src = d->b.addr, .dst = d->a.addr, .data = first};
@@ -345,6 +369,7 @@ UNIT_TESTS(flood)
 	tcase_add_test(tc, solutions);
 	tcase_add_test(tc, the_oldest_makes_room);
 	tcase_add_test(tc, shed_by_age);
+	tcase_add_test(tc, repeated_before_it_was_answered);
 	tcase_add_test(tc, the_queue_is_bounded);
 	tcase_add_test(tc, the_queue_is_divided);
 	tcase_add_test(tc, fragments_never_completed);
