@@ -197,6 +197,11 @@ static int run(const struct options *o)
 
 	if (!seconds_arg(o, &c.args))
 		return STATUS_USAGE;
+	if (o->lines >= 0) {
+		if (!c.args)
+			c.args = json_object();
+		json_object_set_new(c.args, "sas", json_integer(o->lines));
+	}
 	if (o->json) {
 		c.user = j = json_out_new(lists);
 		c.data = json_out_data;
@@ -212,7 +217,8 @@ const struct verb verb_cpus = {
     .name = "cpus",
     .args = "[SECONDS]",
     .summary = "Which CPU and which receive queue carry what, and which SAs",
-    .help = "It looks for one second, or as long as is said.\n",
+    .help = "It looks for one second, or as long as is said.\n\n"
+            "  -n, --lines N     list the N busiest SAs; 20 without it\n",
     .max_args = 1,
     .run = run,
 };

@@ -31,7 +31,7 @@ struct options {
 	bool another; /* up */
 	/* log */
 	bool follow, speed;
-	int lines;
+	int lines; /* cpus, too */
 	/* the rest of the command line */
 	int argc;
 	char **argv;

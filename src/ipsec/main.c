@@ -138,7 +138,7 @@ static bool parse(int argc, char **argv, struct options *o, bool *out_help)
 			break;
 		case 'n':
 			if (!number(optarg, &o->lines)) {
-				fprintf(stderr, "ipsec: --lines: '%s' is not a number of lines\n", optarg);
+				fprintf(stderr, "ipsec: --lines: '%s' is not a number\n", optarg);
 				return false;
 			}
 			break;

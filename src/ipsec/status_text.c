@@ -374,6 +374,23 @@ static void print_ike(json_t *sa)
 		    (long long)get_int(sa, "inbox_dropped"));
 }
 
+static void print_seen(json_t *seen, const char *before)
+{
+	const char *sep = " ";
+
+	fputs(before, stdout);
+	if (has(seen, "cpu")) {
+		printf(" CPU %lld", (long long)get_int(seen, "cpu"));
+		sep = ", ";
+	}
+	if (has(seen, "thread")) {
+		printf("%sthread %lld", sep, (long long)get_int(seen, "thread"));
+		sep = ", ";
+	}
+	if (has(seen, "queue"))
+		printf("%s%s %s", sep, get_str(seen, "interface"), get_str(seen, "queue"));
+}
+
 static void print_child(json_t *c)
 {
 	char name[128], text[64], l[1024], r[1024];
@@ -386,6 +403,14 @@ static void print_child(json_t *c)
 		printf("%12s:  of CPU %lld\n", name, (long long)get_int(c, "cpu"));
 	else if (has(c, "per_cpu"))
 		printf("%12s:  of all CPUs that have none\n", name);
+	if (has(c, "seen_in") || has(c, "seen_out")) {
+		printf("%12s:  the last packet", name);
+		if (has(c, "seen_in"))
+			print_seen(member(c, "seen_in"), " in by");
+		if (has(c, "seen_out"))
+			print_seen(member(c, "seen_out"), has(c, "seen_in") ? ", out by" : " out by");
+		putchar('\n');
+	}
 	if (has(c, "mark_in") || has(c, "mark_out"))
 		printf("%12s:  marks %s_i %s_o\n", name, get_str(c, "mark_in"), get_str(c, "mark_out"));
 	if (has(c, "if_id_in") || has(c, "if_id_out"))

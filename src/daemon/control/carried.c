@@ -83,18 +83,18 @@ void carried_add(struct carried_sums *s, bool in, const struct cy_kernel_place *
 		add_one(q, add);
 }
 
-void carried_count(
-    const struct daemon *d, struct carried_sums *now, struct carried_sums *ever, const struct carried_sa *sa)
+bool carried_count(const struct daemon *d, struct carried_sums *now, struct carried_sums *ever,
+    const struct carried_sa *sa, struct cy_kernel_place *out_at)
 {
 	bool in = sa->id.dir == CY_DIR_IN;
-	struct cy_kernel_place at;
 
 	if (!now && !sa->new_packets)
-		return;
-	(void)carried_place(d, &sa->id, sa->cpu, &at);
+		return false;
+	(void)carried_place(d, &sa->id, sa->cpu, out_at);
 	if (now)
-		carried_add(now, in, &at, &(struct carried){1, sa->packets, sa->bytes});
-	carried_add(ever, in, &at, &(struct carried){0, sa->new_packets, sa->new_bytes});
+		carried_add(now, in, out_at, &(struct carried){1, sa->packets, sa->bytes});
+	carried_add(ever, in, out_at, &(struct carried){0, sa->new_packets, sa->new_bytes});
+	return true;
 }
 
 uint64_t carried_packets(const struct carried_sums *s)
@@ -143,6 +143,25 @@ static void item_end(struct jw *w)
 {
 	jw_obj_end(w);
 	request_line_end(w);
+}
+
+void carried_write_place(struct jw *w, bool in, const struct cy_kernel_place *at)
+{
+	char name[IF_NAMESIZE];
+	bool queue = at->rx_if && if_indextoname(at->rx_if, name);
+
+	if (at->cpu < 0 && at->lane < 0 && !queue)
+		return;
+	jw_obj(w, in ? "seen_in" : "seen_out");
+	if (at->cpu >= 0)
+		jw_i64(w, "cpu", at->cpu);
+	if (at->lane >= 0)
+		jw_i64(w, "thread", at->lane);
+	if (queue) {
+		jw_str(w, "interface", name);
+		jw_fmt(w, "queue", "rx-%u", at->rx_queue);
+	}
+	jw_obj_end(w);
 }
 
 static void write_cpu(

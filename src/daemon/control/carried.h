@@ -34,6 +34,7 @@ struct carried_sa {
 	int32_t cpu;                     /* the only one that uses it (RFC 9611), -1 none such */
 	uint64_t packets, bytes;         /* in its life */
 	uint64_t new_packets, new_bytes; /* since they were read before */
+	size_t text; /* where in the text of its CHILD_SA there is room for more members */
 };
 
 /* Where an SA is, as observed; it may wait for a lock of a plugin. True: its packets and bytes are there, too. */
@@ -41,14 +42,19 @@ bool carried_place(
     const struct daemon *d, const struct cy_kernel_sa_id *id, int32_t cpu, struct cy_kernel_place *out);
 void carried_add(
     struct carried_sums *s, bool in, const struct cy_kernel_place *at, const struct carried *add);
-/* Adds the SA to what there is now (NULL: is not wanted), and what is new to what each CPU and queue ever carried. */
-void carried_count(
-    const struct daemon *d, struct carried_sums *now, struct carried_sums *ever, const struct carried_sa *sa);
+/*
+ * Adds the SA to what there is now (NULL: is not wanted), and what is new to what each CPU and queue ever carried. False: there was
+ * nothing to add, and where it is was not asked.
+ */
+bool carried_count(const struct daemon *d, struct carried_sums *now, struct carried_sums *ever,
+    const struct carried_sa *sa, struct cy_kernel_place *out_at);
 uint64_t carried_packets(const struct carried_sums *s); /* of all CPUs */
 struct carried carried_of_cpu(const struct carried_sums *s, size_t cpu, bool in);
 struct carried carried_of_queue(const struct carried_sums *s, uint32_t ifindex, uint32_t queue);
 void carried_fini(struct carried_sums *s);
 
+/* Member seen_in or seen_out of an open object, when anything is known. */
+void carried_write_place(struct jw *w, bool in, const struct cy_kernel_place *at);
 /* Items of esp_cpus and esp_queues. */
 void carried_write(const struct request *r, struct jw *w, const struct carried_sums *s);
 

@@ -297,13 +297,12 @@ static void write_head(struct request *r, struct jw *w, const struct span *s, co
 	request_line_end(w);
 }
 
-static void write_all(struct request *r, struct span *s, void *arg)
+static void write_all(struct request *r, struct jw *w, struct span *s, void *arg)
 {
 	struct cpus *c = arg;
 	uint64_t ns = c->again ? c->again_ns - c->begun_ns : 0;
 	struct carried_sums sums = {0};
 	bool placed = false;
-	struct jw w = {0};
 
 	for (size_t i = 0; i < c->all.n; i++) {
 		const struct placed *p = &c->all.p[i];
@@ -312,16 +311,15 @@ static void write_all(struct request *r, struct span *s, void *arg)
 		carried_add(
 		    &sums, p->id.dir == CY_DIR_IN, &p->at, &(struct carried){1, p->packets, p->bytes});
 	}
-	write_head(r, &w, s, &sums, c, placed || !c->all.n);
+	write_head(r, w, s, &sums, c, placed || !c->all.n);
 	if (s->machine) {
-		write_cpus(r, &w, s->machine, &sums, s->now->ns, ns);
-		write_queues(r, &w, s->machine, &sums, s->now->ns, ns);
+		write_cpus(r, w, s->machine, &sums, s->now->ns, ns);
+		write_queues(r, w, s->machine, &sums, s->now->ns, ns);
 	}
-	write_lanes(r, &w, c);
-	write_steering(r, &w, c->c->d);
-	write_sas(r, &w, c, ns);
+	write_lanes(r, w, c);
+	write_steering(r, w, c->c->d);
+	write_sas(r, w, c, ns);
 	carried_fini(&sums);
-	request_send(r, &w);
 }
 
 void cmd_cpus(struct request *r)

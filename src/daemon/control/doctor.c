@@ -106,31 +106,29 @@ static const char *speed_name(const struct alg_speed *s)
 	return name_or_number(s->kind == CY_KIND_CIPHER ? encr_names : ke_names, s->id);
 }
 
-static void write_speeds(struct request *r, struct span *span, void *arg)
+static void write_speeds(struct request *r, struct jw *w, struct span *span, void *arg)
 {
-	struct jw w = {0};
 	size_t n = 0;
 	const struct alg_speed *s = control_speeds(arg, &n);
 
 	(void)span;
 	for (size_t i = 0; s && i < n; i++) {
-		request_begin(r, &w, "item");
-		jw_str(&w, "list", "speeds");
-		jw_obj(&w, "data");
-		jw_str(&w, "kind", kind_name(s[i].kind));
-		jw_u64(&w, "number", s[i].id);
-		jw_str(&w, "name", speed_name(&s[i]));
+		request_begin(r, w, "item");
+		jw_str(w, "list", "speeds");
+		jw_obj(w, "data");
+		jw_str(w, "kind", kind_name(s[i].kind));
+		jw_u64(w, "number", s[i].id);
+		jw_str(w, "name", speed_name(&s[i]));
 		if (s[i].key_bits)
-			jw_u64(&w, "key_bits", s[i].key_bits);
-		jw_u64(&w, "ns", (uint64_t)s[i].ns);
+			jw_u64(w, "key_bits", s[i].key_bits);
+		jw_u64(w, "ns", (uint64_t)s[i].ns);
 		if (s[i].kind == CY_KIND_KE)
-			jw_u64(&w, "per_second", (uint64_t)((double)NS_PER_S / s[i].ns));
+			jw_u64(w, "per_second", (uint64_t)((double)NS_PER_S / s[i].ns));
 		else
-			jw_u64(&w, "mbit_per_second", (uint64_t)(1392.0 * 8000 / s[i].ns));
-		jw_obj_end(&w);
-		request_line_end(&w);
+			jw_u64(w, "mbit_per_second", (uint64_t)(1392.0 * 8000 / s[i].ns));
+		jw_obj_end(w);
+		request_line_end(w);
 	}
-	request_send(r, &w);
 }
 
 void list_speeds(struct request *r)
@@ -274,7 +272,7 @@ static void on_finding(void *user, const struct finding *f)
 	request_line_end(&wr->w);
 }
 
-static void write_findings(struct request *r, struct span *s, void *arg)
+static void write_findings(struct request *r, struct jw *w, struct span *s, void *arg)
 {
 	struct daemon *d = r->control->d;
 	struct costs *costs = arg;
@@ -293,7 +291,6 @@ static void write_findings(struct request *r, struct span *s, void *arg)
 	    .kernel_userspace = knl_features(d->knl) & CY_KERNEL_WANTS_ESP};
 	struct busy_sa *sas = NULL;
 	size_t limits;
-	struct jw head = {0};
 
 	if (costs->cpus) {
 		in.n_sas = cpus_busy_sas(costs->cpus, &sas);
@@ -303,16 +300,17 @@ static void write_findings(struct request *r, struct span *s, void *arg)
 	in.speeds = control_speeds(r->control, &in.n_speeds);
 	limits = doctor_run(&in, on_finding, &wr);
 	free(sas);
-	request_begin(r, &head, "data");
-	jw_obj(&head, "data");
-	jw_u64(&head, "interval_ms", s->now->ns / NS_PER_MS);
-	jw_u64(&head, "limits", limits);
-	jw_bool(&head, "sas_seen", costs->walked);
-	jw_bool(&head, "speeds_known", in.speeds != NULL);
-	jw_obj_end(&head);
-	request_line_end(&head);
-	request_send(r, &head);
-	request_send(r, &wr.w);
+	request_begin(r, w, "data");
+	jw_obj(w, "data");
+	jw_u64(w, "interval_ms", s->now->ns / NS_PER_MS);
+	jw_u64(w, "limits", limits);
+	jw_bool(w, "sas_seen", costs->walked);
+	jw_bool(w, "speeds_known", in.speeds != NULL);
+	jw_obj_end(w);
+	request_line_end(w);
+	jw_add(w, wr.w.p, wr.w.n);
+	w->failed |= wr.w.failed;
+	jw_fini(&wr.w);
 }
 
 /* Without these the other rules are still worth something: they are waited for, but not for ever. */

@@ -36,6 +36,7 @@ static void finish(struct request *r, struct interval *i)
 	struct span s = {.now = sample_take(r->control->d),
 	    .total = i->q->total ? sample_take(r->control->d) : NULL,
 	    .machine = read_machine(r, i->q)};
+	struct jw w = {0};
 
 	if (!s.now || (i->q->total && !s.total)) {
 		request_fail(r, "limit", "out of memory");
@@ -44,8 +45,8 @@ static void finish(struct request *r, struct interval *i)
 			sample_since(s.now, i->before);
 		if (i->machine && s.machine)
 			machine_since(s.machine, i->machine);
-		i->q->fn(r, &s, i->arg);
-		request_done(r);
+		i->q->fn(r, &w, &s, i->arg);
+		request_send_all(r, &w); /* frees i */
 	}
 	sample_free(s.now);
 	sample_free(s.total);

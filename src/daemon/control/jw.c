@@ -174,6 +174,11 @@ void jw_raw(struct jw *w, const char *key, const char *json)
 	put(w, json, strlen(json));
 }
 
+void jw_add(struct jw *w, const char *text, size_t n)
+{
+	put(w, text, n);
+}
+
 void jw_end_line(struct jw *w)
 {
 	put(w, "\n", 1);

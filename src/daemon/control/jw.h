@@ -27,6 +27,7 @@ void jw_i64(struct jw *w, const char *key, int64_t v);
 void jw_num(struct jw *w, const char *key, double v); /* what is not finite is 0 */
 void jw_bool(struct jw *w, const char *key, bool v);
 void jw_raw(struct jw *w, const char *key, const char *json); /* JSON text as it is */
+void jw_add(struct jw *w, const char *text, size_t n);        /* a piece of what another one wrote */
 void jw_end_line(struct jw *w);                               /* a newline: the next value starts afresh */
 
 #endif

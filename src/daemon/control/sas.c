@@ -225,7 +225,22 @@ static void add_sa(struct chunk *ch, const struct item *it, const struct child_s
 		    .packets = in ? c->packets_in : c->packets_out,
 		    .bytes = in ? c->bytes_in : c->bytes_out,
 		    .new_packets = it->new_packets[in],
-		    .new_bytes = it->new_bytes[in]};
+		    .new_bytes = it->new_bytes[in],
+		    .text = ch->w.n};
+}
+
+/* Open at its end: where it is seen comes there. */
+static void write_item(struct chunk *ch, const struct ike_sa *sa, const struct child_sa *c, uint64_t now)
+{
+	jw_obj(&ch->w, NULL);
+	jw_raw(&ch->w, "id", ch->id);
+	jw_str(&ch->w, "event", "item");
+	jw_str(&ch->w, "list", c ? "children" : "ike_sas");
+	jw_obj(&ch->w, "data");
+	if (c)
+		write_child(&ch->w, c, now);
+	else
+		write_ike(&ch->w, sa, now);
 }
 
 static void chunk_write(struct chunk *ch)
@@ -239,23 +254,16 @@ static void chunk_write(struct chunk *ch)
 
 		if (!sa || (ch->item[i].child && !c))
 			continue; /* it went meanwhile */
+		if (!ch->quiet)
+			write_item(ch, sa, c, now);
 		if (c) {
 			add_sa(ch, &ch->item[i], c, true);
 			add_sa(ch, &ch->item[i], c, false);
 		}
-		if (ch->quiet)
-			continue;
-		jw_obj(&ch->w, NULL);
-		jw_raw(&ch->w, "id", ch->id);
-		jw_str(&ch->w, "event", "item");
-		jw_str(&ch->w, "list", c ? "children" : "ike_sas");
-		jw_obj(&ch->w, "data");
-		if (c)
-			write_child(&ch->w, c, now);
-		else
-			write_ike(&ch->w, sa, now);
-		jw_obj_end(&ch->w);
-		request_line_end(&ch->w);
+		if (!ch->quiet) {
+			jw_obj_end(&ch->w);
+			request_line_end(&ch->w);
+		}
 	}
 }
 
@@ -430,14 +438,37 @@ static void listing_free(void *state)
 	free(l);
 }
 
+/* Sums up the SAs, and puts where each is seen into its text. */
+static void chunk_place(struct control *c, struct chunk *ch, struct listing *l)
+{
+	struct jw w = {0};
+	size_t from = 0;
+
+	for (uint32_t i = 0; i < ch->n_sas; i++) {
+		const struct carried_sa *sa = &ch->sas[i];
+		struct cy_kernel_place at;
+
+		if (!carried_count(c->d, l->placed ? &l->sums : NULL, &c->carried, sa, &at) || !l->placed ||
+		    ch->quiet || ch->w.failed)
+			continue;
+		jw_add(&w, ch->w.p + from, sa->text - from);
+		from = sa->text;
+		carried_write_place(&w, sa->id.dir == CY_DIR_IN, &at);
+	}
+	if (!from)
+		return;
+	jw_add(&w, ch->w.p + from, ch->w.n - from);
+	jw_fini(&ch->w);
+	ch->w = w;
+}
+
 static void chunk_back(struct control *c, struct post *p)
 {
 	struct chunk *ch = container_of(p, struct chunk, post);
 	struct request *r = ch->r;
 	struct listing *l = r->state;
 
-	for (uint32_t i = 0; i < ch->n_sas; i++)
-		carried_count(c->d, l->placed ? &l->sums : NULL, &c->carried, &ch->sas[i]);
+	chunk_place(c, ch, l);
 	l->in_flight = false;
 	l->pos = ch->pos;
 	l->sa = ch->sa;

@@ -14,8 +14,8 @@ struct span {
 
 struct span_query {
 	bool total, machine; /* wanted */
-	/* Writes the answer; request_done() comes after it. */
-	void (*fn)(struct request *r, struct span *s, void *arg);
+	/* Writes the answer, however long; it is sent, and request_done() comes after it. */
+	void (*fn)(struct request *r, struct jw *w, struct span *s, void *arg);
 	bool (*ready)(
 	    void *arg); /* is there what else is needed? NULL: yes. It is waited for a few seconds. */
 	void (*arg_free)(void *arg);

@@ -285,35 +285,33 @@ static void write_waits(struct jw *w, const struct sample *s)
 	jw_arr_end(w);
 }
 
-static void write_usage(struct request *r, struct span *span, void *arg)
+static void write_usage(struct request *r, struct jw *w, struct span *span, void *arg)
 {
 	struct sample *s = span->now;
 	int64_t top = request_int(r, "top", TOP_DEFAULT);
-	struct jw w = {0};
 
 	(void)arg;
 	top = top < 0 ? 0 : top > 1000 ? 1000 : top;
-	request_begin(r, &w, "data");
-	jw_obj(&w, "data");
-	jw_u64(&w, "interval_ms", s->ns / NS_PER_MS);
-	jw_u64(&w, "cpus", s->cpus);
-	jw_u64(&w, "process_cpu_us", s->process_cpu_ns / NS_PER_US);
-	write_workers(&w, s);
-	write_jobs(&w, &s->usage);
-	jw_u64(&w, "corrected_steps", s->usage.long_steps.n);
-	jw_u64(&w, "corrected_us", s->usage.long_steps.ns / NS_PER_US);
-	write_exchanges(&w, &s->usage);
-	write_crypto(&w, &s->usage, r->control->d->crypto);
-	write_entries(&w, "connections", s->usage.conns, s->usage.n_conns, (size_t)top);
-	write_entries(&w, "peers", s->usage.peers, s->usage.n_peers, (size_t)top);
-	write_kernel(&w, &s->kernel);
-	write_plugins(&w, s);
-	write_pool(&w, s);
-	write_threads(&w, s);
-	write_waits(&w, s);
-	jw_obj_end(&w);
-	request_line_end(&w);
-	request_send(r, &w);
+	request_begin(r, w, "data");
+	jw_obj(w, "data");
+	jw_u64(w, "interval_ms", s->ns / NS_PER_MS);
+	jw_u64(w, "cpus", s->cpus);
+	jw_u64(w, "process_cpu_us", s->process_cpu_ns / NS_PER_US);
+	write_workers(w, s);
+	write_jobs(w, &s->usage);
+	jw_u64(w, "corrected_steps", s->usage.long_steps.n);
+	jw_u64(w, "corrected_us", s->usage.long_steps.ns / NS_PER_US);
+	write_exchanges(w, &s->usage);
+	write_crypto(w, &s->usage, r->control->d->crypto);
+	write_entries(w, "connections", s->usage.conns, s->usage.n_conns, (size_t)top);
+	write_entries(w, "peers", s->usage.peers, s->usage.n_peers, (size_t)top);
+	write_kernel(w, &s->kernel);
+	write_plugins(w, s);
+	write_pool(w, s);
+	write_threads(w, s);
+	write_waits(w, s);
+	jw_obj_end(w);
+	request_line_end(w);
 }
 
 void cmd_usage(struct request *r)

@@ -70,6 +70,7 @@ static void advise_spread(struct doctor *d, struct finding *f)
 
 	if (!i) {
 		doctor_advise(f, "Spread it with RPS (/sys/class/net/IF/queues/rx-0/rps_cpus).");
+		advise_steering(d, f, "IF");
 		return;
 	}
 	machine_hash_text(i, text, sizeof(text));

@@ -165,3 +165,28 @@ def transport(bed):
     out = bed.left.ns.run("ping", "-n", "-c", "5", "-i", "0.2", "-W", "5", conn.right.addr)
     require(out is not None, "no answer")
     require(bed.left.child().packets_out >= 5, "the packets did not go through the CHILD_SA")
+
+
+def one_ours_with_strongswan(initiator, responder, backend):
+    return {initiator, responder} == {"cygnet", "strongswan"}
+
+
+@scenario(one_ours_with_strongswan)
+def per_cpu_not_known(bed):
+    """a peer that has never heard of SAs of CPUs (RFC 9611): the first CHILD_SA is the only one, and is not asked for again"""
+    conn = bed.conn(options={"per-cpu-sas": "yes"})
+    bed.start(conn)
+    ours = bed.left if bed.left.kind == "cygnet" else bed.right
+    require("per-cpu" in ours.query("statusall")["kernel"]["features"], "this data plane has no SAs of CPUs")
+    bed.left.up()
+    bed.wait_up()
+    for cpu in range(os.cpu_count()):
+        bed.site.alice.run("taskset", "-c", str(cpu), "ping", "-n", "-q", "-c", "5", "-i", "0.1", "-W", "4", bed.site.BOB)
+    bed.traffic(transfer_size=0)
+    (child,) = [c for sa in ours.query("status")["ike_sas"] for c in sa["children"]]
+    require("per_cpu" not in child and "cpu" not in child, f"it is one of several: {child}")
+    require(bed.left.child().packets_out >= 5 * os.cpu_count(), "packets took another way")
+    sas = ours.query("statusall")["sas"]
+    require(sas["child_established"] == 1 and not sas["failed"], f"more were asked for: {sas}")
+    bed.left.down()
+    bed.wait_gone()

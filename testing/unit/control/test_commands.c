@@ -186,6 +186,29 @@ START_TEST(a_reload_touches_what_changed)
 }
 END_TEST
 
+/* Not everything that a connection asks for is in every kernel: it is loaded, and what it does without is said. */
+START_TEST(a_data_plane_without_sas_of_cpus_is_told)
+{
+	bool told = false, done = false;
+
+	begin(SETUP);
+	ctl_write(&t, "ipsec.conf", SETUP CONN("big", "\tper-cpu-sas=yes\n"));
+	ctl_send(&cl, "{\"id\":1,\"cmd\":\"reload\"}\n");
+	while (!done) {
+		json_t *v = ctl_next(&cl);
+		const char *text = json_string_value(json_object_get(v, "text"));
+
+		ck_assert_ptr_nonnull(v);
+		told |= text && strstr(text, "connection big: the data plane test has no SAs of CPUs");
+		done = strcmp(json_string_value(json_object_get(v, "event")), "done") == 0;
+		json_decref(v);
+	}
+	ck_assert(told);
+	ck_assert_ptr_nonnull(find("big"));
+	end();
+}
+END_TEST
+
 START_TEST(a_file_that_is_gone_leaves_all_as_it_was)
 {
 	char path[128];
@@ -252,6 +275,7 @@ UNIT_TESTS(commands)
 	tcase_add_test(tc, a_listing_has_every_sa_once);
 	tcase_add_test(tc, up_tells_how_it_goes_and_may_be_left);
 	tcase_add_test(tc, a_reload_touches_what_changed);
+	tcase_add_test(tc, a_data_plane_without_sas_of_cpus_is_told);
 	tcase_add_test(tc, a_file_that_is_gone_leaves_all_as_it_was);
 	tcase_add_test(tc, a_reload_keeps_what_is_up);
 	tcase_add_test(tc, every_query_is_answered);

@@ -54,7 +54,13 @@ START_TEST(statusall_sums_up_cpus_and_queues)
 	    DATA("\"sas\":{\"up\":1,\"ike_sas\":1}") ITEM("ike_sas",
 	        "\"name\":\"a\",\"id\":1,\"state\":\"ESTABLISHED\",\"local\":\"192.0.2.1\","
 	        "\"local_id\":\"x\",\"remote\":\"192.0.2.2\",\"remote_id\":\"y\",\"version\":2,"
-	        "\"initiator\":true,\"spi_i\":\"01\",\"spi_r\":\"02\"") ITEM("esp_cpus",
+	        "\"initiator\":true,\"spi_i\":\"01\",\"spi_r\":\"02\"") ITEM("children",
+	        "\"name\":\"a\",\"id\":2,\"state\":\"INSTALLED\",\"mode\":\"TUNNEL\",\"protocol\":\"ESP\","
+	        "\"spi_in\":\"03\",\"spi_out\":\"04\",\"algorithms\":\"X\",\"reqid\":7,\"local_ts\":[\"10.1."
+	        "0.0/16\"],"
+	        "\"remote_ts\":[\"10.2.0.0/"
+	        "16\"],\"seen_in\":{\"cpu\":3,\"interface\":\"eth0\",\"queue\":\"rx-3\"},"
+	        "\"seen_out\":{\"cpu\":1,\"thread\":1}") ITEM("esp_cpus",
 	        "\"cpu\":0,\"sas_in\":129,\"sas_out\":1,\"packets_in\":6589,\"bytes_in\":2048,"
 	        "\"packets_out\":10,\"bytes_out\":512,\"share\":97.25") ITEM("esp_cpus",
 	        "\"cpu\":-1,\"sas_in\":0,\"sas_out\":128,\"packets_in\":0,\"bytes_in\":0,"
@@ -64,6 +70,10 @@ START_TEST(statusall_sums_up_cpus_and_queues)
 	    "Security Associations (1 up, 0 connecting):\n"
 	    "        a[1]: ESTABLISHED, 192.0.2.1[x]...192.0.2.2[y]\n"
 	    "        a[1]: IKEv2 SPIs: 01_i* 02_r\n"
+	    "        a{2}:  INSTALLED, TUNNEL, reqid 7, ESP SPIs: 03_i 04_o\n"
+	    "        a{2}:  the last packet in by CPU 3, eth0 rx-3, out by CPU 1, thread 1\n"
+	    "        a{2}:  X, 0 bytes_i (0 pkts), 0 bytes_o (0 pkts)\n"
+	    "        a{2}:   10.1.0.0/16 === 10.2.0.0/16\n"
 	    "ESP by the CPU that carried the last packet of an SA:\n"
 	    "  CPU 0: 129 SAs in with 6589 packets (2048 bytes), 1 SAs out with 10 packets (512 bytes), 97.2 "
 	    "%\n"

@@ -514,6 +514,11 @@ START_TEST(one_cpu_receives_it_all)
 	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "rx-flow-hash esp4");
 	machine.ifs[0].hash_esp = MACHINE_HASH_ADDRS | MACHINE_HASH_PORTS;
 	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "per-CPU SAs");
+	/* devices without a driver */
+	machine.ifs[0].driver[0] = '\0';
+	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2",
+	    "Spread it with RPS (/sys/class/net/IF/queues/rx-0/rps_cpus). Or let the plugin steer");
+	snprintf(machine.ifs[0].driver, sizeof(machine.ifs[0].driver), "ice");
 	/* all of them */
 	for (int i = 0; i < 4; i++)
 		cpus[i].softirq = 180;
