@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from .proc import Failure, require, run_status, wait_for
 
@@ -19,6 +20,13 @@ def ping(ns, address, count=3, size=56, source=None, deadline=15):
     if not found:
         raise Failure(f"ping {address} in {ns.label}: {out.strip()[-300:]}")
     return int(found.group(1))
+
+
+def unanswered(ns, address, sources):
+    """Pings from each of many addresses, some at a time; those that got no answer."""
+    with ThreadPoolExecutor(16) as some:
+        got = some.map(lambda source: ping(ns, address, count=2, source=source), sources)
+        return [source for source, n in zip(sources, got) if n == 0]
 
 
 def require_ping(ns, address, **kw):

@@ -885,6 +885,10 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 		refuse(sa, x, V1N_NO_PROPOSAL_CHOSEN, "out of memory");
 		return;
 	}
+	if (!child_claim(q->child, why, sizeof(why))) {
+		refuse(sa, x, V1N_INVALID_ID_INFORMATION, why);
+		return;
+	}
 	{
 		struct child_sa *old = same_traffic(sa, q->child);
 

@@ -366,6 +366,11 @@ struct child_sa *v2_child_choose(struct ike_sa *sa, const struct payload *first,
 		c = NULL;
 		goto out;
 	}
+	if (!child_claim(c, why, cap)) {
+		child_free(c);
+		c = NULL;
+		goto out;
+	}
 	*out_notify = 0;
 out:
 	config_unref(config);

@@ -33,6 +33,7 @@ struct child_sa {
 	uint32_t spi_in, spi_out;         /* host byte order */
 	uint32_t reqid;                   /* 0: it is found when the CHILD_SA is installed */
 	struct reqid *shared_reqid;       /* reqid.c */
+	struct claim *claim;              /* reqid.c */
 	struct cy_mark mark_in, mark_out; /* the connection's, or its own */
 	uint32_t if_id_in, if_id_out;
 	int32_t cpu;      /* that sends on it (RFC 9611), -1 any */
@@ -82,6 +83,11 @@ enum cy_err child_derive(struct child_sa *c, struct ike_sa *sa, struct cy_slice 
 
 /* Before it is installed: it has a reqid, that of others of the peer for the same traffic. Any number of times. */
 void reqid_hold(struct child_sa *c);
+/*
+ * Where it has to be: its traffic is for this peer (identities and user) alone; its selectors are set. False: another one has it. Any
+ * number of times.
+ */
+bool child_claim(struct child_sa *c, char *why, size_t cap) CY_MUST_USE;
 void reqid_release(struct child_sa *c);
 
 /* Kernel requests; what to include. The caller submits with ike_kernel() and calls child_mark() on success. */

@@ -82,6 +82,8 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	if (!e)
 		e = hmap_init(&m->reqids, m->map_key);
 	if (!e)
+		e = hmap_init(&m->claims, m->map_key);
+	if (!e)
 		e = half_open_new(m->map_key, &m->half_open);
 	if (!e)
 		e = totals_new(m->map_key, &m->totals);
@@ -107,6 +109,7 @@ void sa_manager_free(struct sa_manager *m)
 	hmap_fini(&m->peers_by_conf);
 	hmap_fini(&m->peers_by_addr);
 	hmap_fini(&m->reqids);
+	hmap_fini(&m->claims);
 	half_open_free(m->half_open);
 	totals_free(m->totals);
 	mem_wipe(m->cookie_secret, sizeof(m->cookie_secret));
