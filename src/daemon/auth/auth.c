@@ -128,6 +128,14 @@ bool auth_is_slow(const struct auth_op *op)
 	return op->round->method == AUTH_PUBKEY;
 }
 
+bool auth_sign_is_slow(const struct auth_op *op)
+{
+	const struct cy_pki_ops *pki = crypto_pki(op->d->crypto);
+	const struct cy_key_info *k = op->key && pki ? pki->privkey_info(op->key) : NULL;
+
+	return auth_is_slow(op) && !(k && k->type != CY_KEY_RSA && k->bits <= 256);
+}
+
 enum cy_err auth_sign(void *arg)
 {
 	struct auth_op *op = arg;

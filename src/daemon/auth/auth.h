@@ -51,8 +51,10 @@ enum cy_err auth_set_octets(struct auth_op *op, uint16_t prf, struct cy_slice re
  */
 enum cy_err auth_pick_own(struct auth_op *op) CY_MUST_USE;
 bool auth_is_slow(const struct auth_op *op); /* worth the pool? */
-enum cy_err auth_sign(void *op);             /* fills method and data */
-enum cy_err auth_verify(void *op);           /* CY_OK: remote_id is proven; CY_E_AUTH with why otherwise */
+/* Worth it to sign? With P-256 or Ed25519 it takes less than to go there and back: less than to make a key with X25519. */
+bool auth_sign_is_slow(const struct auth_op *op);
+enum cy_err auth_sign(void *op);   /* fills method and data */
+enum cy_err auth_verify(void *op); /* CY_OK: remote_id is proven; CY_E_AUTH with why otherwise */
 
 enum cy_err auth_pubkey_sign(struct auth_op *op); /* pubkey.c */
 enum cy_err auth_pubkey_verify(struct auth_op *op);

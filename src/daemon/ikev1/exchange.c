@@ -277,8 +277,9 @@ enum cy_err v1_send(struct ike_sa *sa, struct v1_exchange *x, enum v1_hash hash,
 	char text[512];
 	enum cy_err e = buf ? CY_OK : CY_E_NOMEM;
 
-	ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
-	    wire_print(&sa->step->out.h, sa->step->out.first, text, sizeof(text)));
+	if (ike_note_wanted(sa, LOG_ENC, CY_LOG_INFO))
+		ike_note(sa, LOG_ENC, CY_LOG_INFO, "generating %s",
+		    wire_print(&sa->step->out.h, sa->step->out.first, text, sizeof(text)));
 	if (!e)
 		e = seal(sa, x, hash, ni, nr, &w);
 	sent_clear(&x->sent);

@@ -124,7 +124,8 @@ void v1_sign(struct ike_sa *sa, ike_cont cont)
 		cont(sa, op, CY_E_AUTH);
 		return;
 	}
-	ike_run(sa, true, (enum cy_err(*)(void *))auth_pubkey_sign, cont, (void (*)(void *))auth_op_free, op);
+	ike_run(sa, auth_sign_is_slow(op), (enum cy_err(*)(void *))auth_pubkey_sign, cont,
+	    (void (*)(void *))auth_op_free, op);
 }
 
 static bool add_cert(struct ike_sa *sa, uint8_t type, struct cy_slice data)

@@ -71,8 +71,9 @@ void v1_accept(struct ike_sa *sa)
 	const struct heard *h = sa->step->handler;
 	char text[512];
 
-	ike_note(sa, LOG_ENC, CY_LOG_INFO, "received %s",
-	    wire_print(&sa->step->pkt->h, sa->step->in.first, text, sizeof(text)));
+	if (ike_note_wanted(sa, LOG_ENC, CY_LOG_INFO))
+		ike_note(sa, LOG_ENC, CY_LOG_INFO, "received %s",
+		    wire_print(&sa->step->pkt->h, sa->step->in.first, text, sizeof(text)));
 	if (h->encrypted)
 		memcpy(x->iv, h->last, v1_of(sa)->block);
 	if (x->n_heard == V1_HEARD) {

@@ -128,7 +128,7 @@ void v2_auth_start(struct ike_sa *sa, struct task *t)
 		v2_fatal(sa, "out of memory");
 		return;
 	}
-	ike_run(sa, auth_is_slow(op), auth_sign, send_request, (void (*)(void *))auth_op_free, op);
+	ike_run(sa, auth_sign_is_slow(op), auth_sign, send_request, (void (*)(void *))auth_op_free, op);
 }
 
 /* --- response ------------------------------------------------------------------------------------------------------------------- */

@@ -165,7 +165,7 @@ static void sign(struct ike_sa *sa)
 		v2_fatal(sa, "out of memory");
 		return;
 	}
-	ike_run(sa, auth_is_slow(op), auth_sign, signed_by_us, (void (*)(void *))auth_op_free, op);
+	ike_run(sa, auth_sign_is_slow(op), auth_sign, signed_by_us, (void (*)(void *))auth_op_free, op);
 }
 
 /* --- who may say no --------------------------------------------------------------------------------------------------------------- */

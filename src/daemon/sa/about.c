@@ -92,9 +92,14 @@ static void peer_label(void *arg, char *out, size_t cap)
 	const struct ike_sa *sa = arg;
 	char text[IDENT_STR_MAX > ADDR_STR_MAX ? IDENT_STR_MAX : ADDR_STR_MAX];
 
-	if (sa->established_ns)
-		snprintf(out, cap, "%s", totals_user(sa, text));
-	else
+	if (sa->established_ns) {
+		/* for each packet, with many peers: no snprintf() */
+		const char *user = totals_user(sa, text);
+		size_t n = strnlen(user, cap - 1);
+
+		memcpy(out, user, n);
+		out[n] = '\0';
+	} else
 		snprintf(out, cap, "%s, not proven yet", addr_str(&sa->remote, text));
 }
 

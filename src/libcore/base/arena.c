@@ -30,7 +30,6 @@
 #define FIRST_CHUNK ((size_t)4096 - sizeof(struct arena_chunk))
 #define KEEP_MAX    ((size_t)65536)
 
-/* What is not given out is zero: fresh from calloc, wiped at reset. */
 struct arena_chunk {
 	struct arena_chunk *next;
 	size_t used, cap;
@@ -56,9 +55,10 @@ static struct arena_chunk *add_chunk(struct arena *a, size_t need)
 		cap = need;
 	if (cap > SIZE_MAX - sizeof(*c))
 		return NULL;
-	c = calloc(1, sizeof(*c) + cap);
+	c = malloc(sizeof(*c) + cap);
 	if (!c)
 		return NULL;
+	c->used = 0;
 	c->cap = cap;
 	c->next = a->chunks;
 	a->chunks = c;
@@ -86,7 +86,7 @@ void *arena_alloc(struct arena *a, size_t n)
 	c->used += need + GAP;
 	a->used += need;
 	SHOW(p, n);
-	return p;
+	return memset(p, 0, n);
 }
 
 void *arena_dup(struct arena *a, const void *p, size_t n)

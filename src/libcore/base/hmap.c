@@ -2,7 +2,9 @@
 
 #include "libcore/base/hmap.h"
 
+#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MIN_BUCKETS 16
 /*
@@ -11,26 +13,40 @@
  */
 #define MOVES 4
 
-static uint64_t rotl(uint64_t x, int n)
+static inline uint64_t rotl(uint64_t x, int n)
 {
 	return x << n | x >> (64 - n);
 }
 
-static void sip_round(uint64_t v[4])
+/* The state is passed by value, so that it stays in registers. */
+struct sip {
+	uint64_t v0, v1, v2, v3;
+};
+
+static inline struct sip sip_round(struct sip s)
 {
-	v[0] += v[1];
-	v[1] = rotl(v[1], 13) ^ v[0];
-	v[0] = rotl(v[0], 32);
-	v[2] += v[3];
-	v[3] = rotl(v[3], 16) ^ v[2];
-	v[0] += v[3];
-	v[3] = rotl(v[3], 21) ^ v[0];
-	v[2] += v[1];
-	v[1] = rotl(v[1], 17) ^ v[2];
-	v[2] = rotl(v[2], 32);
+	s.v0 += s.v1;
+	s.v1 = rotl(s.v1, 13) ^ s.v0;
+	s.v0 = rotl(s.v0, 32);
+	s.v2 += s.v3;
+	s.v3 = rotl(s.v3, 16) ^ s.v2;
+	s.v0 += s.v3;
+	s.v3 = rotl(s.v3, 21) ^ s.v0;
+	s.v2 += s.v1;
+	s.v1 = rotl(s.v1, 17) ^ s.v2;
+	s.v2 = rotl(s.v2, 32);
+	return s;
 }
 
-static uint64_t load_le(const uint8_t *p, size_t n)
+static inline struct sip sip_word(struct sip s, uint64_t m)
+{
+	s.v3 ^= m;
+	s = sip_round(sip_round(s));
+	s.v0 ^= m;
+	return s;
+}
+
+static inline uint64_t load_le(const uint8_t *p, size_t n)
 {
 	uint64_t v = 0;
 
@@ -39,34 +55,32 @@ static uint64_t load_le(const uint8_t *p, size_t n)
 	return v;
 }
 
+static inline uint64_t load_le64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
+}
+
 /* Aumasson, Bernstein: SipHash, a fast short-input PRF (2012), section 2. */
 uint64_t siphash24(const uint64_t key[2], const void *data, size_t n)
 {
 	const uint8_t *p = data;
-	uint64_t last = (uint64_t)n << 56, m;
-	uint64_t v[4] = {
+	uint64_t length = (uint64_t)n << 56;
+	struct sip s = {
 	    key[0] ^ 0x736f6d6570736575ull,
 	    key[1] ^ 0x646f72616e646f6dull,
 	    key[0] ^ 0x6c7967656e657261ull,
 	    key[1] ^ 0x7465646279746573ull,
 	};
 
-	for (; n >= 8; p += 8, n -= 8) {
-		m = load_le(p, 8);
-		v[3] ^= m;
-		sip_round(v);
-		sip_round(v);
-		v[0] ^= m;
-	}
-	last |= load_le(p, n);
-	v[3] ^= last;
-	sip_round(v);
-	sip_round(v);
-	v[0] ^= last;
-	v[2] ^= 0xff;
-	for (int i = 0; i < 4; i++)
-		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
+	for (; n >= 8; p += 8, n -= 8)
+		s = sip_word(s, load_le64(p));
+	s = sip_word(s, length | load_le(p, n));
+	s.v2 ^= 0xff;
+	s = sip_round(sip_round(sip_round(sip_round(s))));
+	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
 
 enum cy_err hmap_init(struct hmap *m, const uint64_t key[2])

@@ -12,12 +12,20 @@ void mem_wipe(void *p, size_t n)
 
 bool mem_eq_ct(const void *a, const void *b, size_t n)
 {
+	const uint8_t *x = a, *y = b;
 	/* volatile, so that the compiler cannot leave the loop at the first difference */
-	const volatile uint8_t *x = a, *y = b;
-	uint8_t diff = 0;
+	volatile uint64_t diff = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < n; i++)
-		diff = (uint8_t)(diff | (x[i] ^ y[i]));
+	for (; i + 8 <= n; i += 8) {
+		uint64_t u, v;
+
+		memcpy(&u, x + i, 8);
+		memcpy(&v, y + i, 8);
+		diff |= u ^ v;
+	}
+	for (; i < n; i++)
+		diff |= x[i] ^ y[i];
 	return diff == 0;
 }
 

@@ -150,10 +150,8 @@ static void begin(void *plugin, const struct cy_xauth_login *l)
 	free(f);
 }
 
-/*
- * As long as the file has no users, of whom no check takes long: otherwise the time would tell who is in it. Whoever reads the
- * file has the lock, and may take long.
- */
+/* Only of a user whose password is in ipsec.secrets as it is, and not while the file has users, who come first. Whoever reads the file has
+ * the lock, and may take long. */
 static bool quick(void *plugin, const struct cy_xauth_login *l)
 {
 	struct plugin *p = plugin;
@@ -167,7 +165,7 @@ static bool quick(void *plugin, const struct cy_xauth_login *l)
 	if (!may)
 		return false;
 	in_secrets(p, l, &f);
-	if (f.hashed) {
+	if (!f.known || f.hashed) { /* of somebody unknown, a hash is made as well */
 		explicit_bzero(&f, sizeof(f));
 		return false;
 	}
