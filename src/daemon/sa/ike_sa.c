@@ -459,10 +459,7 @@ void ike_sa_established(struct ike_sa *sa)
 	worker_timer_cancel(sa->shard->w, &sa->t_half_open);
 	sa->state = IKE_ESTABLISHED;
 	sa->established_ns = worker_now(sa->shard->w);
-	if (sa->version == 2)
-		keep_init(sa);
-	else
-		ike_sa_unindex_init(sa);
+	keep_init(sa);
 	forget_auth_keys(sa);
 	SA_COUNT(sa->shard->m, up);
 	SA_COUNT(sa->shard->m, established);

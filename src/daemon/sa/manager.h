@@ -23,7 +23,7 @@ struct sa_shard {
 	struct hmap by_init;   /* responder, half open or answered: peer's SPI and address */
 	struct hmap by_id;     /* unique number */
 	struct list half_open; /* responder, by age */
-	struct list answered;  /* responder, established a moment ago, by age (IKEv2) */
+	struct list answered;  /* responder, established a moment ago, by age */
 	struct firsts firsts;
 	struct hmap child_in, child_out;
 	struct list owed; /* CHILD_SAs that are gone, but not yet from the data plane */

@@ -201,6 +201,26 @@ START_TEST(fragments_never_completed)
 }
 END_TEST
 
+/* What waited while its first copy was answered and the IKE_SA established makes no other one. */
+START_TEST(repeated_before_it_was_answered)
+{
+	const struct duel_dgram *first;
+
+	duel_start(d, &d->b, 9);
+	ck_assert_int_eq(duel_sa(&d->a)->state, IKE_ESTABLISHED);
+	first = duel_last(&d->b, d->b.n_sent - 1);
+	ck_assert_uint_eq(first->p[18], EXCHANGE_V1_MAIN);
+	duel_inject(&d->a, first->p, first->n);
+	duel_pump(d);
+	ck_assert_uint_eq(duel_count(&d->a), 1);
+	ck_assert_uint_eq(A(half_open), 0);
+	duel_advance(d, t->init_queue_ns + NS_PER_S);
+	duel_inject(&d->a, first->p, first->n);
+	duel_pump(d);
+	ck_assert_uint_eq(duel_count(&d->a), 2);
+}
+END_TEST
+
 UNIT_TESTS(v1_flood)
 {
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -209,5 +229,6 @@ UNIT_TESTS(v1_flood)
 	tcase_add_test(tc, who_is_too_late);
 	tcase_add_test(tc, half_of_the_room);
 	tcase_add_test(tc, a_peer_is_blocked);
+	tcase_add_test(tc, repeated_before_it_was_answered);
 	tcase_add_test(tc, fragments_never_completed);
 }
