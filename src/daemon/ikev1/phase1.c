@@ -438,6 +438,7 @@ void v1_established(struct ike_sa *sa)
 			step_end(sa);
 		return;
 	}
+	v1_of(sa)->ready = true;
 	/* with XAUTH the client has to say first that it knows */
 	if (!wants_xauth(v1_of(sa), !sa->initiator) && v1_config_push(sa))
 		return;
@@ -450,6 +451,7 @@ void v1_ready(struct ike_sa *sa)
 	struct task *t = x ? x->task : NULL;
 	struct list *n;
 
+	v1_of(sa)->ready = true;
 	if (t) { /* now it is about the CHILD_SA */
 		x->task = NULL;
 		list_del(&t->node);
