@@ -108,9 +108,11 @@ struct v1 {
 	bool reauthenticated; /* its CHILD_SAs are those of the one before it */
 	bool replaced;        /* by another one, which has its CHILD_SAs */
 	bool xauth_done, challenged;
-	uint8_t xauth_rounds;             /* client: answered so far */
+	bool ready;           /* for quick mode: logged in, and with the address that Mode Config gives */
+	uint8_t xauth_rounds; /* client: answered so far */
 	struct cy_ts split[V1_SPLIT_MAX]; /* Unity: the networks behind the server */
 	size_t n_split;
+	bool unity_pfs;           /* Unity: quick mode has to have a key exchange of its own */
 	struct net_packet *early; /* initiator: a transaction that overtook the last message of phase 1 */
 	bool hinted;              /* the peer said, in clear, what it does not like */
 	uint32_t dpd_out, dpd_in;
