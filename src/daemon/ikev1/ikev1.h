@@ -304,6 +304,7 @@ void v1_quick_refused(struct ike_sa *sa, struct v1_exchange *x, const char *why)
 /* The peer is ready to receive (RFC 2408, 3.1, the commit bit): the quick mode of ours that waited for it goes on. */
 void v1_quick_connected(struct ike_sa *sa, uint32_t msgid);
 bool v1_quick_closed(struct ike_sa *sa, uint32_t spi_out); /* it was not, and closes it */
+void v1_quick_no_wait(struct ike_sa *sa);                  /* none waits any longer */
 
 /* --- selectors.c --- */
 bool v1_add_ts(struct ike_sa *sa, const struct cy_ts *ts);

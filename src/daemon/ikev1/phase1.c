@@ -265,6 +265,7 @@ void v1_take_over(struct ike_sa *sa, struct ike_sa *old)
 	struct list *n, *tmp;
 	uint32_t count = 0;
 
+	v1_quick_no_wait(old);
 	list_foreach_safe (n, tmp, &old->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
