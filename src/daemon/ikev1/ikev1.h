@@ -108,9 +108,11 @@ struct v1 {
 	bool reauthenticated; /* its CHILD_SAs are those of the one before it */
 	bool replaced;        /* by another one, which has its CHILD_SAs */
 	bool xauth_done, challenged;
-	uint8_t xauth_rounds;             /* client: answered so far */
+	bool ready;           /* for quick mode: logged in, and with the address that Mode Config gives */
+	uint8_t xauth_rounds; /* client: answered so far */
 	struct cy_ts split[V1_SPLIT_MAX]; /* Unity: the networks behind the server */
 	size_t n_split;
+	bool unity_pfs;           /* Unity: quick mode has to have a key exchange of its own */
 	struct net_packet *early; /* initiator: a transaction that overtook the last message of phase 1 */
 	bool hinted;              /* the peer said, in clear, what it does not like */
 	uint32_t dpd_out, dpd_in;
@@ -302,6 +304,7 @@ void v1_quick_refused(struct ike_sa *sa, struct v1_exchange *x, const char *why)
 /* The peer is ready to receive (RFC 2408, 3.1, the commit bit): the quick mode of ours that waited for it goes on. */
 void v1_quick_connected(struct ike_sa *sa, uint32_t msgid);
 bool v1_quick_closed(struct ike_sa *sa, uint32_t spi_out); /* it was not, and closes it */
+void v1_quick_no_wait(struct ike_sa *sa);                  /* none waits any longer */
 
 /* --- selectors.c --- */
 bool v1_add_ts(struct ike_sa *sa, const struct cy_ts *ts);

@@ -157,12 +157,12 @@ static bool take_backups(struct ike_sa *sa, struct cy_slice text)
 	return true;
 }
 
-static void take_save_password(struct ike_sa *sa, struct cy_slice value)
+static bool is_set(struct cy_slice value)
 {
-	sa->save_password_said = value.n != 0;
-	sa->save_password = false;
 	for (size_t i = 0; i < value.n; i++)
-		sa->save_password = sa->save_password || value.p[i] != 0;
+		if (value.p[i])
+			return true;
+	return false;
 }
 
 /* False: no memory. */
@@ -192,8 +192,13 @@ static bool take(struct ike_sa *sa, const struct v1_config *c)
 				return false;
 			break;
 		case V1A_UNITY_SAVE_PASSWD:
-			if (unity)
-				take_save_password(sa, a->data);
+			if (unity) {
+				sa->save_password_said = a->data.n != 0;
+				sa->save_password = is_set(a->data);
+			}
+			break;
+		case V1A_UNITY_PFS:
+			v1_of(sa)->unity_pfs = unity && is_set(a->data);
 			break;
 		case V1A_UNITY_SPLIT_INCLUDE:
 			if (unity)

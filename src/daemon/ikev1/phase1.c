@@ -265,6 +265,7 @@ void v1_take_over(struct ike_sa *sa, struct ike_sa *old)
 	struct list *n, *tmp;
 	uint32_t count = 0;
 
+	v1_quick_no_wait(old);
 	list_foreach_safe (n, tmp, &old->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
@@ -438,6 +439,7 @@ void v1_established(struct ike_sa *sa)
 			step_end(sa);
 		return;
 	}
+	v1_of(sa)->ready = true;
 	/* with XAUTH the client has to say first that it knows */
 	if (!wants_xauth(v1_of(sa), !sa->initiator) && v1_config_push(sa))
 		return;
@@ -450,6 +452,7 @@ void v1_ready(struct ike_sa *sa)
 	struct task *t = x ? x->task : NULL;
 	struct list *n;
 
+	v1_of(sa)->ready = true;
 	if (t) { /* now it is about the CHILD_SA */
 		x->task = NULL;
 		list_del(&t->node);

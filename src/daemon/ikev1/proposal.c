@@ -181,8 +181,8 @@ size_t v1_esp_suites(struct ike_sa *sa, const struct conn *c, struct arena *a, s
 	}
 	for (size_t i = 0; i < list.n; i++)
 		if (proposal_restrict(crypto, &list.p[i]))
-			flatten_esp(
-			    crypto, &list.p[i], c->pfs ? sa->suite.ke : CY_KE_NONE, esn, out, &n, cap);
+			flatten_esp(crypto, &list.p[i],
+			    c->pfs || v1_of(sa)->unity_pfs ? sa->suite.ke : CY_KE_NONE, esn, out, &n, cap);
 	proposal_list_fini(&list);
 	return n;
 }

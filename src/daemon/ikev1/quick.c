@@ -33,7 +33,6 @@ struct quick {
 	uint8_t ke_pub[CY_MAX_KE_PUBLIC];
 	uint8_t proposal, transform; /* numbers of what was chosen */
 	uint64_t old_id;
-	bool connected; /* initiator: the peer says that it is ready */
 };
 
 static const struct cy_slice none = {NULL, 0};
@@ -415,67 +414,72 @@ static void initiator_done(struct ike_sa *sa, struct v1_exchange *x, enum cy_err
 	step_end(sa);
 }
 
-static void confirmed(struct ike_sa *sa, void *arg, enum cy_err err)
-{
-	knl_req_free(arg);
-	initiator_done(sa, v1_current(sa), err);
-}
-
 /*
  * The commit bit (RFC 2408, 3.1): who has not set it waits for CONNECTED. That may have got lost, so the last message is repeated, which
  * makes the peer repeat its own; and as nobody vouches for the bit, the wait has an end.
  */
-static void on_unconfirmed(struct timer *t)
-{
-	struct v1_exchange *x = container_of(t, struct v1_exchange, timer);
-	struct ike_sa *sa = x->sa;
-	struct worker *w = sa->shard->w;
-	struct quick *q = x->state;
-	struct knl_req *r;
-
-	if (sa->step || ike_busy(sa)) {
-		worker_timer_set(w, t, worker_now(w) + NS_PER_S / 10);
-		return;
-	}
-	if (!q->connected && x->tries < COMMIT_TRIES) {
-		x->tries++;
-		SA_COUNT(sa->shard->m, retransmits_out);
-		sent_transmit(sa, &x->sent);
-		worker_timer_set(w, t, worker_now(w) + COMMIT_NS);
-		return;
-	}
-	if (!q->connected)
-		ike_note(sa, LOG_CHD, CY_LOG_INFO,
-		    "the peer set the commit bit, but does not say CONNECTED: the CHILD_SA is used without");
-	t->fn = v1_exchange_timer;
-	if (!step_new(sa, NULL)) {
-		v1_fatal(sa, "out of memory");
-		return;
-	}
-	sa->step->ctx = x;
-	v1_task_take(x);
-	r = child_install_req(q->child, CHILD_PART_OUT | CHILD_PART_POLICIES);
-	if (!r) {
-		quick_fail(sa, x, "out of memory");
-		return;
-	}
-	ike_kernel(sa, r, confirmed);
-}
+static void on_unconfirmed(struct timer *t);
 
 static bool is_unconfirmed(const struct v1_exchange *x)
 {
 	return x->timer.fn == on_unconfirmed;
 }
 
+/* From now on it sends. At any time; what comes next is for the caller to start. */
+static void confirm(struct v1_exchange *x)
+{
+	struct ike_sa *sa = x->sa;
+	struct quick *q = x->state;
+	struct child_sa *c = q->child, *old = q->old_id ? child_by_id(sa, q->old_id) : NULL;
+
+	q->child = NULL;
+	child_adopt(sa, c);
+	child_up(c);
+	child_switch_out(c);
+	if (old)
+		retire(sa, old, c->id, true);
+	next_pair(sa, x->task);
+	list_del(&x->task->node);
+	task_over(sa, x, true, "");
+	x->timer.fn = v1_exchange_timer;
+	v1_exchange_finish(x);
+}
+
+static void on_unconfirmed(struct timer *t)
+{
+	struct v1_exchange *x = container_of(t, struct v1_exchange, timer);
+	struct ike_sa *sa = x->sa;
+
+	if (x->tries++ < COMMIT_TRIES) {
+		SA_COUNT(sa->shard->m, retransmits_out);
+		sent_transmit(sa, &x->sent);
+		worker_timer_set(sa->shard->w, t, worker_now(sa->shard->w) + COMMIT_NS);
+		return;
+	}
+	ike_note(sa, LOG_CHD, CY_LOG_INFO,
+	    "the peer set the commit bit, but does not say CONNECTED: the CHILD_SA is used without");
+	confirm(x);
+	task_start_next(sa);
+}
+
 void v1_quick_connected(struct ike_sa *sa, uint32_t msgid)
 {
 	struct v1_exchange *x = v1_exchange_find(sa, EXCHANGE_V1_QUICK, msgid);
-	struct quick *q = x ? x->state : NULL;
 
-	if (!x || !is_unconfirmed(x))
-		return;
-	q->connected = true;
-	worker_timer_set(sa->shard->w, &x->timer, worker_now(sa->shard->w));
+	if (x && is_unconfirmed(x))
+		confirm(x);
+}
+
+void v1_quick_no_wait(struct ike_sa *sa)
+{
+	struct list *n;
+
+	list_foreach (n, &v1_of(sa)->exchanges) {
+		struct v1_exchange *x = list_entry(n, struct v1_exchange, node);
+
+		if (is_unconfirmed(x))
+			confirm(x);
+	}
 }
 
 bool v1_quick_closed(struct ike_sa *sa, uint32_t spi_out)
@@ -630,8 +634,8 @@ static void fourth(struct ike_sa *sa, struct v1_exchange *x)
 		return;
 	}
 	v1_accept(sa);
-	v1_quick_connected(sa, x->msgid);
-	v1_step_end(sa);
+	confirm(x);
+	step_end(sa);
 }
 
 /* --- responder ------------------------------------------------------------------------------------------------------------- */

@@ -355,6 +355,12 @@ void v1_task_start(struct ike_sa *sa, struct task *t)
 	}
 }
 
+/* Phase 1 is a task that others run beside: those for CHILD_SAs come after it. */
+static bool may_start(const struct ike_sa *sa, const struct task *t)
+{
+	return t->kind != TASK_CHILD_CREATE || (v1_of(sa) && v1_of(sa)->ready);
+}
+
 bool v1_try_again(struct ike_sa *sa)
 {
 	struct v1_exchange *x = v1_of(sa)->phase1;
@@ -450,5 +456,6 @@ const struct ike_ops ikev1_ops = {
     .stray = v1_stray,
     .packet = v1_packet,
     .task_start = v1_task_start,
+    .may_start = may_start,
     .task_timeout = task_timeout,
 };

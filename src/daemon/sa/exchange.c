@@ -64,6 +64,7 @@ static void feed_next(struct ike_sa *sa)
 void task_start_next(struct ike_sa *sa)
 {
 	uint64_t now = worker_now(sa->shard->w), earliest = UINT64_MAX;
+	const struct ike_ops *ops = sa->shard->d->ike[sa->version];
 	struct list *n;
 
 	if (ike_busy(sa) || sa->step || sa->task)
@@ -76,10 +77,12 @@ void task_start_next(struct ike_sa *sa)
 				earliest = t->not_before_ns;
 			continue;
 		}
+		if (ops->may_start && !ops->may_start(sa, t))
+			continue;
 		list_del(&t->node);
 		sa->task = t;
 		sa_about(sa);
-		sa->shard->d->ike[sa->version]->task_start(sa, t);
+		ops->task_start(sa, t);
 		return;
 	}
 	if (earliest != UINT64_MAX)

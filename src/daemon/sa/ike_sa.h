@@ -212,6 +212,8 @@ struct ike_ops {
 	void (*packet)(struct ike_sa *sa, struct net_packet *p);
 	/* Begin a task: build its request, perhaps after operations, and send it with exchange_send(). */
 	void (*task_start)(struct ike_sa *sa, struct task *t);
+	/* NULL: always. False: not yet; others may come first. */
+	bool (*may_start)(const struct ike_sa *sa, const struct task *t);
 	/* The task's request was never answered. */
 	void (*task_timeout)(struct ike_sa *sa, struct task *t);
 };

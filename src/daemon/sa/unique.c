@@ -188,6 +188,11 @@ static void close_other(const struct peer_entry *e, const char *why)
 	worker_post(e->shard->w, &j->job, PRIO_HIGH, JOB_DELETE);
 }
 
+static bool started_afresh(const struct ike_sa *sa, const struct peer_entry *e)
+{
+	return sa->got_initial_contact && (!e->user || cy_addr_eq(&sa->remote, &e->remote));
+}
+
 /*
  * uniqueids: `replace` closes an older SA of the same identities that comes from elsewhere; the same address and port is a
  * reauthentication, which the peer finishes itself. `keep` closes nothing (the newcomer was refused before). INITIAL_CONTACT (RFC 7296,
@@ -200,7 +205,7 @@ static bool replaces(const struct ike_sa *sa, const struct peer_entry *e)
 		return true;
 	if (sa->conn->unique == UNIQUE_NEVER)
 		return false;
-	if (sa->got_initial_contact && (!e->user || cy_addr_eq(&sa->remote, &e->remote)))
+	if (started_afresh(sa, e))
 		return true;
 	if (sa->conn->unique != UNIQUE_REPLACE || sa->initiator)
 		return false;
@@ -261,9 +266,9 @@ void unique_register(struct ike_sa *sa)
 			continue;
 		if (replaces(sa, o))
 			close_other(o,
-			    sa->got_initial_contact ? "the peer started afresh (INITIAL_CONTACT)"
-			        : o->user           ? "the same user connected from elsewhere"
-			                            : "the same identity connected from elsewhere");
+			    started_afresh(sa, o) ? "the peer started afresh (INITIAL_CONTACT)"
+			        : o->user         ? "the same user connected from elsewhere"
+			                          : "the same identity connected from elsewhere");
 	}
 	hmap_add(&m->peers, &e->by_ids, by_ids);
 	conf_add(m, e, by_conf);

@@ -5,6 +5,7 @@
 
 #include "daemon/auth/xauth.h"
 #include "daemon/ikev1/ikev1.h"
+#include "daemon/policy/lease.h"
 #include "daemon/sa/about.h"
 #include "daemon/sa/totals.h"
 #include "libcore/conf/conf.h"
@@ -132,6 +133,72 @@ START_TEST(a_slow_server_behind_a_nat)
 	next(be.id, cy_slice_str("secret"));
 	duel_pump(d);
 	ck_assert(is_up());
+	duel_free(d);
+}
+END_TEST
+
+/* What only who has logged in may ask for: quick mode, or an address. The password is still being looked at. */
+static void ask_for(bool quick)
+{
+	struct ike_sa *a = duel_sa(&d->a);
+	struct payload *p;
+	struct v1_exchange *x;
+	uint8_t nonce[V1_NONCE_LEN] = {1};
+
+	ck_assert_ptr_nonnull(step_new(a, NULL));
+	if (!quick) {
+		v1_config_pull(a);
+	} else {
+		x = v1_exchange_new(a, EXCHANGE_V1_QUICK, v1_msgid_new(a), true);
+		ck_assert_ptr_nonnull(x);
+		ck_assert(v1_out(a, x, V1_HASH_1));
+		p = message_add(&a->step->a, &a->step->out, PAYLOAD_V1_NONCE);
+		ck_assert_ptr_nonnull(p);
+		p->u.nonce1 = cy_slice(nonce, sizeof(nonce));
+		ck_assert_int_eq(
+		    v1_send(a, x, V1_HASH_1, cy_slice(NULL, 0), cy_slice(NULL, 0), false), CY_OK);
+		v1_exchange_free(x);
+		step_end(a);
+	}
+	d->pass = 1;
+	duel_pump(d);
+}
+
+static void on_lease(void *user, const struct lease_info *i)
+{
+	*(size_t *)user += i->session != 0;
+}
+
+START_TEST(before_the_login_there_is_nothing)
+{
+	static const struct cy_xauth_ops slow = {
+	    .size = sizeof(slow), .name = "pam", .begin = be_begin_silent, .reply = be_reply};
+	static const struct duel_config c = {.keys = KEYS "  authby=xauthpsk\n",
+	    .conn_a = "  xauth=client\n  xauth_identity=alice\n  leftsourceip=%config\n",
+	    .conn_b =
+	        "  rightauth=psk\n  rightauth2=xauth-pam\n  leftauth=psk\n  rightsourceip=10.9.0.0/29\n",
+	    .secrets_a = SECRETS,
+	    .secrets_b = ": PSK \"of the group\"\n"};
+	size_t leases = 0;
+	uint64_t sent;
+
+	memset(&be, 0, sizeof(be));
+	d = duel_new_with(&c);
+	ck_assert_int_eq(plugins_provide_builtin(d->b.d->plugins, CY_KIND_XAUTH, &slow, &be), CY_OK);
+	duel_start(d, &d->a, 100);
+	ck_assert_ptr_nonnull(be.fn);
+	ck_assert_int_eq(duel_sa(&d->b)->state, IKE_CONNECTING);
+	sent = d->b.n_sent;
+	for (int quick = 0; quick < 2; quick++) {
+		ask_for(quick);
+		ck_assert_uint_eq(d->b.n_sent, sent);
+		ck_assert_int_eq(duel_sa(&d->b)->state, IKE_CONNECTING);
+		ck_assert_uint_eq(duel_sa(&d->b)->n_children, 0);
+		ck_assert_uint_eq(duel_sa(&d->b)->n_leases, 0);
+		leases_list(d->b.d->leases, on_lease, &leases);
+		ck_assert_uint_eq(leases, 0);
+		ck_assert_uint_eq(d->b.n_sas + d->b.n_policies, 0);
+	}
 	duel_free(d);
 }
 END_TEST
@@ -279,6 +346,7 @@ UNIT_TESTS(login)
 {
 	tcase_add_test(tc, name_and_password);
 	tcase_add_test(tc, a_slow_server_behind_a_nat);
+	tcase_add_test(tc, before_the_login_there_is_nothing);
 	tcase_add_test(tc, several_rounds);
 	tcase_add_test(tc, a_question_without_an_answer);
 	tcase_add_test(tc, a_server_without_an_end);

@@ -102,6 +102,19 @@ START_TEST(unity)
 }
 END_TEST
 
+/* The server wants a key exchange in quick mode, and says so: who has none configured makes one. */
+START_TEST(unity_pfs)
+{
+	up(CLIENT UNITY "  modecfgpull=yes\n  pfs=no\n", SERVER UNITY "  modecfgpull=yes\n");
+	ck_assert_uint_eq(child_of(&d->a)->suite.ke, CY_KE_MODP_2048);
+	ck_assert_uint_eq(child_of(&d->b)->suite.ke, CY_KE_MODP_2048);
+	duel_free(d);
+	up(CLIENT UNITY "  modecfgpull=yes\n  pfs=no\n", SERVER UNITY "  modecfgpull=yes\n  pfs=no\n");
+	ck_assert_uint_eq(child_of(&d->a)->suite.ke, CY_KE_NONE);
+	duel_free(d);
+}
+END_TEST
+
 /* Who does not ask for it has the whole of what it wants. */
 START_TEST(without_unity)
 {
@@ -120,5 +133,6 @@ UNIT_TESTS(modecfg)
 {
 	tcase_add_test(tc, address_pulled_and_pushed);
 	tcase_add_test(tc, unity);
+	tcase_add_test(tc, unity_pfs);
 	tcase_add_test(tc, without_unity);
 }
