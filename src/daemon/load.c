@@ -357,19 +357,6 @@ enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, stru
 
 /* --- the difference ------------------------------------------------------------------------------------------------ */
 
-static void device(struct daemon *d, struct conn *c, enum knl_op op)
-{
-	struct knl_req *q = c && c->device.kind ? knl_req_needed(d->knl, 1) : NULL;
-	struct knl_step *s;
-
-	if (!q)
-		return;
-	s = knl_req_add(q, op);
-	s->u.device.conn = conn_ref(c);
-	s->u.device.loaded = true;
-	knl_submit(d->knl, q);
-}
-
 void load_activate(struct run *r, const struct conn *before, struct conn *after, bool routed)
 {
 	struct daemon *d = &r->d;
@@ -378,7 +365,6 @@ void load_activate(struct run *r, const struct conn *before, struct conn *after,
 
 	bool shunt = after->type == TYPE_PASS || after->type == TYPE_DROP;
 
-	device(d, after, KNL_DEVICE_USE);
 	if (routed || after->start == AUTO_ROUTE ||
 	    (shunt && (after->start == AUTO_START || after->start == AUTO_KEEP))) {
 		enum cy_err e = routed ? traps_replace(d->traps, before->name, after, why, sizeof(why))
@@ -397,12 +383,6 @@ struct diff {
 	struct run *r;
 	uint32_t added, removed, changed, same;
 };
-
-static bool same_device(const struct conn *a, const struct conn *b)
-{
-	return a->device.kind == b->device.kind && strcmp(a->device.name, b->device.name) == 0 &&
-	    a->mark_in.value == b->mark_in.value && a->mark_out.value == b->mark_out.value;
-}
 
 static void apply(void *user, enum conf_change what, struct conn *before, struct conn *after)
 {
@@ -429,13 +409,8 @@ static void apply(void *user, enum conf_change what, struct conn *before, struct
 		routed = traps_has(traps, before->name);
 	else if (before)
 		(void)!traps_unroute(traps, before->name);
-	/* a device that stays as it is stays, another one needs the old one gone */
-	if (before && after && !same_device(before, after))
-		device(&d->r->d, before, KNL_DEVICE_UNUSE);
 	if (after)
 		load_activate(d->r, before, after, routed);
-	if (before)
-		device(&d->r->d, before, KNL_DEVICE_UNUSE);
 }
 
 static void reload_settings(struct run *r, struct load *l)
@@ -477,6 +452,7 @@ enum cy_err daemon_reload(struct daemon *d, daemon_report_fn report, void *user)
 	daemon_config_swap(d, config_ref(after));
 	if (!r->o.configure)
 		reload_settings(r, &l);
+	knl_devices_changed(d->knl);
 	if (before)
 		conf_diff(before->conf, after->conf, apply, &diff);
 	tellf(&l, CY_LOG_INFO,

@@ -507,6 +507,7 @@ enum cy_err daemon_start(struct daemon *d, char *why_text, size_t why_cap)
 	LOGF(d->log, LOG_DMN, CY_LOG_NOTICE, NULL, "cygnet %s is ready: %u workers, data plane %s",
 	    PACKAGE_VERSION, processor_n(d->processor), knl_ops(d->knl, &(void *){NULL})->name);
 	run_event(d, CY_EV_READY);
+	knl_devices_changed(d->knl);
 	c = daemon_config(d);
 	for (size_t i = 0; c && c->conf && i < c->conf->n_conns; i++)
 		load_activate(r, NULL, c->conf->conns[i], false);

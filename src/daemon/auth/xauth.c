@@ -38,6 +38,7 @@ enum login_state { LOGIN_WORKING, LOGIN_ASKED, LOGIN_SESSION };
 struct answer {
 	struct xauth_answer a; /* strings below */
 	char *message, *reason, *pool, *group;
+	bool in_vain; /* the back end let him in, and we cannot */
 };
 
 struct login {
@@ -376,7 +377,7 @@ static void deliver(struct login *l)
 	} else {
 		if (l->answer.a.result == CY_XAUTH_CHALLENGE) /* asked, and nobody is there any more */
 			end = true;
-		end = settle(l) || end;
+		end = settle(l) || end || l->answer.in_vain;
 		over = l->answer.a.result != CY_XAUTH_OK || !l->user;
 		l->state = LOGIN_SESSION;
 		if (over) {
@@ -427,6 +428,7 @@ static void put_answer(struct login *l, const struct xauth_answer *a)
 	if (a->result == CY_XAUTH_OK && ((*a->pool && !to->pool) || (*a->group && !to->group))) {
 		to->a.result = CY_XAUTH_ERROR;
 		to->a.reason = "out of memory";
+		to->in_vain = true;
 	}
 }
 

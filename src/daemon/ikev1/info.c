@@ -529,8 +529,9 @@ void v1_info_clear(struct ike_sa *sa)
 		const char *more = type == V1N_NO_PROPOSAL_CHOSEN
 		    ? ": it accepts none of our IKE proposals, or no "
 		      "connection of it is for us"
-		    : type == V1N_PAYLOAD_MALFORMED || type == V1N_INVALID_HASH_INFORMATION ||
-		        type == V1N_AUTHENTICATION_FAILED
+		    : v1_auth_psk(v->auth) &&
+		        (type == V1N_PAYLOAD_MALFORMED || type == V1N_INVALID_HASH_INFORMATION ||
+		            type == V1N_AUTHENTICATION_FAILED)
 		    ? ": the pre-shared keys of both ends differ"
 		    : type == V1N_INVALID_ID_INFORMATION ? ": it does not know our identity"
 		                                         : "";

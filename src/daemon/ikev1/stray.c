@@ -105,14 +105,13 @@ static bool goes_on(struct sa_shard *s, struct net_packet *p)
 	if (p->h.exchange != EXCHANGE_V1_MAIN || !p->h.spi_r || p->h.msgid ||
 	    (p->h.flags & V1_FLAG_ENCRYPTED))
 		return false;
-	first = firsts_find(&s->firsts, p->h.spi_i, p->h.spi_r, &p->src);
-	if (!first)
+	if (!firsts_has(&s->firsts, p->h.spi_i, p->h.spi_r, &p->src))
 		return false;
-	if (sa_stopping(s->m) || !has_room(s)) {
-		net_packet_free(first);
+	if (sa_stopping(s->m) || !has_room(s)) { /* the peer repeats it, and may find room */
 		net_packet_free(p);
 		return true;
 	}
+	first = firsts_take(&s->firsts, p->h.spi_i, p->h.spi_r, &p->src);
 	st = step_of(s, first);
 	sa = st ? v1_main_again(s, st, p->h.spi_r) : NULL;
 	if (sa)

@@ -34,6 +34,7 @@ struct knl {
 	uint64_t settle_ns; /* not before, when it refused */
 	struct knl_devices *devices;
 	pthread_t thread;
+	bool devices_changed /* atomic */;
 	bool threaded, stopping, resyncing /* atomic: a KNL_RESYNC is queued */, listening /* atomic */;
 	pthread_mutex_t
 	    lock; /* guards queue, stopping and the statistics below; held for a few instructions */
@@ -204,9 +205,9 @@ static enum cy_err step_run(struct knl *k, struct knl_step *s)
 		s->u.source.is_local = k->ops->is_local && k->ops->is_local(k->k, &s->u.source.dst);
 		return source_for(k, s);
 	case KNL_DEVICE_USE:
-		return knl_device_use(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
+		return knl_device_use(k->devices, k->ops, k->k, s->u.device.conn, false);
 	case KNL_DEVICE_UNUSE:
-		return knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
+		return knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, false);
 	case KNL_RESYNC:
 		return resync(k);
 	case KNL_OP_N:
@@ -253,11 +254,23 @@ static void step_undo(struct knl *k, struct knl_step *s)
 		(void)!knl_policy_del(k->policies, k->ops, k->k, &s->u.policy.p);
 		break;
 	case KNL_DEVICE_USE:
-		(void)!knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, s->u.device.loaded);
+		(void)!knl_device_unuse(k->devices, k->ops, k->k, s->u.device.conn, false);
 		break;
 	default:
 		break;
 	}
+}
+
+static void load_devices(struct knl *k)
+{
+	struct config *c;
+
+	if (!__atomic_exchange_n(&k->devices_changed, false, __ATOMIC_ACQ_REL))
+		return;
+	c = daemon_config(k->d);
+	if (c && c->conf && knl_devices_load(k->devices, k->ops, k->k, c->conf) == CY_E_NOMEM)
+		__atomic_store_n(&k->devices_changed, true, __ATOMIC_RELEASE);
+	config_unref(c);
 }
 
 static void req_run(struct knl *k, struct knl_req *r)
@@ -266,6 +279,7 @@ static void req_run(struct knl *k, struct knl_req *r)
 
 	if (now >= k->settle_ns && !knl_policies_settle(k->policies, k->ops, k->k))
 		k->settle_ns = now + SETTLE_NS;
+	load_devices(k);
 	for (uint32_t i = 0; i < r->n; i++) {
 		struct knl_step *s = &r->step[i];
 		uint64_t begun = now;
@@ -669,6 +683,15 @@ void knl_read_stats(struct knl *k, struct knl_stats *out)
 struct knl_devices *knl_devices(struct knl *k)
 {
 	return k->devices;
+}
+
+void knl_devices_changed(struct knl *k)
+{
+	struct knl_req *r = knl_req_needed(k, 0);
+
+	__atomic_store_n(&k->devices_changed, true, __ATOMIC_RELEASE);
+	if (r)
+		knl_submit(k, r);
 }
 
 void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user)

@@ -64,8 +64,7 @@ struct knl_step {
 			bool is_local;
 		} source;
 		struct {
-			struct conn *conn; /* a reference */
-			bool loaded;       /* and not a CHILD_SA */
+			struct conn *conn; /* of a CHILD_SA; a reference */
 		} device;
 	} u;
 	struct cy_kernel_sa_stats stats; /* QUERY; and of a deleted SA, read just before */
@@ -142,6 +141,8 @@ struct knl_step *knl_req_add(struct knl_req *r, enum knl_op op);
 void knl_submit(struct knl *k, struct knl_req *r); /* any thread; never blocks */
 void knl_read_stats(struct knl *k, struct knl_stats *out);
 struct knl_devices *knl_devices(struct knl *k); /* for knl_devices_list() */
+/* There is another configuration, whose devices are wanted; when no memory is left for a request, a later one sees to it. Any thread. */
+void knl_devices_changed(struct knl *k);
 void knl_counters(struct knl *k, void (*cb)(void *user, const char *name, uint64_t value), void *user);
 
 /* --- shared policies: kernel thread only (knl_policy.c) --- */

@@ -35,6 +35,7 @@ struct thing {
 
 struct device {
 	struct list node;
+	struct hnode by_name;
 	struct cy_kernel_device d;
 	struct hmap users, things;
 	uint32_t refs;
@@ -47,6 +48,7 @@ struct knl_devices {
 	uint64_t hash_key[2];
 	pthread_mutex_t lock; /* the list, refs, there and why, for knl_devices_list() */
 	struct list list;
+	struct hmap by_name;
 };
 
 enum cy_err knl_devices_new(struct log *log, const uint64_t key[2], struct knl_devices **out)
@@ -58,6 +60,10 @@ enum cy_err knl_devices_new(struct log *log, const uint64_t key[2], struct knl_d
 	t->log = log;
 	memcpy(t->hash_key, key, sizeof(t->hash_key));
 	list_init(&t->list);
+	if (hmap_init(&t->by_name, key)) {
+		free(t);
+		return CY_E_NOMEM;
+	}
 	pthread_mutex_init(&t->lock, NULL);
 	*out = t;
 	return CY_OK;
@@ -95,17 +101,21 @@ void knl_devices_free(struct knl_devices *t)
 		return;
 	while ((n = list_pop(&t->list)))
 		device_free(list_entry(n, struct device, node));
+	hmap_fini(&t->by_name);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 
+static uint64_t name_hash(const struct knl_devices *t, const char *name)
+{
+	return hmap_hash(&t->by_name, name, strlen(name));
+}
+
 static struct device *find(struct knl_devices *t, const char *name)
 {
-	struct list *n;
-
-	list_foreach (n, &t->list)
-		if (strcmp(list_entry(n, struct device, node)->d.name, name) == 0)
-			return list_entry(n, struct device, node);
+	for (struct hnode *n = hmap_first(&t->by_name, name_hash(t, name)); n; n = hmap_next(n))
+		if (strcmp(container_of(n, struct device, by_name)->d.name, name) == 0)
+			return container_of(n, struct device, by_name);
 	return NULL;
 }
 
@@ -321,6 +331,7 @@ static struct device *new_device(struct knl_devices *t, const struct cy_kernel_d
 	pthread_mutex_lock(&t->lock);
 	list_push(&t->list, &d->node);
 	pthread_mutex_unlock(&t->lock);
+	hmap_add(&t->by_name, &d->by_name, name_hash(t, d->d.name));
 	return d;
 }
 
@@ -333,6 +344,7 @@ static void drop_device(struct knl_devices *t, const struct cy_kernel_ops *ops, 
 	pthread_mutex_lock(&t->lock);
 	list_del(&d->node);
 	pthread_mutex_unlock(&t->lock);
+	hmap_del(&t->by_name, &d->by_name);
 	device_free(d);
 }
 
@@ -434,6 +446,57 @@ enum cy_err knl_device_unuse(
 	}
 	drop_device(t, ops, k, d);
 	return CY_OK;
+}
+
+/* Users that the configuration has no more. The device may go with the last of them. */
+static void drop_stale(struct knl_devices *t, const struct cy_kernel_ops *ops, void *k, struct device *d,
+    const struct conf *conf)
+{
+	struct hnode *h, *tmp;
+	size_t b;
+
+	hmap_foreach (&d->users, b, h, tmp) {
+		struct device_user *u = container_of(h, struct device_user, node);
+		bool last = d->refs == 1;
+
+		if (!u->loaded || conf_find(conf, u->conn->name) == u->conn)
+			continue;
+		(void)!knl_device_unuse(t, ops, k, u->conn, true);
+		if (last)
+			return;
+	}
+}
+
+/* Does the device have to become another one for this connection? */
+static bool differs(struct knl_devices *t, const struct cy_kernel_ops *ops, void *k, const struct conn *c)
+{
+	struct device *d = find(t, c->device.name);
+	struct cy_kernel_device spec = device_of(ops, k, c);
+
+	return d && !fits(&d->d, &spec);
+}
+
+enum cy_err knl_devices_load(
+    struct knl_devices *t, const struct cy_kernel_ops *ops, void *k, const struct conf *conf)
+{
+	enum cy_err err = CY_OK;
+	struct list *n, *tmp;
+
+	for (int last = 0; last < 2; last++) {
+		for (size_t i = 0; i < conf->n_conns; i++) {
+			struct conn *c = conf->conns[i];
+
+			if (!c->device.kind || (!last && differs(t, ops, k, c)))
+				continue;
+			if (knl_device_use(t, ops, k, c, true) == CY_E_NOMEM && last)
+				err = CY_E_NOMEM;
+		}
+		if (last)
+			break;
+		list_foreach_safe (n, tmp, &t->list)
+			drop_stale(t, ops, k, list_entry(n, struct device, node), conf);
+	}
+	return err;
 }
 
 void knl_devices_list(

@@ -10,7 +10,7 @@
 #include <cygnet/kernel.h>
 
 #include "libcore/base/log.h"
-#include "libcore/conf/conn.h"
+#include "libcore/conf/conf.h"
 
 struct knl_devices;
 
@@ -24,6 +24,13 @@ enum cy_err knl_device_use(struct knl_devices *t, const struct cy_kernel_ops *op
     bool loaded) CY_MUST_USE;
 enum cy_err knl_device_unuse(
     struct knl_devices *t, const struct cy_kernel_ops *ops, void *k, struct conn *conn, bool loaded);
+
+/*
+ * The configuration is another one: its connections are users, and others are loaded no more. A device that stays as it is stays, one
+ * that becomes another is removed first. CY_E_NOMEM: call it again.
+ */
+enum cy_err knl_devices_load(
+    struct knl_devices *t, const struct cy_kernel_ops *ops, void *k, const struct conf *conf) CY_MUST_USE;
 
 struct knl_device_info {
 	const char *name, *why; /* why: it cannot be had; "" it is there */

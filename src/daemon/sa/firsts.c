@@ -24,6 +24,8 @@ static struct net_packet *forget(struct firsts *f, struct first *k)
 	f->bytes -= size_of(k);
 	hmap_del(&f->by_spi, &k->by_spi);
 	list_del(&k->by_age);
+	if (list_empty(&f->by_age))
+		worker_timer_cancel(f->w, &f->t_old);
 	free(k);
 	return p;
 }
@@ -89,7 +91,7 @@ void firsts_keep_take(struct firsts *f, struct net_packet *p, uint64_t spi_r, si
 		worker_timer_set(f->w, &f->t_old, k->since_ns + f->keep_ns);
 }
 
-struct net_packet *firsts_find(struct firsts *f, uint64_t spi_i, uint64_t spi_r, const struct cy_addr *from)
+static struct first *find(const struct firsts *f, uint64_t spi_i, uint64_t spi_r, const struct cy_addr *from)
 {
 	struct hnode *n = hmap_first(&f->by_spi, hmap_hash(&f->by_spi, &spi_r, sizeof(spi_r)));
 
@@ -97,7 +99,19 @@ struct net_packet *firsts_find(struct firsts *f, uint64_t spi_i, uint64_t spi_r,
 		struct first *k = container_of(n, struct first, by_spi);
 
 		if (k->spi_r == spi_r && k->p->h.spi_i == spi_i && cy_addr_ip_eq(&k->p->src, from))
-			return forget(f, k);
+			return k;
 	}
 	return NULL;
+}
+
+bool firsts_has(const struct firsts *f, uint64_t spi_i, uint64_t spi_r, const struct cy_addr *from)
+{
+	return find(f, spi_i, spi_r, from) != NULL;
+}
+
+struct net_packet *firsts_take(struct firsts *f, uint64_t spi_i, uint64_t spi_r, const struct cy_addr *from)
+{
+	struct first *k = find(f, spi_i, spi_r, from);
+
+	return k ? forget(f, k) : NULL;
 }

@@ -27,6 +27,7 @@ void firsts_fini(struct firsts *f);
 /* p, which it owns from here on, was answered with this SPI of ours; all together may have max bytes. */
 void firsts_keep_take(struct firsts *f, struct net_packet *p, uint64_t spi_r, size_t max);
 /* The one whose peer goes on, the caller's from here on; NULL: there is none. */
-struct net_packet *firsts_find(struct firsts *f, uint64_t spi_i, uint64_t spi_r, const struct cy_addr *from);
+struct net_packet *firsts_take(struct firsts *f, uint64_t spi_i, uint64_t spi_r, const struct cy_addr *from);
+bool firsts_has(const struct firsts *f, uint64_t spi_i, uint64_t spi_r, const struct cy_addr *from);
 
 #endif

@@ -30,6 +30,22 @@ static bool counts(const struct child_sa *c)
 	return c->per_cpu && (c->state == CHILD_INSTALLED || c->state == CHILD_REKEYING);
 }
 
+static bool same_mark(const struct cy_mark *a, const struct cy_mark *b)
+{
+	return a->value == b->value && a->mask == b->mask;
+}
+
+/* As it was before a reload, or after it: whatever its CHILD_SAs must have in common is the same. */
+static bool same_conn(const struct conn *a, const struct conn *b)
+{
+	return a == b ||
+	    (strcmp(a->name, b->name) == 0 && a->reqid == b->reqid && same_mark(&a->mark_in, &b->mark_in) &&
+	        same_mark(&a->mark_out, &b->mark_out) && a->mark_in_own == b->mark_in_own &&
+	        a->mark_out_own == b->mark_out_own && a->if_id_in == b->if_id_in &&
+	        a->if_id_out == b->if_id_out && a->if_id_in_own == b->if_id_in_own &&
+	        a->if_id_out_own == b->if_id_out_own);
+}
+
 struct child_sa *percpu_group(struct ike_sa *sa, const struct conn *conn, const struct child_sa *like)
 {
 	struct child_sa *any = NULL;
@@ -38,7 +54,7 @@ struct child_sa *percpu_group(struct ike_sa *sa, const struct conn *conn, const 
 	list_foreach (n, &sa->children) {
 		struct child_sa *c = list_entry(n, struct child_sa, node);
 
-		if (!counts(c) || c->conn != conn || c->mode != like->mode ||
+		if (!counts(c) || !same_conn(c->conn, conn) || c->mode != like->mode ||
 		    !same_list(c->ts_local, c->n_ts_local, like->ts_local, like->n_ts_local) ||
 		    !same_list(c->ts_remote, c->n_ts_remote, like->ts_remote, like->n_ts_remote))
 			continue;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "daemon/policy/select.h"
@@ -386,21 +387,20 @@ struct duel *duel_new_with(const struct duel_config *c)
 		abort();
 	d->config = c;
 	d->steer = c->steer;
-	snprintf(d->settings, sizeof(d->settings), "/tmp/cygnet-duel-XXXXXX");
-	fd = mkstemp(d->settings);
+	fd = memfd_create("settings", MFD_CLOEXEC); /* nothing is left of it, whatever happens */
+	snprintf(d->settings, sizeof(d->settings), "/proc/self/fd/%d", fd);
 	if (fd < 0 ||
 	    dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s%s\n",
 	        getenv("DUEL_LOG") ? "" : "log {\n\tdefault = error\n}\n",
 	        c->settings ? c->settings : "") < 0)
 		abort();
-	close(fd);
 	d->now = 1000 * NS_PER_S;
 	d->iv = 1ull << 40;
 	boot(d, &d->a, "A", "10.0.0.1", 1);
 	boot(d, &d->b, "B", "10.0.0.2", 2);
 	if (c->nat_a && addr_parse(c->nat_a, &d->a.seen))
 		abort();
-	unlink(d->settings);
+	close(fd);
 	duel_pump(d);
 	duel_reset(d); /* the first input begins like all others */
 	return d;
