@@ -36,9 +36,43 @@ void ring_fini(struct ring *r)
 		return;
 	while (ring_peek(r, 0))
 		ring_done(r, 1);
+	for (size_t i = 0; i < RING_SPARES; i++)
+		free(atomic_exchange_explicit(&r->spare[i], NULL, memory_order_acquire));
 	free(r->slots);
 	free(r->turns);
 	r->slots = NULL;
+}
+
+/* One thread has it and another gives it back: free() would hand its pages to the kernel, which clears new ones for the next burst. */
+static uint8_t *spare_take(struct ring *r)
+{
+	for (size_t i = 0; i < RING_SPARES; i++) {
+		uint8_t *p = NULL;
+
+		if (atomic_load_explicit(&r->spare[i], memory_order_relaxed))
+			p = atomic_exchange_explicit(&r->spare[i], NULL, memory_order_acquire);
+		if (p)
+			return p;
+	}
+	return malloc(ESP_HEADROOM + RING_BURST_MAX + ESP_TAILROOM);
+}
+
+static void spare_give(struct ring *r, uint8_t *p)
+{
+	for (size_t i = 0; i < RING_SPARES; i++) {
+		uint8_t *none = NULL;
+
+		if (!atomic_load_explicit(&r->spare[i], memory_order_relaxed) &&
+		    atomic_compare_exchange_strong_explicit(
+		        &r->spare[i], &none, p, memory_order_release, memory_order_relaxed))
+			return;
+	}
+	free(p);
+}
+
+static bool is_burst(uint32_t len)
+{
+	return len > RING_BURST && len <= RING_BURST_MAX;
 }
 
 static uint8_t *own_new(struct ring *r, uint32_t len)
@@ -47,7 +81,7 @@ static uint8_t *own_new(struct ring *r, uint32_t len)
 	uint8_t *p = NULL;
 
 	if (before + len <= (r->mask + 1) * RING_OWN)
-		p = malloc(ESP_HEADROOM + (size_t)len + ESP_TAILROOM);
+		p = is_burst(len) ? spare_take(r) : malloc(ESP_HEADROOM + (size_t)len + ESP_TAILROOM);
 	if (!p)
 		atomic_fetch_sub_explicit(&r->own, len, memory_order_relaxed);
 	return p;
@@ -57,7 +91,10 @@ static void own_free(struct ring *r, uint8_t *own, uint32_t len)
 {
 	if (!own)
 		return;
-	free(own);
+	if (is_burst(len))
+		spare_give(r, own);
+	else
+		free(own);
 	atomic_fetch_sub_explicit(&r->own, len, memory_order_relaxed);
 }
 

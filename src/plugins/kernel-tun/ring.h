@@ -8,8 +8,11 @@
 
 #include "esp.h"
 
-#define RING_SLOT_LEN 2048 /* longer ones get memory of their own, */
-#define RING_OWN      8192 /* in all so much for each slot */
+#define RING_SLOT_LEN  2048  /* longer ones get memory of their own, */
+#define RING_OWN       8192  /* in all so much for each slot */
+#define RING_BURST     16384 /* memory for more than that, */
+#define RING_BURST_MAX 65535 /* and no more than what can be received together, is used again */
+#define RING_SPARES    16
 
 enum ring_kind { RING_ESP = 1, RING_PLAIN }; /* to unwrap; to wrap */
 
@@ -23,11 +26,12 @@ struct ring_slot {
 
 struct ring {
 	size_t mask;
-	struct ring_slot *slots;         /* untouched, and so without memory, until they are needed */
-	atomic_size_t *turns;            /* of each slot */
-	atomic_size_t own;               /* bytes that slots have beyond their room */
-	_Alignas(64) atomic_size_t head; /* next to be put */
-	_Alignas(64) size_t tail;        /* next to be taken */
+	struct ring_slot *slots;               /* untouched, and so without memory, until they are needed */
+	atomic_size_t *turns;                  /* of each slot */
+	atomic_size_t own;                     /* bytes that slots have beyond their room */
+	_Atomic(uint8_t *) spare[RING_SPARES]; /* for RING_BURST_MAX each */
+	_Alignas(64) atomic_size_t head;       /* next to be put */
+	_Alignas(64) size_t tail;              /* next to be taken */
 };
 
 enum cy_err ring_init(struct ring *r, size_t slots) CY_MUST_USE; /* rounded up to a power of two */

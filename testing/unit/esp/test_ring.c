@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 START_TEST(bounded_and_in_order)
 {
@@ -66,6 +67,45 @@ START_TEST(long_ones_are_bounded_in_bytes)
 		ring_done(&r, 64 * RING_OWN / sizeof(bytes) + 1);
 		ck_assert_ptr_null(ring_peek(&r, 0));
 	}
+	ring_fini(&r);
+}
+END_TEST
+
+static long page_faults(void)
+{
+	struct rusage u;
+
+	ck_assert_int_eq(getrusage(RUSAGE_THREAD, &u), 0);
+	return u.ru_minflt;
+}
+
+/* Or the kernel takes its pages back and clears others, for every burst. */
+START_TEST(memory_of_bursts_is_used_again)
+{
+	static uint8_t bytes[RING_BURST_MAX];
+	struct cy_dgram d = {.data = bytes};
+	long before = 0;
+	struct ring r;
+
+	ck_assert_int_eq(ring_init(&r, 1024), CY_OK);
+	for (int round = 0; round < 20; round++) {
+		if (round == 1)
+			before = page_faults();
+		/* the first round is with more than are kept */
+		for (uint32_t i = 0; i < (round ? RING_SPARES : RING_SPARES + 4); i++) {
+			d.len = i % 2 ? sizeof(bytes) : RING_BURST + 1;
+			ck_assert_int_eq(ring_put(&r, RING_ESP, &d), CY_OK);
+		}
+		while (ring_peek(&r, 0)) {
+			struct cy_dgram *got = &ring_peek(&r, 0)->dgram;
+
+			memset(got->data - ESP_HEADROOM, 0, ESP_HEADROOM);
+			memset(got->data + got->len, 0, ESP_TAILROOM);
+			ring_done(&r, 1);
+		}
+	}
+	/* the pages of each are touched once */
+	ck_assert_int_le(page_faults() - before, RING_SPARES * 17);
 	ring_fini(&r);
 }
 END_TEST
@@ -139,5 +179,6 @@ UNIT_TESTS(ring)
 {
 	tcase_add_test(tc, bounded_and_in_order);
 	tcase_add_test(tc, long_ones_are_bounded_in_bytes);
+	tcase_add_test(tc, memory_of_bursts_is_used_again);
 	tcase_add_test(tc, several_producers);
 }
