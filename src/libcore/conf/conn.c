@@ -48,7 +48,6 @@ enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **
 		c->child_lifetime_s = 3600;
 		c->keyingtries = 3;
 		c->dpd_delay_s = 30;
-		c->dpd_timeout_s = 150;
 		c->reauth = true;
 		c->mobike = true;
 		c->modecfg_pull = true;
