@@ -81,7 +81,7 @@ struct conn_end {
 	struct cy_addr source_ip; /* libreswan leftsourceip: local source address */
 	struct cy_addr *dns;      /* rightdns: given to clients; or local: requested */
 	size_t n_dns;
-	bool request_dns;
+	bool ignore_dns; /* of the peer, when it gives an address */
 	char *updown;
 	bool hostaccess, firewall;
 	/* The reader makes both ends agree: local.xauth_server means remote.xauth_client, and so on. A client whose
