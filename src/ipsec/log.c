@@ -19,8 +19,9 @@ static void on_item(void *user, const char *list, json_t *data)
 			strftime(when, sizeof(when), "%b %e %T", &tm);
 		printf("%s %02lld[%s] ", when, (long long)get_int(data, "thread"), get_str(data, "group"));
 		if (has(data, "ike_id"))
-			printf("<%s%s%lld> ", get_str(data, "connection"), has(data, "connection") ? "|" : "",
-			    (long long)get_int(data, "ike_id"));
+			printf("<%s%s%lld%s%s> ", get_str(data, "connection"),
+			    has(data, "connection") ? "|" : "", (long long)get_int(data, "ike_id"),
+			    has(data, "user") ? "|" : "", get_str(data, "user"));
 		puts(get_str(data, "text"));
 	}
 	fflush(stdout);

@@ -117,6 +117,7 @@ struct v1 {
 	bool hinted;              /* the peer said, in clear, what it does not like */
 	uint32_t dpd_out, dpd_in;
 	bool dpd_in_seen, dpd_waiting;
+	uint64_t dpd_asked_ns;    /* the first question that is not answered */
 	struct v1_pieces *pieces; /* of a message that comes in fragments */
 	uint16_t fragment_id;
 	uint32_t *msgids; /* of exchanges that the peer began; grows to V1_MSGIDS, then the oldest go */

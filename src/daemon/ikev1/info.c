@@ -175,6 +175,24 @@ static void delete_ike(struct ike_sa *sa, struct task *t)
 
 /* --- liveness ------------------------------------------------------------------------------------------------------------- */
 
+/* When a peer that has not answered since is gone: with dpdtimeout=; else the repetitions decide. */
+static uint64_t gone_ns(const struct ike_sa *sa)
+{
+	return sa->conn->dpd_timeout_s ? v1_of(sa)->dpd_asked_ns + sa->conn->dpd_timeout_s * NS_PER_S : 0;
+}
+
+static uint64_t next_question_ns(const struct ike_sa *sa, uint32_t tries)
+{
+	uint64_t wait = retransmit_delay(sa, tries), now = worker_now(sa->shard->w), end = gone_ns(sa),
+	         most = sa_dpd_delay_s(sa->shard->d, sa->conn) * NS_PER_S;
+
+	if (!end)
+		return now + wait;
+	if (most && wait > most)
+		wait = most;
+	return now + wait < end ? now + wait : end;
+}
+
 static bool send_there(struct ike_sa *sa, struct v1_exchange *x)
 {
 	struct v1 *v = v1_of(sa);
@@ -189,7 +207,7 @@ static bool send_there(struct ike_sa *sa, struct v1_exchange *x)
 	    v1_send(sa, x, V1_HASH_1, none, none, true))
 		return false;
 	x->tries = tries;
-	worker_timer_set(sa->shard->w, &x->timer, worker_now(sa->shard->w) + retransmit_delay(sa, tries));
+	worker_timer_set(sa->shard->w, &x->timer, next_question_ns(sa, tries));
 	return true;
 }
 
@@ -220,7 +238,7 @@ static void on_liveness(struct timer *timer)
 		task_start_next(sa);
 		return;
 	}
-	if (x->tries >= retransmit_max(sa)) {
+	if (gone_ns(sa) ? worker_now(sa->shard->w) >= gone_ns(sa) : x->tries >= retransmit_max(sa)) {
 		SA_COUNT(sa->shard->m, timeouts);
 		v1_task_timeout(sa, x);
 		return;
@@ -271,6 +289,7 @@ static void liveness(struct ike_sa *sa, struct task *t)
 		v->dpd_out = (uint32_t)env_rand_below(sa->shard->d->env, 0x7fffffff) + 1;
 	v->dpd_out++;
 	v->dpd_waiting = true;
+	v->dpd_asked_ns = worker_now(sa->shard->w);
 	x = v1_exchange_new(sa, EXCHANGE_V1_INFORMATIONAL, v1_msgid_new(sa), true);
 	if (!x) {
 		v1_fatal(sa, "out of memory");

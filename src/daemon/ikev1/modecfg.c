@@ -71,11 +71,13 @@ void v1_config_pull(struct ike_sa *sa)
 	if (l->request_vip4 || (!l->n_request_addrs && !l->request_vip6)) {
 		put(&at, V1A_INTERNAL_IP4_ADDRESS, NULL, 0);
 		put(&at, V1A_INTERNAL_IP4_NETMASK, NULL, 0);
-		put(&at, V1A_INTERNAL_IP4_DNS, NULL, 0);
+		if (!l->ignore_dns)
+			put(&at, V1A_INTERNAL_IP4_DNS, NULL, 0);
 	}
 	if (l->request_vip6) {
 		put(&at, V1A_INTERNAL_IP6_ADDRESS, NULL, 0);
-		put(&at, V1A_INTERNAL_IP6_DNS, NULL, 0);
+		if (!l->ignore_dns)
+			put(&at, V1A_INTERNAL_IP6_DNS, NULL, 0);
 	}
 	for (size_t i = 0; sa->conn->cisco_unity && i < sizeof(unity) / sizeof(unity[0]); i++)
 		put(&at, unity[i], NULL, 0);
@@ -101,7 +103,7 @@ static bool take_addr(struct ike_sa *sa, const struct v1_attr *a)
 	if (addr_is_any(&addr))
 		return true;
 	if (dns)
-		return ike_addr_add(&sa->dns, &sa->n_dns, &addr);
+		return sa->conn->local.ignore_dns || ike_addr_add(&sa->dns, &sa->n_dns, &addr);
 	for (uint32_t i = 0; i < sa->n_vips; i++)
 		if (cy_addr_ip_eq(&sa->vips[i], &addr))
 			return true; /* the one we have already */

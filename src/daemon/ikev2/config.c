@@ -53,9 +53,9 @@ bool v2_cp_request(struct ike_sa *sa, struct message *m)
 		put(attrs, &n, CFG_INTERNAL_IP4_ADDRESS, cy_slice(NULL, 0));
 	if (l->request_vip6)
 		put(attrs, &n, CFG_INTERNAL_IP6_ADDRESS, cy_slice(NULL, 0));
-	if (v4)
+	if (v4 && !l->ignore_dns)
 		put(attrs, &n, CFG_INTERNAL_IP4_DNS, cy_slice(NULL, 0));
-	if (v6)
+	if (v6 && !l->ignore_dns)
 		put(attrs, &n, CFG_INTERNAL_IP6_DNS, cy_slice(NULL, 0));
 	p->u.cp.type = CFG_REQUEST;
 	p->u.cp.attrs = attrs;
@@ -98,7 +98,8 @@ bool v2_cp_take(struct ike_sa *sa, const struct payload *cp)
 			break;
 		case CFG_INTERNAL_IP4_DNS:
 		case CFG_INTERNAL_IP6_DNS:
-			if (sa->n_dns < 16 && addr_of(at, v6 ? AF_INET6 : AF_INET, &a) &&
+			if (!sa->conn->local.ignore_dns && sa->n_dns < 16 &&
+			    addr_of(at, v6 ? AF_INET6 : AF_INET, &a) &&
 			    !ike_addr_add(&sa->dns, &sa->n_dns, &a))
 				return false;
 			break;

@@ -646,7 +646,7 @@ void log_recent(struct log *l, size_t max, bool (*cb)(void *user, const struct l
 size_t log_format(const struct log_line *line, char *out, size_t cap)
 {
 	time_t t = (time_t)line->wall;
-	char when[32] = "", who[160] = "";
+	char when[32] = "", who[256] = "";
 	const char *group = line->group < LOG_N ? log_group_names[line->group] : "?";
 	struct tm tm;
 	int n;
@@ -654,7 +654,8 @@ size_t log_format(const struct log_line *line, char *out, size_t cap)
 	if (localtime_r(&t, &tm))
 		(void)strftime(when, sizeof(when), "%b %e %H:%M:%S", &tm);
 	if (line->conn[0] && line->ike_id)
-		(void)snprintf(who, sizeof(who), "<%s|%llu> ", line->conn, (unsigned long long)line->ike_id);
+		(void)snprintf(who, sizeof(who), "<%s|%llu%s%.64s> ", line->conn,
+		    (unsigned long long)line->ike_id, line->user[0] ? "|" : "", line->user);
 	else if (line->ike_id)
 		(void)snprintf(who, sizeof(who), "<%llu> ", (unsigned long long)line->ike_id);
 	else if (line->conn[0])

@@ -48,7 +48,6 @@ enum cy_err conn_new(const char *name, enum conf_dialect dialect, struct conn **
 		c->child_lifetime_s = 3600;
 		c->keyingtries = 3;
 		c->dpd_delay_s = 30;
-		c->dpd_timeout_s = 150;
 		c->reauth = true;
 		c->mobike = true;
 		c->modecfg_pull = true;
@@ -222,7 +221,7 @@ static void mix_end(struct mix *m, const struct conn_end *e)
 	mix_u64(m,
 	    (uint64_t)e->sendcert << 8 | (uint64_t)e->ts_dynamic << 7 | (uint64_t)e->ts_per_child << 6 |
 	        (uint64_t)e->request_vip4 << 5 | (uint64_t)e->request_vip6 << 4 |
-	        (uint64_t)e->request_dns << 3 | (uint64_t)e->hostaccess << 2 | (uint64_t)e->firewall << 1 |
+	        (uint64_t)e->ignore_dns << 3 | (uint64_t)e->hostaccess << 2 | (uint64_t)e->firewall << 1 |
 	        (uint64_t)e->xauth_server << 16 | (uint64_t)e->xauth_client << 17 |
 	        (uint64_t)e->modecfg_server << 18 | (uint64_t)e->modecfg_client << 19);
 	mix_u64(m, (uint64_t)e->virt << 1 | e->virt_self);

@@ -81,7 +81,7 @@ struct conn_end {
 	struct cy_addr source_ip; /* libreswan leftsourceip: local source address */
 	struct cy_addr *dns;      /* rightdns: given to clients; or local: requested */
 	size_t n_dns;
-	bool request_dns;
+	bool ignore_dns; /* of the peer, when it gives an address */
 	char *updown;
 	bool hostaccess, firewall;
 	/* The reader makes both ends agree: local.xauth_server means remote.xauth_client, and so on. A client whose
@@ -125,8 +125,9 @@ struct conn {
 	enum conn_frag fragmentation;
 	enum conn_unique unique;
 	enum conn_dpd dpd_action, close_action;
-	uint32_t dpd_delay_s, dpd_timeout_s; /* 0 = off */
-	bool dpd_unsaid; /* neither how often nor not at all: dpd_delay of cygnet.conf counts */
+	uint32_t dpd_delay_s;   /* 0 = off */
+	uint32_t dpd_timeout_s; /* IKEv1; 0: the retransmissions decide */
+	bool dpd_unsaid;        /* neither how often nor not at all: dpd_delay of cygnet.conf counts */
 	uint32_t ike_lifetime_s, child_lifetime_s; /* hard */
 	uint32_t rekey_margin_s, rekey_fuzz_pct;
 	uint64_t life_bytes, life_packets, margin_bytes, margin_packets;

@@ -448,7 +448,7 @@ static bool finish_sourceip(struct build *b, bool right)
 			*(other->ts[i].family_ip6 ? &v6 : &v4) = true;
 		end->request_vip4 = v4 || !v6;
 		end->request_vip6 = v6;
-		end->request_dns = !b->later.ignore_dns;
+		end->ignore_dns = b->later.ignore_dns;
 	}
 	return true;
 }
@@ -461,10 +461,8 @@ static bool dns_items(struct build *b, const struct raw_entry *e, struct conn_en
 	bool cut = false;
 
 	while (value_next(&at, ", ", item, sizeof(item), &cut)) {
-		if (strncasecmp(item, "%config", 7) == 0) {
-			end->request_dns = true;
+		if (strncasecmp(item, "%config", 7) == 0) /* they are asked for with an address in any case */
 			continue;
-		}
 		if (cut || addr_parse(item, &a))
 			return build_bad_value(
 			    b, e, "write addresses, separated by commas", "not an address");

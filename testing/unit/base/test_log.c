@@ -148,6 +148,10 @@ START_TEST(format)
 	tzset();
 	ck_assert_uint_eq(log_format(&line, out, sizeof(out)), strlen(out));
 	ck_assert_str_eq(out, "Nov 14 22:13:20 03[NET] <home|7> sending packet");
+	line.user = "alice";
+	(void)log_format(&line, out, sizeof(out));
+	ck_assert_str_eq(out, "Nov 14 22:13:20 03[NET] <home|7|alice> sending packet");
+	line.user = "";
 	line.ike_id = 0;
 	(void)log_format(&line, out, sizeof(out));
 	ck_assert_str_eq(out, "Nov 14 22:13:20 03[NET] <home> sending packet");

@@ -134,10 +134,10 @@ START_TEST(sourceip_of_each_dialect)
 	ck_assert_uint_eq(c->local.n_dns, 0);
 	conn_unref(c);
 	c = ls("left=%defaultroute;leftmodecfgclient=yes;right=192.0.2.1;rightsubnet=::/0,0.0.0.0/0");
-	ck_assert(c->local.request_vip4 && c->local.request_vip6 && c->local.request_dns);
+	ck_assert(c->local.request_vip4 && c->local.request_vip6 && !c->local.ignore_dns);
 	conn_unref(c);
 	c = ls("left=%defaultroute;leftmodecfgclient=yes;right=192.0.2.1;ignore-peer-dns=yes");
-	ck_assert(c->local.request_vip4 && !c->local.request_vip6 && !c->local.request_dns);
+	ck_assert(c->local.request_vip4 && !c->local.request_vip6 && c->local.ignore_dns);
 	conn_unref(c);
 }
 END_TEST
@@ -528,18 +528,18 @@ START_TEST(digest_covers)
 	    "rekeyfuzz=50%", "keyingtries=7", "leftid=@x", "rightid=@x", "left=192.0.2.9", "right=192.0.2.9",
 	    "leftsubnet=10.0.0.0/8", "rightsubnet=10.0.0.0/8", "leftprotoport=tcp/80", "rightprotoport=tcp",
 	    "rightsourceip=10.0.0.0/24", "leftsourceip=%config", "leftsourceip=%config6",
-	    "leftsourceip=10.1.1.1", "rightdns=10.0.0.1", "leftdns=%config", "leftcert=a.pem",
-	    "rightcert=a.pem", "leftsigkey=a.key", "leftca=\"C=CH\"", "rightca=\"C=CH\"", "authby=psk",
-	    "leftauth=ecdsa", "rightauth=ike:pubkey-sha256", "leftsendcert=never", "leftupdown=/bin/x",
-	    "lefthostaccess=yes", "leftfirewall=yes", "leftikeport=4500", "rightikeport=4500",
-	    "leftallowany=yes", "rightallowany=yes", "type=transport", "auto=route", "auto=start",
-	    "ike=aes128-sha256-x25519", "ike=aes128-sha256-x25519!", "esp=aes128gcm16", "ah=sha256",
-	    "mobike=no", "rekey=no", "reauth=no", "forceencaps=yes", "installpolicy=no", "sha256_96=yes",
-	    "fragmentation=force", "closeaction=restart", "dpdaction=hold", "ikedscp=000001",
-	    "lifebytes=1000", "lifepackets=1000", "marginbytes=10", "marginpackets=10", "mark=7", "mark_in=7",
-	    "mark_out=7", "mark=%unique", "mark=%unique-dir", "if_id=7", "if_id_in=7", "if_id_out=7",
-	    "if_id=%unique", "per-cpu-sas=yes", "per-cpu-sas=encap", "reqid=9", "replay_window=64",
-	    "dpdtimeout=9s", OF_IKEV1_SS "aggressive=yes", "modeconfig=push"};
+	    "leftsourceip=10.1.1.1", "rightdns=10.0.0.1", "leftcert=a.pem", "rightcert=a.pem",
+	    "leftsigkey=a.key", "leftca=\"C=CH\"", "rightca=\"C=CH\"", "authby=psk", "leftauth=ecdsa",
+	    "rightauth=ike:pubkey-sha256", "leftsendcert=never", "leftupdown=/bin/x", "lefthostaccess=yes",
+	    "leftfirewall=yes", "leftikeport=4500", "rightikeport=4500", "leftallowany=yes",
+	    "rightallowany=yes", "type=transport", "auto=route", "auto=start", "ike=aes128-sha256-x25519",
+	    "ike=aes128-sha256-x25519!", "esp=aes128gcm16", "ah=sha256", "mobike=no", "rekey=no", "reauth=no",
+	    "forceencaps=yes", "installpolicy=no", "sha256_96=yes", "fragmentation=force",
+	    "closeaction=restart", "dpdaction=hold", "ikedscp=000001", "lifebytes=1000", "lifepackets=1000",
+	    "marginbytes=10", "marginpackets=10", "mark=7", "mark_in=7", "mark_out=7", "mark=%unique",
+	    "mark=%unique-dir", "if_id=7", "if_id_in=7", "if_id_out=7", "if_id=%unique", "per-cpu-sas=yes",
+	    "per-cpu-sas=encap", "reqid=9", "replay_window=64", "dpdtimeout=9s", OF_IKEV1_SS "aggressive=yes",
+	    "modeconfig=push"};
 	static const char *const libreswan[] = {"pfs=no", "esn=no", "esn=yes", "encapsulation=yes",
 	    "encap-dscp=no", "decap-dscp=yes", "nopmtudisc=yes", "priority=77", "dpddelay=10",
 	    "leftsourceip=10.1.1.1", "leftmodecfgclient=yes", "rightaddresspool=10.0.0.0/24", "auto=keep",

@@ -204,6 +204,33 @@ START_TEST(a_silent_peer_is_noticed)
 }
 END_TEST
 
+/* dpdtimeout=: a client that sleeps for some minutes keeps its tunnel, and is asked now and then. */
+START_TEST(a_silent_peer_has_time)
+{
+	static const struct duel_config sleepy = {.keys = KEYS
+	    "  dpdaction=clear\n  dpddelay=60\n  dpdtimeout=30m\n  ikelifetime=9h\n  lifetime=8h\n"};
+	uint64_t before;
+
+	duel_free(d);
+	d = duel_new_with(&sleepy);
+	tunnel();
+	before = d->a.n_sent;
+	duel_advance(d, 25 * 60 * NS_PER_S); /* nothing arrives */
+	ck_assert_uint_eq(duel_count(&d->a), 1);
+	ck_assert_uint_ge(d->a.n_sent, before + 20);
+	ck_assert_uint_le(d->a.n_sent, before + 40);
+	d->pass = 1000;
+	duel_advance(d, 120 * NS_PER_S);
+	ck_assert_uint_eq(duel_count(&d->a), 1);
+	ck_assert_uint_eq(duel_sa(&d->a)->n_children, 1);
+	d->pass = 0; /* and now it does not come back */
+	duel_advance(d, 28 * 60 * NS_PER_S);
+	ck_assert_uint_eq(duel_count(&d->a), 1);
+	duel_advance(d, 5 * 60 * NS_PER_S);
+	ck_assert_uint_eq(duel_count(&d->a), 0);
+}
+END_TEST
+
 static uint32_t told;
 static void on_told(struct up_watch *w, bool ok, const char *why)
 {
@@ -292,6 +319,7 @@ UNIT_TESTS(main_mode)
 	tcase_add_test(tc, reauthentication_keeps_the_children);
 	tcase_add_test(tc, closing_is_heard);
 	tcase_add_test(tc, a_silent_peer_is_noticed);
+	tcase_add_test(tc, a_silent_peer_has_time);
 	tcase_add_test(tc, liveness_ends_with_its_answer);
 	tcase_add_test(tc, forgeries_are_dropped);
 	tcase_add_test(tc, nobody_asked_for_it);

@@ -83,6 +83,21 @@ START_TEST(address_pulled_and_pushed)
 }
 END_TEST
 
+/* ignore-peer-dns=yes: the client neither asks for name servers nor takes those that are pushed. */
+START_TEST(without_name_servers)
+{
+	for (int pull = 0; pull < 2; pull++) {
+		up(pull ? CLIENT "  modecfgpull=yes\n  ignore-peer-dns=yes\n"
+		        : CLIENT "  modecfgpull=no\n  ignore-peer-dns=yes\n",
+		    pull ? SERVER "  modecfgpull=yes\n  modecfgdns=192.0.2.53\n"
+		         : SERVER "  modecfgpull=no\n  modecfgdns=192.0.2.53\n");
+		ck_assert_uint_eq(duel_sa(&d->a)->n_vips, 1);
+		ck_assert_uint_eq(duel_sa(&d->a)->n_dns, 0);
+		duel_free(d);
+	}
+}
+END_TEST
+
 /* The server's networks are what the client's tunnel is for, banner and domain are shown to who brought it up. */
 START_TEST(unity)
 {
@@ -132,6 +147,7 @@ END_TEST
 UNIT_TESTS(modecfg)
 {
 	tcase_add_test(tc, address_pulled_and_pushed);
+	tcase_add_test(tc, without_name_servers);
 	tcase_add_test(tc, unity);
 	tcase_add_test(tc, unity_pfs);
 	tcase_add_test(tc, without_unity);
