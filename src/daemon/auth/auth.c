@@ -7,6 +7,8 @@
 #include "daemon/wire/message.h"
 #include "libcore/base/addr.h"
 
+#define QUICK_CERT 2048 /* bytes: enough for what has such a key */
+
 struct auth_op *auth_op_new(struct daemon *d, struct config *config, struct conn *conn, bool sign)
 {
 	struct auth_op *op = calloc(1, sizeof(*op));
@@ -30,6 +32,8 @@ void auth_op_free(struct auth_op *op)
 	ident_fini(&op->remote_id);
 	free(op->data.p);
 	free(op->raw_key.p);
+	if (op->leaf)
+		crypto_pki(op->d->crypto)->cert_unref(op->leaf);
 	for (size_t i = 0; i < op->n_certs; i++)
 		free(op->certs[i].p);
 	conn_unref(op->conn);
@@ -123,17 +127,29 @@ static enum cy_err psk_verify(struct auth_op *op)
 
 /* --- both ------------------------------------------------------------------------------------------------------------ */
 
-bool auth_is_slow(const struct auth_op *op)
+static bool is_quick(const struct cy_key_info *k)
 {
-	return op->round->method == AUTH_PUBKEY;
+	return k->type != CY_KEY_RSA && k->bits <= 256;
 }
 
 bool auth_sign_is_slow(const struct auth_op *op)
 {
-	const struct cy_pki_ops *pki = crypto_pki(op->d->crypto);
-	const struct cy_key_info *k = op->key && pki ? pki->privkey_info(op->key) : NULL;
+	return op->key && !is_quick(crypto_pki(op->d->crypto)->privkey_info(op->key));
+}
 
-	return auth_is_slow(op) && !(k && k->type != CY_KEY_RSA && k->bits <= 256);
+bool auth_verify_is_slow(struct auth_op *op)
+{
+	const struct conn_auth_round *r = op->round;
+	const struct cy_pki_ops *pki = crypto_pki(op->d->crypto);
+
+	if (!op->v1_key && r->method != AUTH_PUBKEY)
+		return false;
+	if (!pki || op->n_certs != 1 || op->certs[0].n > QUICK_CERT || r->pubkey || r->certs.n)
+		return true;
+	/* what is wrong with it will be found again */
+	if (!op->leaf && pki->cert_load(cy_slice(op->certs[0].p, op->certs[0].n), &op->leaf, NULL))
+		return true;
+	return !is_quick(&pki->cert_info(op->leaf)->key);
 }
 
 enum cy_err auth_sign(void *arg)

@@ -32,6 +32,7 @@ struct auth_op {
 	/* verifying: certificates the peer sent, leaf first; DER copies */
 	struct cy_buf certs[AUTH_CERTS_MAX];
 	size_t n_certs;
+	struct cy_cert *leaf; /* the first, where it has been read already */
 	uint8_t
 	    v1_key; /* enum cy_key_type: octets are the HASH of IKEv1, signed with such a key as RFC 2409 5.1 wants; 0 no */
 	uint16_t v1_bits;      /* and of this size; 0 any */
@@ -50,9 +51,12 @@ enum cy_err auth_set_octets(struct auth_op *op, uint16_t prf, struct cy_slice re
  * cert, key and local_id. Worker; only look-ups.
  */
 enum cy_err auth_pick_own(struct auth_op *op) CY_MUST_USE;
-bool auth_is_slow(const struct auth_op *op); /* worth the pool? */
-/* Worth it to sign? With P-256 or Ed25519 it takes less than to go there and back: less than to make a key with X25519. */
+/*
+ * Worth the pool? With a key of P-256 or Ed25519 a signature takes less than to go there and back, and its check as long as an X25519 exchange:
+ * worth it is what takes longer, or may as the peer pleases.
+ */
 bool auth_sign_is_slow(const struct auth_op *op);
+bool auth_verify_is_slow(struct auth_op *op);
 enum cy_err auth_sign(void *op);   /* fills method and data */
 enum cy_err auth_verify(void *op); /* CY_OK: remote_id is proven; CY_E_AUTH with why otherwise */
 

@@ -282,7 +282,11 @@ static enum cy_err verify_with_certs(struct auth_op *op, const struct cy_pki_ops
 	size_t n = 0;
 	enum cy_err e = CY_OK;
 
-	for (size_t i = 0; i < op->n_certs && !e; i++) {
+	if (op->leaf) {
+		certs[n++] = op->leaf;
+		op->leaf = NULL;
+	}
+	for (size_t i = n; i < op->n_certs && !e; i++) {
 		e = pki->cert_load(cy_slice(op->certs[i].p, op->certs[i].n), &certs[n], &why);
 		n += !e;
 	}

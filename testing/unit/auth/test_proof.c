@@ -144,7 +144,8 @@ START_TEST(a_pre_shared_key)
 
 	configure("  authby=secret", "sesame", NULL);
 	op = op_new(true, "the message");
-	ck_assert(!auth_is_slow(op));
+	ck_assert(!auth_sign_is_slow(op));
+	ck_assert(!auth_verify_is_slow(op));
 	ck_assert_int_eq(auth_sign(op), CY_OK);
 	ck_assert_int_eq(op->method, AUTHM_PSK);
 	ck_assert_uint_eq(op->data.n, sizeof(want));
@@ -215,7 +216,6 @@ static struct auth_op *signer(uint32_t hashes)
 	ident_fini(&op->local_id);
 	op->peer_hashes = hashes;
 	ck_assert_msg(auth_pick_own(op) == CY_OK, "%s", op->why);
-	ck_assert(auth_is_slow(op));
 	return op;
 }
 
@@ -285,6 +285,84 @@ START_TEST(another_key_is_not_believed)
 }
 END_TEST
 
+static void on_cert(void *user, struct cy_slice der)
+{
+	struct auth_op *op = user;
+	struct cy_buf *to = &op->certs[op->n_certs++];
+
+	to->p = malloc(der.n);
+	ck_assert_ptr_nonnull(to->p);
+	memcpy(to->p, der.p, der.n);
+	to->n = der.n;
+}
+
+static void on_key(void *user, struct cy_privkey *take)
+{
+	(void)user;
+	crypto_pki(world->a.d->crypto)->privkey_unref(take);
+}
+
+static void send_cert(struct auth_op *op, const char *file)
+{
+	static char buf[8192];
+	FILE *f = fopen(file, "re");
+	size_t n = f ? fread(buf, 1, sizeof(buf), f) : 0;
+
+	ck_assert_ptr_nonnull(f);
+	(void)fclose(f);
+	ck_assert_int_eq(
+	    crypto_pki(world->a.d->crypto)->bundle_load(cy_slice(buf, n), NULL, op, on_cert, on_key, NULL),
+	    CY_OK);
+}
+
+static void verify_is_slow(const char *cert, const char *another, bool want)
+{
+	struct auth_op *op = op_new(false, "a message");
+
+	send_cert(op, cert);
+	if (another)
+		send_cert(op, another);
+	ck_assert(auth_verify_is_slow(op) == want);
+	auth_op_free(op);
+}
+
+START_TEST(what_is_worth_the_pool)
+{
+	static const bool slow[] = {true, false, true, true, false, true};
+	struct auth_op *made, *op;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		configure_key(i, "");
+		op = signer(ALL_HASHES);
+		ck_assert(auth_sign_is_slow(op) == slow[i]);
+		auth_op_free(op);
+	}
+	verify_is_slow(PKI_DIR "/leaf.pem", NULL, true); /* a key is named: any of ours */
+	configure("  authby=pubkey", NULL, PKI_DIR "/ec256.pem");
+	verify_is_slow(PKI_DIR "/leaf.pem", NULL, false);
+	verify_is_slow(PKI_DIR "/ed.pem", NULL, false);
+	verify_is_slow(PKI_DIR "/leaf.pem", PKI_DIR "/sub.pem", true); /* whatever comes after the first */
+	verify_is_slow(PKI_DIR "/bare.pem", NULL, true);               /* RSA */
+	verify_is_slow(PKI_DIR "/ncca.pem", NULL, true);               /* P-384 */
+	/* looked at or not, what it says is checked */
+	made = signer(ALL_HASHES);
+	ck_assert_int_eq(auth_sign(made), CY_OK);
+	for (int looked = 0; looked < 2; looked++)
+		for (int wrong = 0; wrong < 2; wrong++) {
+			op = receive(made, wrong ? "another message" : "a message", SIZE_MAX);
+			send_cert(op, PKI_DIR "/leaf.pem");
+			if (looked)
+				ck_assert(!auth_verify_is_slow(op));
+			ck_assert_int_eq(auth_verify(op), CY_E_AUTH);
+			ck_assert_msg(
+			    strstr(op->why, wrong ? "signature of" : "does not carry the identity") != NULL,
+			    "%s", op->why);
+			auth_op_free(op);
+		}
+	auth_op_free(made);
+}
+END_TEST
+
 /* RFC 7427, 3: a length, an AlgorithmIdentifier, the signature. */
 START_TEST(algorithm_identifiers_that_are_not_taken)
 {
@@ -337,6 +415,7 @@ UNIT_TESTS(proof)
 	tcase_add_test(tc, every_key_both_ways);
 	tcase_add_test(tc, a_hash_that_both_take);
 	tcase_add_test(tc, another_key_is_not_believed);
+	tcase_add_test(tc, what_is_worth_the_pool);
 	tcase_add_test(tc, algorithm_identifiers_that_are_not_taken);
 	tcase_add_test(tc, without_a_private_key);
 }
