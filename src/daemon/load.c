@@ -389,6 +389,7 @@ static void apply(void *user, enum conf_change what, struct conn *before, struct
 	struct diff *d = user;
 	struct traps *traps = d->r->d.traps;
 	bool routed = false;
+	enum cy_err e;
 
 	switch (what) {
 	case CONF_SAME:
@@ -407,8 +408,9 @@ static void apply(void *user, enum conf_change what, struct conn *before, struct
 	/* a trap has the policies of the connection it was made from */
 	if (before && after)
 		routed = traps_has(traps, before->name);
-	else if (before)
-		(void)!traps_unroute(traps, before->name);
+	else if (before && (e = traps_unroute(traps, before->name)) != CY_OK && e != CY_E_NOTFOUND)
+		LOGF(d->r->d.log, LOG_CFG, CY_LOG_ERROR, NULL, "connection %s stays routed: %s", before->name,
+		    err_text(e));
 	if (after)
 		load_activate(d->r, before, after, routed);
 }

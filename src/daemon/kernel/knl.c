@@ -685,10 +685,24 @@ struct knl_devices *knl_devices(struct knl *k)
 	return k->devices;
 }
 
+static bool has_devices(struct knl *k)
+{
+	struct config *c = daemon_config(k->d);
+	bool any = knl_devices_any(k->devices);
+
+	for (size_t i = 0; !any && c && c->conf && i < c->conf->n_conns; i++)
+		any = c->conf->conns[i]->device.kind != 0;
+	config_unref(c);
+	return any;
+}
+
 void knl_devices_changed(struct knl *k)
 {
-	struct knl_req *r = knl_req_needed(k, 0);
+	struct knl_req *r;
 
+	if (!has_devices(k))
+		return;
+	r = knl_req_needed(k, 0);
 	__atomic_store_n(&k->devices_changed, true, __ATOMIC_RELEASE);
 	if (r)
 		knl_submit(k, r);

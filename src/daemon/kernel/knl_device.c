@@ -499,6 +499,16 @@ enum cy_err knl_devices_load(
 	return err;
 }
 
+bool knl_devices_any(struct knl_devices *t)
+{
+	bool any;
+
+	pthread_mutex_lock(&t->lock);
+	any = !list_empty(&t->list);
+	pthread_mutex_unlock(&t->lock);
+	return any;
+}
+
 void knl_devices_list(
     struct knl_devices *t, void (*cb)(void *user, const struct knl_device_info *d), void *user)
 {

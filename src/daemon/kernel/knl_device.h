@@ -39,6 +39,7 @@ struct knl_device_info {
 	uint32_t users; /* connections and CHILD_SAs */
 };
 /* Any thread. */
+bool knl_devices_any(struct knl_devices *t);
 void knl_devices_list(
     struct knl_devices *t, void (*cb)(void *user, const struct knl_device_info *d), void *user);
 
