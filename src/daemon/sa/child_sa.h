@@ -24,7 +24,6 @@ struct child_keys {
 struct child_sa {
 	struct list node;
 	struct hnode by_spi_in, by_spi_out;
-	bool indexed_in, indexed_out;
 	struct ike_sa *sa;
 	struct sa_shard *shard;
 	uint64_t id;
@@ -32,7 +31,7 @@ struct child_sa {
 	enum child_state state;
 	uint32_t spi_in, spi_out;         /* host byte order */
 	uint32_t reqid;                   /* 0: it is found when the CHILD_SA is installed */
-	struct reqid *shared_reqid;       /* reqid.c */
+	struct hnode by_owner;            /* m->by_owner, under its lock: reqid.c */
 	struct claim *claim;              /* reqid.c */
 	struct cy_mark mark_in, mark_out; /* the connection's, or its own */
 	uint32_t if_id_in, if_id_out;
@@ -43,7 +42,10 @@ struct child_sa {
 	uint8_t mode;     /* enum cy_ipsec_mode */
 	bool encap, initiator;
 	bool in_installed, out_installed, policies_installed;
-	bool up_announced;                  /* CHILD_UP was published: CHILD_DOWN must follow */
+	bool up_announced; /* CHILD_UP was published: CHILD_DOWN must follow */
+	bool has_owner;    /* it is in by_owner */
+	bool indexed_in, indexed_out;
+	bool rekey_queued, deleting_rekeyed;
 	struct cy_addr at_local, at_remote; /* where the data plane has it, or is about to */
 	struct suite suite;
 	uint32_t taken_out; /* pairs of selectors whose policies are out */
@@ -55,7 +57,6 @@ struct child_sa {
 	struct timer t_rekey, t_expire, t_out;
 	uint64_t installed_ns, rekey_due_ns, expire_due_ns;
 	uint64_t bytes_in, bytes_out, packets_in, packets_out, last_in_wall, last_out_wall; /* as last read */
-	bool rekey_queued, deleting_rekeyed;
 	uint64_t collision; /* id of the CHILD_SA the peer made while we were rekeying this one, 0 none */
 	struct secret collision_nonce; /* the smaller of its two */
 	/* Closed; sa is NULL once the rest is owed to the data plane, on shard->owed. */

@@ -139,9 +139,9 @@ struct ike_sa {
 	struct cy_addr local, remote;
 	struct ident my_id, peer_id;
 	struct suite suite;
+	uint32_t peer_hashes; /* bit per enum cy_hash, RFC 7427 */
 	struct ike_keys keys;
 	uint64_t iv_counter;
-	uint32_t peer_hashes; /* bit per enum cy_hash, RFC 7427 */
 	char *peer_vendor;
 	uint8_t *crash_token; /* the peer's (RFC 6290); NULL none */
 	uint16_t n_crash_token;
@@ -150,7 +150,7 @@ struct ike_sa {
 	uint32_t next_send, next_recv; /* message IDs */
 	struct sent response;          /* to request next_recv - 1 */
 	struct sent request;           /* outstanding */
-	uint32_t tries;
+	uint32_t tries, n_children;
 	struct frag_set frag_in_req, frag_in_resp;
 
 	struct list tasks; /* waiting */
@@ -163,8 +163,7 @@ struct ike_sa {
 	struct list inbox; /* net_packet */
 	uint32_t n_inbox, inbox_dropped;
 
-	struct list children; /* child_sa, in order of ids */
-	uint32_t n_children;
+	struct list children;           /* child_sa, in order of ids */
 	struct list watches;            /* up_watch of the bring-up */
 	struct child_sa *pending_child; /* being made for the peer's request; owned */
 	slab_handle heir;               /* the IKE_SA being made to replace this one, 0 none; dies with it */
@@ -180,13 +179,11 @@ struct ike_sa {
 	uint64_t replaces;        /* unique id of the SA that this one reauthenticates, 0 none */
 	uint32_t tries_left_init; /* keyingtries */
 
-	struct cy_addr *vips; /* given to us */
-	uint32_t n_vips;
+	uint32_t n_vips, n_leases, n_dns;
+	struct cy_addr *vips;     /* given to us */
 	struct knl_req *vips_out; /* takes those out that are installed */
 	struct ike_lease *leases; /* given to the peer */
-	uint32_t n_leases;
 	struct cy_addr *dns;
-	uint32_t n_dns;
 	char *
 	    backups; /* servers the peer says we may go to when it is away, separated by commas; NULL none said */
 	struct peer_entry *peer_entry; /* unique.c */

@@ -80,7 +80,7 @@ enum cy_err sa_manager_new(struct daemon *d, struct sa_manager **out)
 	if (!e)
 		e = hmap_init(&m->peers_by_addr, m->map_key);
 	if (!e)
-		e = hmap_init(&m->reqids, m->map_key);
+		e = hmap_init(&m->by_owner, m->map_key);
 	if (!e)
 		e = hmap_init(&m->claims, m->map_key);
 	if (!e)
@@ -108,7 +108,7 @@ void sa_manager_free(struct sa_manager *m)
 	hmap_fini(&m->peers);
 	hmap_fini(&m->peers_by_conf);
 	hmap_fini(&m->peers_by_addr);
-	hmap_fini(&m->reqids);
+	hmap_fini(&m->by_owner);
 	hmap_fini(&m->claims);
 	half_open_free(m->half_open);
 	totals_free(m->totals);

@@ -67,7 +67,7 @@ struct sa_manager {
 	pthread_mutex_t peers_lock;
 	struct hmap peers, peers_by_conf, peers_by_addr; /* struct peer_entry, see unique.c */
 	pthread_mutex_t reqids_lock;
-	struct hmap reqids, claims; /* struct reqid, struct claim, see reqid.c */
+	struct hmap by_owner, claims; /* struct child_sa, struct claim, see reqid.c */
 	uint32_t next_shard;
 	struct totals *totals;
 	bool stopping; /* atomic: sa_stopping() */

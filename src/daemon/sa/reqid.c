@@ -13,11 +13,6 @@
 #include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
 
-struct reqid {
-	struct hnode node;
-	uint32_t number, users;
-};
-
 struct claim {
 	struct hnode node;
 	uint64_t peer;
@@ -36,20 +31,31 @@ static uint64_t peer_of(const struct sa_manager *m, const struct child_sa *c)
 	return text_hash(m, h, c->sa->user ? c->sa->user : "");
 }
 
+static uint64_t ts_hash(const struct sa_manager *m, uint64_t h, const struct cy_ts *ts, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		size_t len = ts[i].family_ip6 ? 16 : 4;
+		struct cy_ts t = {.family_ip6 = ts[i].family_ip6,
+		    .proto = ts[i].proto,
+		    .port_lo = ts[i].port_lo,
+		    .port_hi = ts[i].port_hi};
+
+		memcpy(t.lo, ts[i].lo, len);
+		memcpy(t.hi, ts[i].hi, len);
+		h = h * 31 ^ siphash24(m->map_key, &t, sizeof(t));
+	}
+	return h * 31 + n;
+}
+
 /* What tells policies apart. */
 static uint64_t traffic_of(const struct sa_manager *m, const struct child_sa *c)
 {
 	const uint32_t ids[] = {c->mark_in.value, c->mark_in.mask, c->mark_out.value, c->mark_out.mask,
 	    c->if_id_in, c->if_id_out};
 	uint64_t h = siphash24(m->map_key, ids, sizeof(ids));
-	char text[TS_STR_MAX];
 
-	for (uint32_t i = 0; i < c->n_ts_local; i++)
-		h = text_hash(m, h, ts_str(&c->ts_local[i], text));
-	h = text_hash(m, h, "===");
-	for (uint32_t i = 0; i < c->n_ts_remote; i++)
-		h = text_hash(m, h, ts_str(&c->ts_remote[i], text));
-	return h;
+	h = ts_hash(m, h, c->ts_local, c->n_ts_local);
+	return ts_hash(m, h, c->ts_remote, c->n_ts_remote);
 }
 
 static uint64_t owner_of(const struct sa_manager *m, const struct child_sa *c)
@@ -112,7 +118,7 @@ void reqid_hold(struct child_sa *c)
 	uint64_t hash;
 	char unused[1];
 
-	if (c->shared_reqid)
+	if (c->has_owner)
 		return;
 	(void)!child_claim(c, unused, sizeof(unused)); /* one that replaces another one of the peer */
 	if (c->per_cpu) {                              /* a group has its own */
@@ -121,41 +127,32 @@ void reqid_hold(struct child_sa *c)
 	}
 	hash = owner_of(m, c);
 	pthread_mutex_lock(&m->reqids_lock);
-	n = hmap_first(&m->reqids, hash);
-	c->shared_reqid = n ? container_of(n, struct reqid, node) : calloc(1, sizeof(*c->shared_reqid));
+	n = hmap_first(&m->by_owner, hash);
 	if (n && !c->conn->reqid && !c->rekeys)
-		c->reqid = c->shared_reqid->number;
+		c->reqid = container_of(n, struct child_sa, by_owner)->reqid;
 	else
 		c->reqid = fresh(m, c);
-	if (!n && c->shared_reqid) {
-		c->shared_reqid->number = c->reqid;
-		hmap_add(&m->reqids, &c->shared_reqid->node, hash);
-	}
-	if (c->shared_reqid)
-		c->shared_reqid->users++;
+	hmap_add(&m->by_owner, &c->by_owner, hash);
+	c->has_owner = true;
 	pthread_mutex_unlock(&m->reqids_lock);
 }
 
 void reqid_release(struct child_sa *c)
 {
 	struct sa_manager *m = c->shard->m;
-	struct reqid *r = c->shared_reqid;
 	struct claim *x = c->claim;
 
-	if (!r && !x)
+	if (!c->has_owner && !x)
 		return;
-	c->shared_reqid = NULL;
-	c->claim = NULL;
 	pthread_mutex_lock(&m->reqids_lock);
-	if (r && --r->users == 0)
-		hmap_del(&m->reqids, &r->node);
-	else
-		r = NULL;
+	if (c->has_owner)
+		hmap_del(&m->by_owner, &c->by_owner);
 	if (x && --x->users == 0)
 		hmap_del(&m->claims, &x->node);
 	else
 		x = NULL;
 	pthread_mutex_unlock(&m->reqids_lock);
-	free(r);
+	c->has_owner = false;
+	c->claim = NULL;
 	free(x);
 }
