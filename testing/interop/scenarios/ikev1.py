@@ -244,6 +244,14 @@ def v1_hybrid(bed):
 
 
 @scenario(no_libreswan)
+def v1_hybrid_aggressive_push(bed):
+    """IKEv1, hybrid authentication in aggressive mode, the address is pushed"""
+    conn = bed.with_certs(remote_access(bed, aggressive=True, push=True), "rsa")
+    conn.left.auth, conn.left.cert = "xauth", None
+    has_address(bed, conn)
+
+
+@scenario(no_libreswan)
 def v1_xauth_wrong_password(bed):
     """IKEv1, a wrong password is refused, the client says so, and it gets nothing"""
     conn = remote_access(bed)
