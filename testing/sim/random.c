@@ -99,6 +99,14 @@ static void remote_access_text(
 		snprintf(out + at, cap - (size_t)at, "  modeconfig=push\n");
 }
 
+/* Both ends have auto=start, so that each has a tunnel of its own. Not drawn. Who gives addresses begins with nobody. */
+static bool both_begin(const struct world *w, const struct link *l, uint32_t i, uint32_t j)
+{
+	struct remote_access ra = remote_access(w, i, j);
+
+	return (w->s->seed + i + j) % 4 == 1 && !l->b->nat && !ra.address && !ra.login;
+}
+
 /* authby= and what goes with it, of node me towards other. */
 static void auth_text(struct world *w, uint32_t me, uint32_t other, char *out, size_t cap)
 {
@@ -155,7 +163,8 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 		    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
 		    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
 		    ike_life + draw(w, 100), life + draw(w, 60), margin, reauth, frag,
-		    side ? "restart" : "clear", side ? "start" : "add", more, access);
+		    side ? "restart" : "clear", side || both_begin(w, l, i, j) ? "start" : "add", more,
+		    access);
 		append(side ? &l->b->conf_text : &l->a->conf_text, text);
 		if (by_key(w, i, j))
 			snprintf(text, sizeof(text), "KEY %llu\n", (unsigned long long)key_number(w, me));
