@@ -182,9 +182,9 @@ static void store_done(struct worker *worker, struct work *w, enum cy_err err)
 	/* the pool is closing or full: not again at once */
 	if (err)
 		l->retry_ns = env_now(l->env) + RETRY_NS;
-	again = l->retry_ns;
+	again = l->pool ? l->retry_ns : 0;
 	pthread_mutex_unlock(&l->lock);
-	if (again && err != CY_E_CANCELLED) {
+	if (again) {
 		l->retry.fn = on_retry;
 		worker_timer_set(worker, &l->retry, again);
 	}
