@@ -119,9 +119,6 @@ static void remote_access_text(
 		snprintf(out + at, cap - (size_t)at, "  modeconfig=push\n");
 }
 
-<<<<<<< HEAD
-/* authby= and what goes with it, of node me towards other; the higher number is the client. */
-=======
 /* Both ends have auto=start, so that each has a tunnel of its own. Not drawn. Who gives addresses begins with nobody. */
 static bool both_begin(const struct world *w, const struct link *l, uint32_t i, uint32_t j)
 {
@@ -130,8 +127,7 @@ static bool both_begin(const struct world *w, const struct link *l, uint32_t i, 
 	return (w->s->seed + i + j) % 4 == 1 && !l->b->nat && !ra.address && !ra.login;
 }
 
-/* authby= and what goes with it, of node me towards other. */
->>>>>>> w-v1
+/* authby= and what goes with it, of node me towards other; the higher number is the client. */
 static void auth_text(struct world *w, uint32_t me, uint32_t other, char *out, size_t cap)
 {
 	uint32_t i = me < other ? me : other, j = me < other ? other : me;
@@ -228,26 +224,7 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 		snprintf(
 		    right, sizeof(right), side && named ? "n%u.sim" : "192.0.2.%u", other + !(side && named));
 		auth_text(w, me, other, auth, sizeof(auth));
-<<<<<<< HEAD
 		for (uint32_t v = 0; v < 2; v++) {
-=======
-		snprintf(text, sizeof(text),
-		    "conn %s\n  keyexchange=%s\n  %s\n  left=192.0.2.%u\n  leftid=@n%u\n"
-		    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  rightsubnet=10.%u.0.0/16\n"
-		    "  ike=%s!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
-		    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
-		    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n%s%s",
-		    l->name, w->s->v1 ? "ikev1" : "ikev2", auth, me + 1, me,
-		    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
-		    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
-		    ike_life + draw(w, 100), life + draw(w, 60), margin, reauth, frag,
-		    side ? "restart" : "clear", side || both_begin(w, l, i, j) ? "start" : "add", more,
-		    access);
-		append(side ? &l->b->conf_text : &l->a->conf_text, text);
-		if (by_key(w, i, j))
-			snprintf(text, sizeof(text), "KEY %llu\n", (unsigned long long)key_number(w, me));
-		else
->>>>>>> w-v1
 			snprintf(text, sizeof(text),
 			    "conn %s\n  keyexchange=%s\n  %s\n  left=192.0.2.%u\n  leftid=@n%u\n"
 			    "  right=%s\n  rightid=@n%u\n  leftsubnet=10.%u.0.0/16\n  "
@@ -259,7 +236,7 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 			    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
 			    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
 			    ike_lasts, lasts + 20 * v, margin, reauth, frag, side ? "restart" : "clear",
-			    !side       ? "add"
+			    !side       ? both_begin(w, l, i, j) ? "start" : "add"
 			        : route ? "route"
 			                : "start",
 			    more, access);

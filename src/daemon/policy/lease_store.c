@@ -184,7 +184,7 @@ static void store_done(struct worker *worker, struct work *w, enum cy_err err)
 		l->retry_ns = env_now(l->env) + RETRY_NS;
 	again = l->pool ? l->retry_ns : 0; /* stopped: what is left is written at the end */
 	pthread_mutex_unlock(&l->lock);
-	if (again && err != CY_E_CANCELLED) {
+	if (again) {
 		l->retry.fn = on_retry;
 		worker_timer_set(worker, &l->retry, again);
 	}
