@@ -36,7 +36,7 @@ static bool room(struct jw *w, size_t n)
 
 static void put(struct jw *w, const char *s, size_t n)
 {
-	if (!room(w, n))
+	if (n == 0 || !room(w, n))
 		return;
 	memcpy(w->p + w->n, s, n);
 	w->n += n;
