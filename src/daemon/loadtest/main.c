@@ -33,7 +33,9 @@ static void usage(FILE *to)
 	      "  --id PATTERN         of the clients, %u is their number (client-%u@load.test)\n"
 	      "  --xauth-user PATTERN  IKEv1: clients log in besides, with XAUTH\n"
 	      "  --xauth-password PATTERN  of the users (load-test)\n"
-	      "  --source PREFIX      client N sends from the Nth address of it; they must be this host's\n"
+	      "  --source PREFIX      client N sends from the Nth address of it (one address: all of them "
+	      "do); they "
+	      "must be this host's\n"
 	      "  --local-ts PREFIX    client N proposes the Nth address of it (10.128.0.0/9)\n"
 	      "  --remote-ts PREFIX   and this on the other side (10.127.0.0/16)\n"
 	      "  --ike, --esp SUITES  proposals (aes128gcm16-prfsha256-x25519, aes128gcm16; "
@@ -258,8 +260,47 @@ static void set_text(struct options *o, int c, const char *text)
 	}
 }
 
+/*
+ * The nth address of a prefix ("10.99.0.0/16"), n counts from 1; of a single address ("10.99.0.1") always that one. False: it is no
+ * prefix, or has no nth address.
+ */
+static bool nth(const char *prefix, uint32_t n, char out[ADDR_STR_MAX])
+{
+	char text[64], *end;
+	size_t len = strcspn(prefix, "/");
+	struct cy_addr a;
+	uint64_t carry = n;
+	unsigned long bits, host;
+
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, prefix, len);
+	text[len] = '\0';
+	if (addr_parse(text, &a))
+		return false;
+	bits = 8 * cy_addr_len(&a);
+	if (prefix[len] == '/') {
+		host = bits - strtoul(prefix + len + 1, &end, 10);
+		if (!prefix[len + 1] || *end || host > bits)
+			return false;
+	} else {
+		host = 0;
+	}
+	if (host == 0)
+		carry = 0;
+	else if (host < 32 && n >= 1u << host)
+		return false;
+	for (size_t i = cy_addr_len(&a); i-- > 0 && carry; carry >>= 8) {
+		carry += a.ip[i];
+		a.ip[i] = (uint8_t)carry;
+	}
+	(void)addr_str(&a, out);
+	return true;
+}
+
 static void parse(int argc, char **argv, struct options *o)
 {
+	char addr[ADDR_STR_MAX];
 	int c;
 
 	*o = (struct options){.remote_id = "%any",
@@ -305,6 +346,16 @@ static void parse(int argc, char **argv, struct options *o)
 		o->ike = o->version == 1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519";
 	if (!o->clients)
 		o->clients = o->count < 100000 ? (uint32_t)o->count : 100000;
+	if (o->source && !nth(o->source, o->clients, addr)) {
+		fprintf(stderr, "load-test: --source %s is no prefix with addresses for %u clients\n",
+		    o->source, o->clients);
+		exit(EXIT_USAGE);
+	}
+	if (!nth(o->local_ts, o->clients, addr)) {
+		fprintf(stderr, "load-test: --local-ts %s is no prefix with addresses for %u clients\n",
+		    o->local_ts, o->clients);
+		exit(EXIT_USAGE);
+	}
 	if (strcmp(o->auth, "psk") != 0 &&
 	    (!o->pki || (strcmp(o->auth, "rsa") != 0 && strcmp(o->auth, "ecdsa") != 0))) {
 		fprintf(stderr, "load-test: --auth is psk, rsa or ecdsa, and certificates need --pki DIR\n");
@@ -313,28 +364,6 @@ static void parse(int argc, char **argv, struct options *o)
 }
 
 /* --- the files of the daemon ------------------------------------------------------------------------------------------ */
-
-/* The nth address of a prefix ("10.99.0.0/16"), which has host bits enough; n counts from 1. */
-static bool nth(const char *prefix, uint32_t n, char out[ADDR_STR_MAX])
-{
-	char text[64];
-	size_t len = strcspn(prefix, "/");
-	struct cy_addr a;
-	uint64_t carry = n;
-
-	if (len >= sizeof(text))
-		return false;
-	memcpy(text, prefix, len);
-	text[len] = '\0';
-	if (addr_parse(text, &a))
-		return false;
-	for (size_t i = cy_addr_len(&a); i-- > 0 && carry; carry >>= 8) {
-		carry += a.ip[i];
-		a.ip[i] = (uint8_t)carry;
-	}
-	(void)addr_str(&a, out);
-	return true;
-}
 
 static bool write_conf(const struct options *o, FILE *f)
 {
