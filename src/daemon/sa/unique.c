@@ -8,7 +8,7 @@
 #include "daemon/sa/manager.h"
 #include "libcore/base/addr.h"
 
-/* Who logged in (XAUTH): all of a group may have one identity. */
+/* Who logged in (XAUTH): all of a group may have one identity, and a user may have devices with one each. */
 struct peer_user {
 	struct cy_addr own_addr; /* that the user alone may have; family 0 none */
 	char name[];
@@ -35,12 +35,16 @@ struct peer_entry {
 	uint8_t ids[];
 };
 
+static bool same_my_id(const struct peer_entry *e, const struct ident *my_id)
+{
+	return ident_eq(&(struct ident){e->my_type, e->n_my, (uint8_t *)(uintptr_t)e->ids}, my_id);
+}
+
 static bool same_ids(const struct peer_entry *e, const struct ident *my_id, const struct ident *peer_id)
 {
-	uint8_t *p = (uint8_t *)(uintptr_t)e->ids;
+	uint8_t *p = (uint8_t *)(uintptr_t)e->ids + e->n_my;
 
-	return ident_eq(&(struct ident){e->my_type, e->n_my, p}, my_id) &&
-	    ident_eq(&(struct ident){e->peer_type, e->n_peer, p + e->n_my}, peer_id);
+	return same_my_id(e, my_id) && ident_eq(&(struct ident){e->peer_type, e->n_peer, p}, peer_id);
 }
 
 static struct peer_entry *entry_new(
@@ -145,16 +149,17 @@ static uint64_t ids_hash(const struct sa_manager *m, const struct ike_sa *sa)
 {
 	const char *user = unique_user(sa);
 
-	return ident_hash(m->map_key, &sa->my_id) * 31 ^ ident_hash(m->map_key, &sa->peer_id) ^
-	    (user ? siphash24(m->map_key, user, strlen(user)) : 0);
+	return ident_hash(m->map_key, &sa->my_id) * 31 ^
+	    (user ? siphash24(m->map_key, user, strlen(user)) : ident_hash(m->map_key, &sa->peer_id));
 }
 
 static bool same_peer(const struct peer_entry *e, const struct ike_sa *sa)
 {
 	const char *user = unique_user(sa);
 
-	return same_ids(e, &sa->my_id, &sa->peer_id) &&
-	    (user ? e->user && strcmp(e->user->name, user) == 0 : !e->user);
+	if (user)
+		return e->user && strcmp(e->user->name, user) == 0 && same_my_id(e, &sa->my_id);
+	return !e->user && same_ids(e, &sa->my_id, &sa->peer_id);
 }
 
 struct close_job {
