@@ -127,24 +127,6 @@ void carried_fini(struct carried_sums *s)
 
 /* --- text ---------------------------------------------------------------------------------------------------------------------- */
 
-static double share(uint64_t part, uint64_t of)
-{
-	return of ? 100.0 * (double)part / (double)of : 0;
-}
-
-static void item(const struct request *r, struct jw *w, const char *list)
-{
-	request_begin(r, w, "item");
-	jw_str(w, "list", list);
-	jw_obj(w, "data");
-}
-
-static void item_end(struct jw *w)
-{
-	jw_obj_end(w);
-	request_line_end(w);
-}
-
 void carried_write_place(struct jw *w, bool in, const struct cy_kernel_place *at)
 {
 	char name[IF_NAMESIZE];
@@ -169,7 +151,7 @@ static void write_cpu(
 {
 	if (!c[0].sas && !c[1].sas)
 		return;
-	item(r, w, "esp_cpus");
+	request_item(r, w, "esp_cpus");
 	jw_i64(w, "cpu", cpu);
 	jw_u64(w, "sas_in", c[1].sas);
 	jw_u64(w, "sas_out", c[0].sas);
@@ -177,8 +159,8 @@ static void write_cpu(
 	jw_u64(w, "bytes_in", c[1].bytes);
 	jw_u64(w, "packets_out", c[0].packets);
 	jw_u64(w, "bytes_out", c[0].bytes);
-	jw_num(w, "share", share(c[0].packets + c[1].packets, all));
-	item_end(w);
+	jw_share(w, "share", c[0].packets + c[1].packets, all);
+	request_item_end(w);
 }
 
 void carried_write(const struct request *r, struct jw *w, const struct carried_sums *s)
@@ -196,13 +178,13 @@ void carried_write(const struct request *r, struct jw *w, const struct carried_s
 
 		if (!if_indextoname(q->ifindex, name))
 			continue; /* the interface is gone */
-		item(r, w, "esp_queues");
+		request_item(r, w, "esp_queues");
 		jw_str(w, "interface", name);
 		jw_fmt(w, "name", "rx-%u", q->queue);
 		jw_u64(w, "sas_in", q->c.sas);
 		jw_u64(w, "packets_in", q->c.packets);
 		jw_u64(w, "bytes_in", q->c.bytes);
-		jw_num(w, "share", share(q->c.packets, queued));
-		item_end(w);
+		jw_share(w, "share", q->c.packets, queued);
+		request_item_end(w);
 	}
 }

@@ -17,30 +17,12 @@ static uint64_t per_second(uint64_t n, uint64_t ns)
 	return ns ? (uint64_t)((double)n * (double)NS_PER_S / (double)ns) : 0;
 }
 
-static void item(struct request *r, struct jw *w, const char *list)
-{
-	request_begin(r, w, "item");
-	jw_str(w, "list", list);
-	jw_obj(w, "data");
-}
-
-static void item_end(struct jw *w)
-{
-	jw_obj_end(w);
-	request_line_end(w);
-}
-
-static double share(uint64_t part, uint64_t of)
-{
-	return of ? 100.0 * (double)part / (double)of : 0;
-}
-
 /* What SAs carried in the interval. */
 static void write_carried(struct jw *w, struct carried n, uint64_t of, uint64_t ns)
 {
 	jw_u64(w, "esp_packets_per_second", per_second(n.packets, ns));
 	jw_u64(w, "esp_bytes_per_second", per_second(n.bytes, ns));
-	jw_num(w, "esp_share", share(n.packets, of));
+	jw_share(w, "esp_share", n.packets, of);
 }
 
 static void write_cpus(struct request *r, struct jw *w, const struct machine *m,
@@ -57,7 +39,7 @@ static void write_cpus(struct request *r, struct jw *w, const struct machine *m,
 		struct carried in = carried_of_cpu(sums, p->cpu, true);
 		struct carried out = carried_of_cpu(sums, p->cpu, false);
 
-		item(r, w, "cpus");
+		request_item(r, w, "cpus");
 		jw_u64(w, "cpu", p->cpu);
 		jw_u64(w, "sas_in", in.sas);
 		jw_u64(w, "sas_out", out.sas);
@@ -65,13 +47,13 @@ static void write_cpus(struct request *r, struct jw *w, const struct machine *m,
 		in.bytes += out.bytes;
 		write_carried(w, in, packets, ns);
 		jw_u64(w, "packets_per_second", per_second(p->processed, machine_ns));
-		jw_num(w, "share", share(p->processed, processed));
-		jw_num(w, "softirq", share(p->softirq, p->total));
-		jw_num(w, "busy", share(p->total - p->idle, p->total));
+		jw_share(w, "share", p->processed, processed);
+		jw_share(w, "softirq", p->softirq, p->total);
+		jw_share(w, "busy", p->total - p->idle, p->total);
 		jw_u64(w, "dropped", p->dropped);
 		jw_u64(w, "squeezed", p->squeezed);
 		jw_u64(w, "received_rps", p->received_rps);
-		item_end(w);
+		request_item_end(w);
 	}
 }
 
@@ -117,7 +99,7 @@ static void write_queues(struct request *r, struct jw *w, const struct machine *
 		const struct machine_if *f = &m->ifs[i];
 
 		machine_hash_text(f, text, sizeof(text));
-		item(r, w, "interfaces");
+		request_item(r, w, "interfaces");
 		jw_str(w, "name", f->name);
 		jw_str(w, "driver", f->driver);
 		jw_bool(w, "up", f->up);
@@ -128,12 +110,12 @@ static void write_queues(struct request *r, struct jw *w, const struct machine *
 		jw_u64(w, "dropped", f->rx_dropped);
 		jw_u64(w, "missed", f->rx_missed);
 		jw_str(w, "hash", text);
-		item_end(w);
+		request_item_end(w);
 	}
 	for (size_t i = 0; i < m->n_queues; i++) {
 		const struct machine_queue *q = &m->queues[i];
 
-		item(r, w, "queues");
+		request_item(r, w, "queues");
 		write_queue(w, q);
 		if (q->irq >= 0)
 			jw_u64(w, "irqs_per_second", per_second(q->irqs, ns));
@@ -144,7 +126,7 @@ static void write_queues(struct request *r, struct jw *w, const struct machine *
 			jw_u64(w, "bytes_per_second", per_second(q->bytes, ns));
 			jw_u64(w, "dropped", q->drops);
 		}
-		item_end(w);
+		request_item_end(w);
 	}
 }
 
@@ -169,7 +151,7 @@ static void write_lanes(struct request *r, struct jw *w, struct cpus *c)
 		for (size_t k = 0; k < c->all.n; k++)
 			if (c->all.p[k].at.lane == (int32_t)now[i].index)
 				(*(c->all.p[k].id.dir == CY_DIR_IN ? &in : &out))++;
-		item(r, w, "threads");
+		request_item(r, w, "threads");
 		jw_u64(w, "thread", now[i].index);
 		jw_i64(w, "cpu", now[i].cpu);
 		jw_u64(w, "sas_in", in);
@@ -178,11 +160,11 @@ static void write_lanes(struct request *r, struct jw *w, struct cpus *c)
 		jw_u64(w, "bytes_in_per_second", per_second(now[i].bytes_in, ns));
 		jw_u64(w, "packets_out_per_second", per_second(now[i].packets_out, ns));
 		jw_u64(w, "bytes_out_per_second", per_second(now[i].bytes_out, ns));
-		jw_num(w, "share", share(now[i].packets_in + now[i].packets_out, all));
+		jw_share(w, "share", now[i].packets_in + now[i].packets_out, all);
 		jw_u64(w, "queued", now[i].queued);
 		jw_u64(w, "queue_size", now[i].queue_size);
 		jw_u64(w, "dropped", now[i].drops);
-		item_end(w);
+		request_item_end(w);
 	}
 }
 
@@ -192,9 +174,9 @@ static void write_steering(struct request *r, struct jw *w, const struct daemon 
 	size_t n = cpus ? steering_cpus(d, cpus, STEERING_CPUS) : 0;
 
 	for (size_t i = 0; i < n; i++) {
-		item(r, w, "steering_cpus");
+		request_item(r, w, "steering_cpus");
 		steering_write_cpu(w, &cpus[i]);
-		item_end(w);
+		request_item_end(w);
 	}
 	free(cpus);
 }
@@ -216,7 +198,7 @@ static void write_sas(struct request *r, struct jw *w, struct cpus *c, uint64_t 
 	for (size_t i = 0; i < c->all.n && (int64_t)i < max; i++) {
 		const struct placed *p = &c->all.p[i];
 
-		item(r, w, "sas");
+		request_item(r, w, "sas");
 		jw_str(w, "connection", p->conn);
 		jw_str(w, "peer", p->peer);
 		if (*p->user)
@@ -235,7 +217,7 @@ static void write_sas(struct request *r, struct jw *w, struct cpus *c, uint64_t 
 			jw_u64(w, "packets_per_second", per_second(p->packets, ns));
 			jw_u64(w, "bytes_per_second", per_second(p->bytes, ns));
 		}
-		item_end(w);
+		request_item_end(w);
 	}
 }
 

@@ -113,9 +113,7 @@ static void write_speeds(struct request *r, struct jw *w, struct span *span, voi
 
 	(void)span;
 	for (size_t i = 0; s && i < n; i++) {
-		request_begin(r, w, "item");
-		jw_str(w, "list", "speeds");
-		jw_obj(w, "data");
+		request_item(r, w, "speeds");
 		jw_str(w, "kind", kind_name(s[i].kind));
 		jw_u64(w, "number", s[i].id);
 		jw_str(w, "name", speed_name(&s[i]));
@@ -126,8 +124,7 @@ static void write_speeds(struct request *r, struct jw *w, struct span *span, voi
 			jw_u64(w, "per_second", (uint64_t)((double)NS_PER_S / s[i].ns));
 		else
 			jw_u64(w, "mbit_per_second", (uint64_t)(1392.0 * 8000 / s[i].ns));
-		jw_obj_end(w);
-		request_line_end(w);
+		request_item_end(w);
 	}
 }
 
@@ -259,17 +256,14 @@ static void on_finding(void *user, const struct finding *f)
 {
 	struct findings_out *wr = user;
 
-	request_begin(wr->r, &wr->w, "item");
-	jw_str(&wr->w, "list", "findings");
-	jw_obj(&wr->w, "data");
+	request_item(wr->r, &wr->w, "findings");
 	jw_str(&wr->w, "id", f->id);
 	jw_str(&wr->w, "level", finding_levels[f->level]);
 	jw_num(&wr->w, "value", f->value);
 	jw_str(&wr->w, "unit", f->unit);
 	jw_str(&wr->w, "text", f->text);
 	jw_str(&wr->w, "advice", f->advice);
-	jw_obj_end(&wr->w);
-	request_line_end(&wr->w);
+	request_item_end(&wr->w);
 }
 
 static void write_findings(struct request *r, struct jw *w, struct span *s, void *arg)

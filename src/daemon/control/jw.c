@@ -162,6 +162,11 @@ void jw_num(struct jw *w, const char *key, double v)
 	jw_raw(w, key, text);
 }
 
+void jw_share(struct jw *w, const char *key, uint64_t part, uint64_t of)
+{
+	jw_num(w, key, of ? 100.0 * (double)part / (double)of : 0);
+}
+
 void jw_bool(struct jw *w, const char *key, bool v)
 {
 	begin(w, key);

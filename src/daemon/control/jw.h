@@ -24,7 +24,8 @@ void jw_str(struct jw *w, const char *key, const char *text); /* NULL: null */
 void jw_fmt(struct jw *w, const char *key, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void jw_u64(struct jw *w, const char *key, uint64_t v);
 void jw_i64(struct jw *w, const char *key, int64_t v);
-void jw_num(struct jw *w, const char *key, double v); /* what is not finite is 0 */
+void jw_num(struct jw *w, const char *key, double v);                     /* what is not finite is 0 */
+void jw_share(struct jw *w, const char *key, uint64_t part, uint64_t of); /* per cent; of nothing it is 0 */
 void jw_bool(struct jw *w, const char *key, bool v);
 void jw_raw(struct jw *w, const char *key, const char *json); /* JSON text as it is */
 void jw_add(struct jw *w, const char *text, size_t n);        /* a piece of what another one wrote */

@@ -15,19 +15,6 @@ struct writer {
 	const struct cy_pki_ops *pki;
 };
 
-static void item_begin(struct writer *wr, const char *list)
-{
-	request_begin(wr->r, &wr->w, "item");
-	jw_str(&wr->w, "list", list);
-	jw_obj(&wr->w, "data");
-}
-
-static void item_end(struct writer *wr)
-{
-	jw_obj_end(&wr->w);
-	request_line_end(&wr->w);
-}
-
 /* --- algorithms ------------------------------------------------------------------------------------------------------------ */
 
 static void on_alg(void *user, const struct crypto_listing *l)
@@ -54,13 +41,13 @@ static void on_alg(void *user, const struct crypto_listing *l)
 	default:
 		break;
 	}
-	item_begin(wr, "algorithms");
+	request_item(wr->r, &wr->w, "algorithms");
 	jw_str(&wr->w, "kind", kind);
 	jw_u64(&wr->w, "number", l->id);
 	jw_str(&wr->w, "name", l->name ? l->name : "");
 	jw_str(&wr->w, "plugin", l->plugin ? l->plugin : "");
 	jw_bool(&wr->w, "chosen", l->chosen);
-	item_end(wr);
+	request_item_end(&wr->w);
 }
 
 void cmd_listalgs(struct request *r)
@@ -126,7 +113,7 @@ static void on_cert(void *user, struct cy_cert *cert, bool ca, bool has_key)
 	struct writer *wr = user;
 	const struct cy_cert_info *i = wr->pki->cert_info(cert);
 
-	item_begin(wr, "certificates");
+	request_item(wr->r, &wr->w, "certificates");
 	jw_str(&wr->w, "subject", i->subject);
 	jw_str(&wr->w, "issuer", i->issuer);
 	write_hex(&wr->w, "serial", i->serial);
@@ -137,7 +124,7 @@ static void on_cert(void *user, struct cy_cert *cert, bool ca, bool has_key)
 	jw_bool(&wr->w, "ca", ca);
 	jw_bool(&wr->w, "private_key", has_key);
 	write_sans(&wr->w, i);
-	item_end(wr);
+	request_item_end(&wr->w);
 }
 
 void cmd_listcerts(struct request *r)
@@ -175,12 +162,12 @@ static void on_pool(void *user, const struct lease_pool_info *i)
 {
 	struct writer *wr = user;
 
-	item_begin(wr, "pools");
+	request_item(wr->r, &wr->w, "pools");
 	jw_str(&wr->w, "name", i->pool);
 	jw_u64(&wr->w, "size", i->size);
 	jw_u64(&wr->w, "online", i->online);
 	jw_u64(&wr->w, "offline", i->offline);
-	item_end(wr);
+	request_item_end(&wr->w);
 }
 
 static void on_lease(void *user, const struct lease_info *i)
@@ -188,7 +175,7 @@ static void on_lease(void *user, const struct lease_info *i)
 	struct writer *wr = user;
 	char text[ADDR_STR_MAX];
 
-	item_begin(wr, "leases");
+	request_item(wr->r, &wr->w, "leases");
 	jw_str(&wr->w, "pool", i->pool);
 	jw_str(&wr->w, "address", addr_str(&i->addr, text));
 	jw_str(&wr->w, "owner", i->key);
@@ -196,7 +183,7 @@ static void on_lease(void *user, const struct lease_info *i)
 	jw_u64(&wr->w, "ike_id", i->session);
 	jw_i64(&wr->w, "since", i->since);
 	jw_i64(&wr->w, "until", i->until);
-	item_end(wr);
+	request_item_end(&wr->w);
 }
 
 void cmd_leases(struct request *r)

@@ -28,9 +28,7 @@ static bool on_line(void *user, const struct log_line *line)
 		return true;
 	if (line->ns > f->last_ns)
 		f->last_ns = line->ns;
-	request_begin(f->r, &f->w, "item");
-	jw_str(&f->w, "list", "log");
-	jw_obj(&f->w, "data");
+	request_item(f->r, &f->w, "log");
 	jw_i64(&f->w, "time", line->wall);
 	jw_u64(&f->w, "thread", line->thread);
 	jw_str(&f->w, "group", line->group < LOG_N ? log_group_names[line->group] : "");
@@ -42,8 +40,7 @@ static bool on_line(void *user, const struct log_line *line)
 	if (*line->user)
 		jw_str(&f->w, "user", line->user);
 	jw_str(&f->w, "text", line->text);
-	jw_obj_end(&f->w);
-	request_line_end(&f->w);
+	request_item_end(&f->w);
 	return true;
 }
 

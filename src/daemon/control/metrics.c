@@ -23,9 +23,7 @@ struct metrics {
 
 static void family(struct metrics *m, const char *name, const char *type, const char *help)
 {
-	request_begin(m->r, &m->w, "item");
-	jw_str(&m->w, "list", "metrics");
-	jw_obj(&m->w, "data");
+	request_item(m->r, &m->w, "metrics");
 	jw_str(&m->w, "name", name);
 	jw_str(&m->w, "type", type);
 	jw_str(&m->w, "help", help);
@@ -35,8 +33,7 @@ static void family(struct metrics *m, const char *name, const char *type, const 
 static void family_end(struct metrics *m)
 {
 	jw_arr_end(&m->w);
-	jw_obj_end(&m->w);
-	request_line_end(&m->w);
+	request_item_end(&m->w);
 }
 
 static void sample_begin(struct metrics *m, const char *label, const char *value)

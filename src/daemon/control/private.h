@@ -104,6 +104,9 @@ void request_unref(struct request *r);
 void request_begin(const struct request *r, struct jw *w, const char *event);
 /* Closes the object and the line; many lines may be in one w. */
 void request_line_end(struct jw *w);
+/* An item of a list: the caller adds members of its data in between. */
+void request_item(const struct request *r, struct jw *w, const char *list);
+void request_item_end(struct jw *w);
 /* Sends what is in w and empties it. Without memory, or without a client, it is thrown away. */
 void request_send(struct request *r, struct jw *w);
 void request_progress(struct request *r, const char *text);

@@ -54,6 +54,19 @@ void request_line_end(struct jw *w)
 	jw_end_line(w);
 }
 
+void request_item(const struct request *r, struct jw *w, const char *list)
+{
+	request_begin(r, w, "item");
+	jw_str(w, "list", list);
+	jw_obj(w, "data");
+}
+
+void request_item_end(struct jw *w)
+{
+	jw_obj_end(w);
+	request_line_end(w);
+}
+
 void request_send(struct request *r, struct jw *w)
 {
 	if (r->client && w->failed)

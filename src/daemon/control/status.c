@@ -106,12 +106,9 @@ static void conns_write(struct request *r, struct jw *w, const struct conns *s, 
 
 		if (s->name && !conn_is_called(c, s->name))
 			continue;
-		request_begin(r, w, "item");
-		jw_str(w, "list", "connections");
-		jw_obj(w, "data");
+		request_item(r, w, "connections");
 		write_conn(w, r->control->d, c);
-		jw_obj_end(w);
-		request_line_end(w);
+		request_item_end(w);
 	}
 }
 
@@ -127,14 +124,11 @@ static void on_trap(void *user, const struct conn *conn, uint32_t reqid, uint64_
 
 	if (rw->name && !conn_is_called(conn, rw->name))
 		return;
-	request_begin(rw->r, &rw->w, "item");
-	jw_str(&rw->w, "list", "routed");
-	jw_obj(&rw->w, "data");
+	request_item(rw->r, &rw->w, "routed");
 	jw_str(&rw->w, "name", conn->name);
 	jw_u64(&rw->w, "reqid", reqid);
 	jw_u64(&rw->w, "acquires", acquires);
-	jw_obj_end(&rw->w);
-	request_line_end(&rw->w);
+	request_item_end(&rw->w);
 }
 
 /* --- one after the other: daemon, connections, routed, SAs, their CPUs --------------------------------------------------- */

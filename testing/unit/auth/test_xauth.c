@@ -385,18 +385,23 @@ START_TEST(ended_at_any_time)
 }
 END_TEST
 
-START_TEST(a_back_end_that_computes)
+static void say_yes_at_once(void)
 {
-	struct waiter v;
-	uint64_t id = log_in(&v, "generic", "alice", "192.0.2.1", false);
-
-	ck_assert_uint_eq(be.begins, 0); /* not on the caller's thread */
 	be.at_once = (struct cy_xauth_answer){.size = sizeof(be.at_once),
 	    .result = CY_XAUTH_OK,
 	    .message = "",
 	    .reason = "",
 	    .pool = "",
 	    .group = ""};
+}
+
+START_TEST(a_back_end_that_computes)
+{
+	struct waiter v;
+	uint64_t id = log_in(&v, "generic", "alice", "192.0.2.1", false);
+
+	ck_assert_uint_eq(be.begins, 0); /* not on the caller's thread */
+	say_yes_at_once();
 	told(&v, CY_XAUTH_OK, "");
 	ck_assert_str_eq(be.password, "secret");
 	xauth_end(d.xauth, w, id);
@@ -420,12 +425,7 @@ START_TEST(answered_without_the_pool)
 	struct waiter v;
 	uint64_t id;
 
-	be.at_once = (struct cy_xauth_answer){.size = sizeof(be.at_once),
-	    .result = CY_XAUTH_OK,
-	    .message = "",
-	    .reason = "",
-	    .pool = "",
-	    .group = ""};
+	say_yes_at_once();
 	id = log_in(&v, "generic", "quick", "192.0.2.1", false);
 	ck_assert_uint_eq(be.begins, 1); /* on the caller's thread */
 	told(&v, CY_XAUTH_OK, "");
