@@ -24,7 +24,7 @@ struct plugin {
 	char path[512];
 	bool secrets, failing;
 	uint64_t refreshed_ns;
-	uint64_t ok, refused;
+	uint64_t ok, refused; /* atomic */
 };
 
 #define FRESH_NS 1000000000ull /* what quick() knows of the file may be so old */
@@ -131,10 +131,11 @@ static void decide(struct plugin *p, const struct cy_xauth_login *l, struct foun
 		a.reason = e == CY_E_UNSUPPORTED ? "crypt(3) does not know the hash of the user's password"
 		                                 : "out of memory";
 	}
-	pthread_mutex_lock(&p->lock);
-	p->ok += e == CY_OK;
-	p->refused += e == CY_E_AUTH;
-	pthread_mutex_unlock(&p->lock);
+	/* not with the lock: it may be held while the file is read, and quick() is on a worker */
+	if (e == CY_OK)
+		__atomic_fetch_add(&p->ok, 1, __ATOMIC_RELAXED);
+	else if (e == CY_E_AUTH)
+		__atomic_fetch_add(&p->refused, 1, __ATOMIC_RELAXED);
 	l->answer(l->to, l->id, &a);
 	if (f)
 		explicit_bzero(f, sizeof(*f));
@@ -188,7 +189,8 @@ static int status(void *plugin, char *out, size_t cap)
 
 	pthread_mutex_lock(&p->lock);
 	n = snprintf(out, cap, "%zu users in %s, %llu let in, %llu refused", p->passwd.n, p->path,
-	    (unsigned long long)p->ok, (unsigned long long)p->refused);
+	    (unsigned long long)__atomic_load_n(&p->ok, __ATOMIC_RELAXED),
+	    (unsigned long long)__atomic_load_n(&p->refused, __ATOMIC_RELAXED));
 	pthread_mutex_unlock(&p->lock);
 	return n;
 }
