@@ -64,6 +64,7 @@ void tune_from_settings(struct daemon *d)
 	    .authorize_queue = u32(s, "authorize_queue"),
 	    .crash_detection = settings_bool(s, "crash_detection"),
 	    .ikev1_commit = settings_bool(s, "ikev1_commit"),
+	    .ikev1_phase2_delay_ns = ns(s, "ikev1_phase2_delay"),
 	    .half_open_limit = u32(s, "init_limit_half_open"),
 	    .ike_sa_limit = u32(s, "ikesa_limit"),
 	    .fragment_size = u32(s, "fragment_size"),

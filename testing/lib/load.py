@@ -120,7 +120,12 @@ class Bed:
     def load(self, responder, workload, count, clients=None, more=(), timeout=300, window=0):
         """Runs the load generator. Returns its JSON, with what each phase cost the responder as phases[...]["cost"], and the responder's memory after
         it as phases[...]["resident"]; with a window, the cost of the first so many seconds of each as phases[...]["at_first"], if it took longer."""
-        argv = self.load_argv(workload, count, clients, self.pki(workload, clients or count), ["--events", *more])
+        more = ["--events", *more]
+        if workload == "W4" and responder.kind == "cygnet":  # which takes messages of an IKE_SA as they come
+            with open(self.path("load.conf"), "w") as f:
+                f.write("ikev1_phase2_delay = 0\n")
+            more += ["--settings", self.path("load.conf")]
+        argv = self.load_argv(workload, count, clients, self.pki(workload, clients or count), more)
         argv = self.generator.argv("taskset", "-c", str(self.load_cpu), *argv)
         with open(self.path("load.log"), "ab") as log:
             process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "timeout", str(timeout), *argv], text=True,

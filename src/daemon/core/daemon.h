@@ -55,6 +55,7 @@ struct tuning {
 	uint32_t authorize_queue;
 	bool crash_detection;
 	bool ikev1_commit;
+	uint64_t ikev1_phase2_delay_ns;
 	uint32_t fragment_size, max_packet;
 	uint32_t replay_window;
 	uint32_t inbox_max; /* datagrams waiting for one busy SA */

@@ -415,6 +415,59 @@ static bool peer_knows(const struct ike_sa *sa)
 	return !(v1_of(sa)->aggressive && sa->initiator) && !wants_xauth(v1_of(sa), !sa->initiator);
 }
 
+static void begin_phase2(struct ike_sa *sa)
+{
+	if (v1_config_wanted(sa) && !(v1_of(sa)->reauthenticated && sa->n_vips)) {
+		if (sa->conn->modecfg_pull)
+			v1_config_pull(sa);
+		else /* it comes by itself */
+			step_end(sa);
+		return;
+	}
+	v1_of(sa)->ready = true;
+	/* with XAUTH the client has to say first that it knows */
+	if (!wants_xauth(v1_of(sa), !sa->initiator) && v1_config_push(sa))
+		return;
+	v1_ready(sa);
+}
+
+/*
+ * What an initiator says last has no answer: the third message of aggressive mode, and XAUTH's acknowledgement. A peer that looks at
+ * messages of one IKE_SA in several threads may come to the first one of phase 2 before it, and ends the IKE_SA: strongSwan's
+ * "received quick mode request for unestablished IKE_SA". So that one comes a little later.
+ */
+static bool overtakes(const struct ike_sa *sa)
+{
+	return sa->initiator && (v1_of(sa)->aggressive || v1_logs_in(sa));
+}
+
+static void on_phase2(struct timer *t)
+{
+	struct ike_sa *sa = container_of(t, struct ike_sa, t_half_open);
+
+	if (sa->state != IKE_ESTABLISHED || v1_of(sa)->ready) /* an address was pushed meanwhile */
+		return;
+	if (sa->step || ike_busy(sa) || !step_new(sa, NULL)) {
+		worker_timer_set(sa->shard->w, t, worker_now(sa->shard->w) + NS_PER_MS);
+		return;
+	}
+	sa_about(sa);
+	begin_phase2(sa);
+}
+
+/* Ends the step. False: no delay is set. */
+static bool wait_for_peer(struct ike_sa *sa)
+{
+	uint64_t delay = sa->shard->d->tune.ikev1_phase2_delay_ns;
+
+	if (!delay)
+		return false;
+	sa->t_half_open.fn = on_phase2;
+	worker_timer_set(sa->shard->w, &sa->t_half_open, worker_now(sa->shard->w) + delay);
+	step_end(sa);
+	return true;
+}
+
 void v1_established(struct ike_sa *sa)
 {
 	struct ike_sa *old = predecessor(sa);
@@ -432,18 +485,8 @@ void v1_established(struct ike_sa *sa)
 		ike_sa_close(old, "reauthenticated");
 	else if (old)
 		close_later(old, ours ? "reauthenticated" : "reauthenticated by the peer");
-	if (v1_config_wanted(sa) && !(ours && sa->n_vips)) {
-		if (sa->conn->modecfg_pull)
-			v1_config_pull(sa);
-		else /* it comes by itself */
-			step_end(sa);
-		return;
-	}
-	v1_of(sa)->ready = true;
-	/* with XAUTH the client has to say first that it knows */
-	if (!wants_xauth(v1_of(sa), !sa->initiator) && v1_config_push(sa))
-		return;
-	v1_ready(sa);
+	if (!overtakes(sa) || !wait_for_peer(sa))
+		begin_phase2(sa);
 }
 
 void v1_ready(struct ike_sa *sa)

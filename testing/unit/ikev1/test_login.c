@@ -220,6 +220,55 @@ START_TEST(several_rounds)
 }
 END_TEST
 
+/*
+ * The first message of phase 2 comes some time after the client's last one of the login (or the initiator's of aggressive mode), which has
+ * no answer: a peer with several threads may look at it first, and ends the IKE_SA. With 0 it comes at once.
+ */
+START_TEST(phase_2_does_not_overtake)
+{
+	static const struct {
+		const char *conn_a, *conn_b;
+		uint32_t messages;
+	} cases[] = {
+	    {"  xauth=client\n  xauth_identity=alice\n",
+	        "  rightauth=psk\n  rightauth2=xauth-pam\n  leftauth=psk\n", 10},
+	    {"  xauth=client\n  xauth_identity=alice\n  leftsourceip=%config\n",
+	        "  rightauth=psk\n  rightauth2=xauth-pam\n  leftauth=psk\n  rightsourceip=10.9.0.0/29\n", 10},
+	    {"  authby=secret\n  aggressive=yes\n", "  authby=secret\n  aggressive=yes\n", 3},
+	};
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
+		struct duel_config c = {.keys = KEYS "  authby=xauthpsk\n",
+		    .conn_a = cases[i / 2].conn_a,
+		    .conn_b = cases[i / 2].conn_b,
+		    .settings = i % 2 ? "ikev1_phase2_delay = 20ms\n" : "",
+		    .secrets_a = SECRETS,
+		    .secrets_b = ": PSK \"of the group\"\n"};
+		uint64_t sent;
+
+		memset(&be, 0, sizeof(be));
+		d = duel_new_with(&c);
+		ck_assert_int_eq(plugins_provide_builtin(d->b.d->plugins, CY_KIND_XAUTH, &ops, &be), CY_OK);
+		duel_start(d, &d->a, cases[i / 2].messages);
+		ck_assert_int_eq(duel_sa(&d->a)->state, IKE_ESTABLISHED);
+		ck_assert_int_eq(duel_sa(&d->b)->state, IKE_ESTABLISHED);
+		if (i % 2) {
+			sent = d->a.n_sent;
+			duel_advance(d, 19 * NS_PER_MS);
+			ck_assert_uint_eq(d->a.n_sent, sent);
+			d->pass = 100;
+			duel_advance(d, 2 * NS_PER_MS);
+		} else {
+			d->pass = 100;
+			duel_inject(&d->b, duel_last(&d->a, 0)->p, duel_last(&d->a, 0)->n);
+			duel_pump(d);
+		}
+		ck_assert(is_up());
+		duel_free(d);
+	}
+}
+END_TEST
+
 static char failure[512];
 
 static void on_line(struct up_watch *w, const char *text)
@@ -348,6 +397,7 @@ UNIT_TESTS(login)
 	tcase_add_test(tc, a_slow_server_behind_a_nat);
 	tcase_add_test(tc, before_the_login_there_is_nothing);
 	tcase_add_test(tc, several_rounds);
+	tcase_add_test(tc, phase_2_does_not_overtake);
 	tcase_add_test(tc, a_question_without_an_answer);
 	tcase_add_test(tc, a_server_without_an_end);
 	tcase_add_test(tc, the_user_is_counted);

@@ -390,7 +390,8 @@ struct duel *duel_new_with(const struct duel_config *c)
 	fd = memfd_create("settings", MFD_CLOEXEC); /* nothing is left of it, whatever happens */
 	snprintf(d->settings, sizeof(d->settings), "/proc/self/fd/%d", fd);
 	if (fd < 0 ||
-	    dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s%s\n",
+	    dprintf(fd,
+	        "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\nikev1_phase2_delay = 0\n%s%s\n",
 	        getenv("DUEL_LOG") ? "" : "log {\n\tdefault = error\n}\n",
 	        c->settings ? c->settings : "") < 0)
 		abort();
