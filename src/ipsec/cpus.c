@@ -12,7 +12,7 @@ static void print_moves(json_t *s)
 	       "fragments\n",
 	    (long long)get_int(s, "sas"), (long long)get_int(s, "spread"), (long long)get_int(s, "packets"),
 	    (long long)get_int(s, "unknown"), (long long)get_int(s, "fragments"));
-	printf("  %lld moves of SAs: %lld at a gap, %lld at the limit, %lld under way\n",
+	printf("  %lld moves of SAs; %lld SAs went over at a gap, %lld at the limit, %lld are to go\n",
 	    (long long)get_int(s, "moves"), (long long)get_int(s, "moved_at_gap"),
 	    (long long)get_int(s, "moved_at_limit"), (long long)get_int(s, "moving"));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/control/placed.h"
 
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -267,6 +268,8 @@ struct cpus *cpus_begin(struct control *control)
 size_t cpus_busy_sas(struct cpus *c, struct busy_sa **out)
 {
 	struct busy_sa *sas = c->walked && c->all.n ? calloc(c->all.n, sizeof(*sas)) : NULL;
+	char name[IF_NAMESIZE] = "";
+	uint32_t named = 0;
 	size_t n = 0;
 
 	*out = sas;
@@ -281,6 +284,13 @@ size_t cpus_busy_sas(struct cpus *c, struct busy_sa **out)
 		sas[n].packets = p->packets;
 		snprintf(sas[n].who, sizeof(sas[n].who), "%s%s", *p->user ? "user " : "",
 		    *p->user ? p->user : p->peer);
+		if (p->at.rx_if && p->at.rx_if != named) {
+			named = p->at.rx_if;
+			if (!if_indextoname(named, name))
+				name[0] = '\0';
+		}
+		snprintf(sas[n].ifname, sizeof(sas[n].ifname), "%s", p->at.rx_if ? name : "");
+		sas[n].queue = p->at.rx_queue;
 		n++;
 	}
 	return n;

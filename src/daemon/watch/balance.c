@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules about the machine: receive queues and CPUs that are unevenly loaded, and packets dropped before anybody sees them. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "daemon/watch/doctor_impl.h"
 
@@ -21,6 +22,15 @@ static const struct machine_if *busiest_if(const struct machine *m)
 		if (*m->ifs[i].driver && (!best || m->ifs[i].rx_packets > best->rx_packets))
 			best = &m->ifs[i];
 	return best;
+}
+
+/* The one of that name, else the busiest. */
+static const struct machine_if *find_if(const struct machine *m, const char *name)
+{
+	for (size_t i = 0; i < m->n_ifs; i++)
+		if (strcmp(m->ifs[i].name, name) == 0)
+			return &m->ifs[i];
+	return busiest_if(m);
 }
 
 static bool has_rps(const struct machine *m, const char *ifname)
@@ -63,9 +73,9 @@ static void advise_steering(const struct doctor *d, struct finding *f, const cha
 }
 
 /* What spreads the load, by what this interface can do. */
-static void advise_spread(struct doctor *d, struct finding *f)
+static void advise_spread(struct doctor *d, struct finding *f, const char *ifname)
 {
-	const struct machine_if *i = busiest_if(d->in->machine);
+	const struct machine_if *i = find_if(d->in->machine, ifname);
 	char text[256];
 
 	if (!i) {
@@ -131,12 +141,155 @@ static void busiest_there(const struct doctor *d, uint32_t cpu, char *out, size_
 		snprintf(out + at, cap - at, ".");
 }
 
+/* --- which receive queues bring it ------------------------------------------------------------------------------------------- */
+
+/* A receive queue, with what it brought to a CPU, and of what. */
+struct feed {
+	const char *ifname;
+	uint32_t queue;
+	uint64_t packets, of;
+};
+
+#define FEEDS 64 /* that are told apart */
+#define NAMED 3
+#define EXTRA                                                                                                \
+	4 /* a packet may be counted so often on its way through a CPU: in UDP, decrypted, from the device of its tunnel */
+#define SKEW 1.2 /* what is read one after the other does not agree to the packet */
+
+static int by_packets(const void *a, const void *b)
+{
+	const struct feed *x = a, *y = b;
+
+	return x->packets < y->packets ? 1 : x->packets > y->packets ? -1 : 0;
+}
+
+/* As the plugin that only watches saw it. Once it steers, SAs are elsewhere than they came. */
+static size_t feeds_seen(const struct doctor *d, uint32_t cpu, struct feed *out)
+{
+	size_t n = 0, k;
+
+	if (d->in->steer != STEER_WATCHES)
+		return 0;
+	for (size_t i = 0; i < d->in->n_sas; i++) {
+		const struct busy_sa *s = &d->in->sas[i];
+
+		if (s->cpu != (int32_t)cpu || !*s->ifname || !s->packets)
+			continue;
+		for (k = 0; k < n; k++)
+			if (out[k].queue == s->queue && strcmp(out[k].ifname, s->ifname) == 0)
+				break;
+		if (k == FEEDS)
+			continue;
+		if (k == n)
+			out[n++] = (struct feed){.ifname = s->ifname, .queue = s->queue};
+		out[k].packets += s->packets;
+	}
+	for (k = 0; k < n; k++)
+		for (size_t i = 0; i < d->in->n_sas; i++)
+			if (strcmp(d->in->sas[i].ifname, out[k].ifname) == 0)
+				out[k].of += d->in->sas[i].packets;
+	return n;
+}
+
+/* The only CPU that its interrupt may go to, -1: not known. With RPS the packets go on from there. */
+static int64_t queue_cpu(const struct machine_queue *q)
+{
+	char *end;
+	unsigned long cpu = strtoul(q->irq_cpus, &end, 10);
+
+	return q->irq < 0 || end == q->irq_cpus || *end || *q->steering ? -1 : (int64_t)cpu;
+}
+
+/* What the queue received, if that is counted. */
+static bool queue_packets(const struct machine *m, const struct machine_queue *q, uint64_t *out)
+{
+	for (size_t i = 0; i < m->n_ifs; i++)
+		if (strcmp(m->ifs[i].name, q->ifname) == 0) {
+			*out = m->ifs[i].n_rx == 1 && !q->has_counters ? m->ifs[i].rx_packets : q->packets;
+			return q->has_counters || m->ifs[i].n_rx == 1;
+		}
+	return false;
+}
+
+/*
+ * By the affinity of interrupts. A queue that is polled without a pause stays on the CPU where that began, whatever its affinity is now: so
+ * it is believed only where each CPU worked on as many packets as its queues received.
+ */
+static size_t feeds_by_irq(const struct doctor *d, uint32_t cpu, struct feed *out)
+{
+	const struct machine *m = d->in->machine;
+	uint64_t packets;
+	size_t n = 0;
+
+	for (size_t c = 0; c < m->n_cpus; c++) {
+		uint64_t all = 0;
+
+		for (size_t i = 0; i < m->n_queues; i++)
+			if (m->queues[i].rx && queue_cpu(&m->queues[i]) == (int64_t)m->cpus[c].cpu &&
+			    queue_packets(m, &m->queues[i], &packets))
+				all += packets;
+		if ((double)all > SKEW * (double)m->cpus[c].processed + 100)
+			return 0;
+	}
+	for (size_t i = 0; i < m->n_queues && n < FEEDS; i++) {
+		const struct machine_queue *q = &m->queues[i];
+
+		if (q->rx && queue_cpu(q) == (int64_t)cpu && queue_packets(m, q, &packets) && packets)
+			out[n++] = (struct feed){
+			    .ifname = q->ifname,
+			    .queue = q->index,
+			    .packets = packets,
+			    .of = find_if(m, q->ifname)->rx_packets,
+			};
+	}
+	return n;
+}
+
+/* Do they explain what that CPU does? */
+static size_t enough(const struct doctor *d, uint32_t cpu, struct feed *f, size_t n)
+{
+	const struct machine *m = d->in->machine;
+	uint64_t all = 0, processed = 0;
+
+	for (size_t i = 0; i < n; i++)
+		all += f[i].packets;
+	for (size_t i = 0; i < m->n_cpus; i++)
+		if (m->cpus[i].cpu == cpu)
+			processed = m->cpus[i].processed;
+	qsort(f, n, sizeof(*f), by_packets);
+	return all && all >= processed / EXTRA ? n : 0;
+}
+
+/* The queues that bring the load of that CPU, in words; nothing where it is not known. Returns the interface of the first, or "". */
+static const char *queues_there(const struct doctor *d, uint32_t cpu, char *out, size_t cap)
+{
+	struct feed f[FEEDS];
+	size_t n = enough(d, cpu, f, feeds_seen(d, cpu, f)), at = 0;
+	const char *what = " of ESP";
+
+	if (!n) {
+		n = enough(d, cpu, f, feeds_by_irq(d, cpu, f));
+		what = "";
+	}
+	*out = '\0';
+	for (size_t i = 0; i < n && i < NAMED && at < cap; i++)
+		at += (size_t)snprintf(out + at, cap - at, "%s%s rx-%u (%.0f packets/s%s, %.0f %% of %s's)",
+		    i ? ", " : " Its packets come by ", f[i].ifname, f[i].queue, doctor_rate(d, f[i].packets),
+		    what, f[i].of ? 100.0 * (double)f[i].packets / (double)f[i].of : 100.0, f[i].ifname);
+	if (at && at < cap)
+		snprintf(out + at, cap - at, ".");
+	return n ? f[0].ifname : "";
+}
+
+/* --- rules ------------------------------------------------------------------------------------------------------------------- */
+
 static void rule_softirq(struct doctor *d)
 {
 	const struct machine *m = d->in->machine;
 	double most = 0, all = 0, others;
 	uint32_t cpu = 0;
-	char who[200];
+	char who[200], queues[250];
+	const char *ifname;
 
 	for (size_t i = 0; i < m->n_cpus; i++) {
 		double share = softirq_share(&m->cpus[i]);
@@ -151,12 +304,14 @@ static void rule_softirq(struct doctor *d)
 		return;
 	others = m->n_cpus > 1 ? (all - most) / (double)(m->n_cpus - 1) : most;
 	busiest_there(d, cpu, who, sizeof(who));
+	ifname = queues_there(d, cpu, queues, sizeof(queues));
 	if (most > UNEVEN * others)
 		advise_spread(d,
 		    doctor_add(d, "cpu-uneven", FINDING_LIMITS, 100 * most, "% of one CPU",
 		        "CPU %u alone receives packets: %.0f %% of its time goes into softirqs, %.0f %% of "
-		        "that of the others, of %zu CPUs.%s",
-		        cpu, 100 * most, 100 * others, m->n_cpus, who));
+		        "that of the others, of %zu CPUs.%s%s",
+		        cpu, 100 * most, 100 * others, m->n_cpus, queues, who),
+		    ifname);
 	else
 		doctor_advise(
 		    doctor_add(d, "softirq", FINDING_LIMITS, 100 * all / (double)m->n_cpus, "% of all CPUs",
@@ -171,6 +326,7 @@ static void rule_backlog(struct doctor *d)
 	uint64_t dropped = 0, squeezed = 0, processed = 0;
 	uint32_t cpu = 0;
 	uint64_t most = 0;
+	char queues[250];
 
 	for (size_t i = 0; i < m->n_cpus; i++) {
 		dropped += m->cpus[i].dropped;
@@ -181,11 +337,12 @@ static void rule_backlog(struct doctor *d)
 			cpu = m->cpus[i].cpu;
 		}
 	}
+	(void)queues_there(d, cpu, queues, sizeof(queues));
 	if (dropped)
 		doctor_advise(
 		    doctor_add(d, "backlog", FINDING_LIMITS, (double)dropped, "packets dropped",
-		        "%llu packets were dropped because a CPU's backlog was full, most at CPU %u.",
-		        (unsigned long long)dropped, cpu),
+		        "%llu packets were dropped because a CPU's backlog was full, most at CPU %u.%s",
+		        (unsigned long long)dropped, cpu, queues),
 		    "Raise sysctl net.core.netdev_max_backlog (now %llu), and spread the load over more "
 		    "CPUs.",
 		    (unsigned long long)m->netdev_max_backlog);
@@ -215,6 +372,24 @@ static void rule_steal(struct doctor *d)
 	    "Other guests are busy: reserve CPUs for this one.");
 }
 
+/* The receive queue of the interface that dropped most, where that is counted. */
+static void worst_queue(const struct machine *m, const char *ifname, char *out, size_t cap)
+{
+	const struct machine_queue *worst = NULL;
+
+	for (size_t i = 0; i < m->n_queues; i++) {
+		const struct machine_queue *q = &m->queues[i];
+
+		if (q->rx && q->drops && strcmp(q->ifname, ifname) == 0 &&
+		    (!worst || q->drops > worst->drops))
+			worst = q;
+	}
+	*out = '\0';
+	if (worst)
+		snprintf(out, cap, " Most at its queue rx-%u: %llu.", worst->index,
+		    (unsigned long long)worst->drops);
+}
+
 static void rule_ifs(struct doctor *d)
 {
 	const struct machine *m = d->in->machine;
@@ -222,15 +397,17 @@ static void rule_ifs(struct doctor *d)
 	for (size_t i = 0; i < m->n_ifs; i++) {
 		const struct machine_if *f = &m->ifs[i];
 		uint64_t n = f->rx_dropped + f->rx_missed;
+		char queue[64];
 
 		/* what no protocol wanted is counted as dropped, too: LLDP and the like */
 		if (doctor_rate(d, n) < 10 || n < f->rx_packets / 1000)
 			continue;
+		worst_queue(m, f->name, queue, sizeof(queue));
 		doctor_advise(
 		    doctor_add(d, "device-drops", f->rx_missed ? FINDING_LIMITS : FINDING_WARNS, (double)n,
-		        "packets dropped", "%s dropped %llu packets (%llu missed by the device) of %llu.",
+		        "packets dropped", "%s dropped %llu packets (%llu missed by the device) of %llu.%s",
 		        f->name, (unsigned long long)n, (unsigned long long)f->rx_missed,
-		        (unsigned long long)f->rx_packets),
+		        (unsigned long long)f->rx_packets, queue),
 		    "Larger rings (ethtool -G %s rx N), more queues, or the CPUs of its queues are busy: "
 		    "ipsec cpus.",
 		    f->name);

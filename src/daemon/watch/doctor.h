@@ -21,7 +21,7 @@ struct finding {
 	enum finding_level level;
 	double value; /* the number behind it */
 	const char *unit;
-	char text[512], advice[512];
+	char text[640], advice[640];
 };
 
 /* An algorithm's cost, measured here. */
@@ -45,6 +45,8 @@ struct busy_sa {
 	int32_t cpu;
 	uint64_t packets;
 	char who[64]; /* "user alice", or the peer's address */
+	char ifname[16];
+	uint32_t queue; /* by which it comes; ifname "": not known */
 };
 
 /* The plugin that sends received ESP to CPUs. */

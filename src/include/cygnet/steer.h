@@ -17,13 +17,14 @@ struct cy_steer_stats {
 	uint32_t spread; /* moving average: load of the busiest CPU in percent of the mean; 0 without load */
 	uint32_t moving; /* SAs that are to go to another CPU and have not yet */
 	uint32_t pad_;
-	uint64_t packets;    /* sent to a CPU */
-	uint64_t unknown;    /* ESP of an SA that is not steered */
-	uint64_t fragments;  /* passed on as they came */
-	uint64_t others;     /* not ESP */
-	uint64_t moves;      /* decided */
-	uint64_t moved_gap;  /* done when no packet had come for a while */
-	uint64_t moved_late; /* done while packets kept coming: they may overtake each other */
+	uint64_t packets;   /* sent to a CPU */
+	uint64_t unknown;   /* ESP of an SA that is not steered */
+	uint64_t fragments; /* passed on as they came */
+	uint64_t others;    /* not ESP */
+	uint64_t moves;     /* decided, to even out the loads */
+	uint64_t
+	    moved_gap; /* SAs that went over when no packet had come for a while; also when watching ends or begins */
+	uint64_t moved_late; /* while packets kept coming: they may overtake each other */
 	uint64_t refused;    /* SAs that found no room */
 	uint32_t watching;   /* 1: packets are counted, and go where they went */
 	uint32_t pad2_;

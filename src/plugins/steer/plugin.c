@@ -265,6 +265,7 @@ static enum cy_err place(void *plugin, uint32_t spi, struct cy_kernel_place *out
 	struct plugin *p = plugin;
 	const struct table_sa *s;
 	enum cy_err e = CY_E_NOTFOUND;
+	uint32_t cpu;
 
 	pthread_mutex_lock(&p->lock);
 	s = p->program ? table_find(&p->table, spi) : NULL;
@@ -274,9 +275,12 @@ static enum cy_err place(void *plugin, uint32_t spi, struct cy_kernel_place *out
 		out->lane = -1;
 		out->packets = __atomic_load_n(&slot->packets, __ATOMIC_RELAXED);
 		out->bytes = __atomic_load_n(&slot->bytes, __ATOMIC_RELAXED);
-		out->cpu = p->watch && !out->packets
-		    ? -1
-		    : (int32_t)__atomic_load_n(p->watch ? &slot->came_cpu : &slot->cpu, __ATOMIC_RELAXED);
+		cpu = __atomic_load_n(&slot->cpu, __ATOMIC_RELAXED);
+		if (cpu == STEER_STAYS)
+			out->cpu =
+			    out->packets ? (int32_t)__atomic_load_n(&slot->came_cpu, __ATOMIC_RELAXED) : -1;
+		else
+			out->cpu = (int32_t)cpu;
 		if (CY_HAS(out, rx_queue)) {
 			out->rx_if = __atomic_load_n(&slot->came_if, __ATOMIC_RELAXED);
 			out->rx_queue = __atomic_load_n(&slot->came_queue, __ATOMIC_RELAXED);
@@ -374,7 +378,6 @@ static enum cy_err switch_on(struct plugin *p)
 	    .queue = number(p, "queue", 2048, 8, 16384),
 	    .max_sas = number(p, "max_sas", 32768, 1, 1048576),
 	    .natt_port = (uint16_t)number(p, "port", 4500, 1, 65535),
-	    .watch = p->host->setting_bool(p->self, "watch", false),
 	};
 	struct table_path path = {.set = path_set, .unset = path_unset};
 	struct table_config tuning;
@@ -455,8 +458,7 @@ static void reload(void *plugin)
 	pthread_mutex_lock(&p->lock);
 	if (p->program) {
 		read_tuning(p, &tuning);
-		table_configure(&p->table, &tuning);
-		program_watch(p->program, p->watch);
+		table_configure(&p->table, &tuning, p->host->now_ns(p->self));
 		choose_interfaces(p, list);
 		look_after(p);
 	} else if (*list) {

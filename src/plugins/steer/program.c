@@ -70,7 +70,6 @@ static int set_sizes(struct program *p, const struct program_config *cfg)
 			return EINVAL;
 	}
 	p->config.natt_port = cfg->natt_port;
-	p->config.watch = cfg->watch;
 	m = bpf_object__find_map_by_name(p->object, ".data");
 	/* nothing else is there */
 	return m && bpf_map__set_initial_value(m, &p->config, sizeof(p->config)) == 0 ? 0 : EINVAL;
@@ -179,14 +178,6 @@ void program_unset(struct program *p, uint32_t spi)
 	uint32_t key = htonl(spi);
 
 	(void)bpf_map_delete_elem(p->spis, &key);
-}
-
-void program_watch(struct program *p, bool watch)
-{
-	uint32_t key = 0;
-
-	p->config.watch = watch;
-	(void)bpf_map_update_elem(map_fd(p, ".data"), &key, &p->config, BPF_ANY);
 }
 
 /* --- interfaces ------------------------------------------------------------------------------------------------------------ */

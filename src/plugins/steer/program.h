@@ -19,7 +19,6 @@ struct program_config {
 	uint32_t queue; /* packets that may wait for each */
 	uint32_t max_sas;
 	uint16_t natt_port;
-	bool watch;
 };
 
 enum program_mode { PROGRAM_AUTO, PROGRAM_NATIVE, PROGRAM_GENERIC };
@@ -29,8 +28,6 @@ struct program;
 enum cy_err program_load(
     const struct program_config *cfg, char *why, size_t cap, struct program **out) CY_MUST_USE;
 void program_free(struct program *p);
-/* From now on packets are only counted, or are steered. */
-void program_watch(struct program *p, bool watch);
 
 /* max_sas of them; shared with the kernel. */
 struct steer_slot *program_slots(const struct program *p);

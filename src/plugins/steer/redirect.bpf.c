@@ -146,7 +146,8 @@ static __always_inline int ipv6_header(struct xdp_md *ctx, __u32 *at)
 
 /*
  * The CPU of an SA. When another one is wanted, the packets that still wait for the old one should be done with before the first goes to the
- * new one; otherwise they would overtake each other. So it is changed when there was none for a while, or in the end without that.
+ * new one; otherwise they would overtake each other. So it is changed when there was none for a while, or in the end without that. When steering
+ * begins the old one is STEER_STAYS: what waits then does so where it came.
  */
 static __always_inline __u32 cpu_of(struct steer_slot *slot)
 {
@@ -187,9 +188,9 @@ static __always_inline int to_cpu(struct xdp_md *ctx, __u32 spi)
 	slot->came_cpu = bpf_get_smp_processor_id();
 	slot->came_if = ctx->ingress_ifindex;
 	slot->came_queue = ctx->rx_queue_index;
-	if (config.watch)
-		return count(STEER_SENT, XDP_PASS);
 	cpu = cpu_of(slot);
+	if (cpu == STEER_STAYS)
+		return count(STEER_SENT, XDP_PASS);
 	n = bpf_map_lookup_elem(&sent, &cpu);
 	if (!n)
 		return XDP_PASS;

@@ -12,6 +12,7 @@
 #include <linux/types.h>
 
 #define STEER_MAX_CPUS 1024
+#define STEER_STAYS    0xffffffffu /* in place of a CPU: the packet goes its usual way */
 
 struct steer_slot {
 	__u64 packets, bytes; /* bytes: of frames */
@@ -26,8 +27,7 @@ struct steer_slot {
 
 /* The plugin writes it. */
 struct steer_config {
-	__u16 natt_port; /* the port that ESP in UDP comes to */
-	__u16 watch;     /* nothing is sent to another CPU */
+	__u32 natt_port; /* the port that ESP in UDP comes to */
 };
 
 /* Written by one CPU alone. */

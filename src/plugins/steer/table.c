@@ -31,7 +31,7 @@ enum cy_err table_init(struct table *t, const struct table_config *cfg, const st
 	for (uint32_t i = 0; i < max_sas; i++)
 		t->sas[i].next = i + 1 < max_sas ? i + 1 : NONE;
 	t->free_last = max_sas - 1;
-	table_configure(t, cfg);
+	table_configure(t, cfg, 0);
 	return CY_OK;
 }
 
@@ -44,10 +44,32 @@ void table_fini(struct table *t)
 	t->buckets = NULL;
 }
 
-void table_configure(struct table *t, const struct table_config *cfg)
+/* Where it belongs: on its CPU, or where it comes. */
+static uint32_t place_of(const struct table *t, uint32_t i)
 {
+	return t->cfg.watch ? STEER_STAYS : t->cpus[t->balance.sas[i].cpu];
+}
+
+/* The program in the kernel does the rest, when the SA has no packet for a while, or when the time is up. */
+static void go_over(struct table *t, uint32_t i, uint64_t now_ns)
+{
+	struct steer_slot *slot = &t->path.slots[i];
+
+	__atomic_store_n(&slot->last_ns, now_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->deadline_ns, now_ns + t->cfg.limit_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->gap_ns, t->cfg.gap_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->want, place_of(t, i), __ATOMIC_RELEASE);
+}
+
+void table_configure(struct table *t, const struct table_config *cfg, uint64_t now_ns)
+{
+	bool other = t->cfg.watch != cfg->watch;
+
 	t->cfg = *cfg;
 	balance_configure(&t->balance, &cfg->balance);
+	for (uint32_t i = 0; other && i < t->cap; i++)
+		if (t->sas[i].used)
+			go_over(t, i, now_ns);
 }
 
 /* --- by SPI ----------------------------------------------------------------------------------------------------------------- */
@@ -138,7 +160,7 @@ enum cy_err table_add(struct table *t, uint32_t spi, uint32_t before)
 		balance_add(&t->balance, i, balance_place(&t->balance));
 	else
 		balance_succeed(&t->balance, i, old);
-	cpu = t->cpus[t->balance.sas[i].cpu];
+	cpu = place_of(t, i);
 	t->path.slots[i] = (struct steer_slot){.cpu = cpu, .want = cpu};
 	if (t->path.set(t->path.path, spi, i) != 0) {
 		balance_remove(&t->balance, i);
@@ -193,14 +215,8 @@ size_t table_tick(struct table *t, uint64_t now_ns)
 				remove_at(t, i);
 		}
 	n = t->cfg.watch ? 0 : balance_decide(&t->balance, moves, MOVES_MAX);
-	for (size_t i = 0; i < n; i++) {
-		struct steer_slot *slot = &t->path.slots[moves[i].sa];
-
-		__atomic_store_n(&slot->last_ns, now_ns, __ATOMIC_RELAXED);
-		__atomic_store_n(&slot->deadline_ns, now_ns + t->cfg.limit_ns, __ATOMIC_RELAXED);
-		__atomic_store_n(&slot->gap_ns, t->cfg.gap_ns, __ATOMIC_RELAXED);
-		__atomic_store_n(&slot->want, t->cpus[moves[i].to], __ATOMIC_RELEASE);
-	}
+	for (size_t i = 0; i < n; i++)
+		go_over(t, moves[i].sa, now_ns);
 	t->moves += n;
 	return n;
 }

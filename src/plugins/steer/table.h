@@ -53,7 +53,8 @@ struct table {
 enum cy_err table_init(struct table *t, const struct table_config *cfg, const struct table_path *path,
     const uint32_t *cpus, uint32_t n_cpus, uint32_t max_sas) CY_MUST_USE;
 void table_fini(struct table *t);
-void table_configure(struct table *t, const struct table_config *cfg);
+/* SAs go over, as by a move, when it is `watch` that changes. */
+void table_configure(struct table *t, const struct table_config *cfg, uint64_t now_ns);
 
 /*
  * An SA is there. before: the SPI of the one that it replaces, whose CPU it takes over, 0 none; that one ends without a word, and is taken out
@@ -65,7 +66,7 @@ bool table_remove(struct table *t, uint32_t spi);
 const struct table_sa *table_find(const struct table *t, uint32_t spi);
 /* The end of an interval: reads what was carried and makes the moves; returns how many. */
 size_t table_tick(struct table *t, uint64_t now_ns);
-/* SAs whose move has been decided, and that still are where they were. */
+/* SAs that are to go to another CPU, and still are where they were. */
 uint32_t table_waiting(const struct table *t);
 
 #endif

@@ -227,8 +227,7 @@ START_TEST(moves)
 }
 END_TEST
 
-/* Any order of adding and removing keeps what can be found. */
-/* While it only watches, SAs stay where they come, however uneven that is; afterwards they are moved. */
+/* While it only watches, SAs stay where they come, however uneven that is; afterwards they go to their CPUs, and are moved. */
 START_TEST(watching)
 {
 	struct table_config cfg;
@@ -238,24 +237,72 @@ START_TEST(watching)
 	init(&t, &k, MAX);
 	cfg = t.cfg;
 	cfg.watch = true;
-	table_configure(&t, &cfg);
+	table_configure(&t, &cfg, 1);
 	for (uint32_t spi = 1; spi <= 8; spi++)
 		ck_assert_int_eq(table_add(&t, spi, 0), CY_OK);
 	for (int i = 0; i < 6; i++) {
 		/* every other one is on the first CPU */
 		for (uint32_t spi = 1; spi <= 8; spi++)
 			slot_of(&k, spi)->packets += spi % 2 ? 1000 : 10;
+		ck_assert_uint_eq(slot_of(&k, 1)->cpu, STEER_STAYS);
+		ck_assert_uint_eq(table_waiting(&t), 0);
 		if (i == 5) {
 			cfg.watch = false;
-			table_configure(&t, &cfg);
+			table_configure(&t, &cfg, 1000);
 		}
 		ck_assert_int_eq(table_tick(&t, 1000) != 0, i == 5);
 	}
-	ck_assert_uint_gt(table_waiting(&t), 0);
+	ck_assert_uint_eq(table_waiting(&t), 8);
 	table_fini(&t);
 }
 END_TEST
 
+/* No packet overtakes one that waits where it came when steering begins, nor one that waits on a CPU when it ends: SAs go over as by a move. */
+START_TEST(beginning)
+{
+	struct table_config cfg;
+	struct steer_slot *s;
+	struct kernel k;
+	struct table t;
+
+	init(&t, &k, MAX);
+	cfg = t.cfg;
+	cfg.watch = true;
+	table_configure(&t, &cfg, 1);
+	for (uint32_t spi = 1; spi <= 4; spi++)
+		ck_assert_int_eq(table_add(&t, spi, 0), CY_OK);
+	for (uint32_t spi = 1; spi <= 4; spi++)
+		slot_of(&k, spi)->packets = 10;
+	table_tick(&t, 1000);
+	cfg.watch = false;
+	table_configure(&t, &cfg, 7777);
+	for (uint32_t spi = 1; spi <= 4; spi++) {
+		s = slot_of(&k, spi);
+		EXPECT(s->cpu == STEER_STAYS && s->want == cpus[(spi - 1) % 2]);
+		EXPECT(s->last_ns == 7777 && s->deadline_ns == 8277 && s->gap_ns == 1000);
+	}
+	/* a new one has nothing that waits */
+	ck_assert_int_eq(table_add(&t, 5, 0), CY_OK);
+	ck_assert_uint_eq(slot_of(&k, 5)->cpu, slot_of(&k, 5)->want);
+	/* nor does one that has no packets */
+	slot_of(&k, 1)->packets += 10;
+	table_tick(&t, 9999);
+	ck_assert_uint_eq(table_waiting(&t), 1);
+	ck_assert_uint_eq(slot_of(&k, 2)->cpu, 6);
+	/* a reload that changes something else leaves them alone */
+	cfg.gap_ns = 5;
+	table_configure(&t, &cfg, 10000);
+	ck_assert_uint_eq(slot_of(&k, 1)->last_ns, 7777);
+	cfg.watch = true;
+	table_configure(&t, &cfg, 11111);
+	ck_assert_uint_eq(table_waiting(&t), 4); /* the first one never went */
+	ck_assert_uint_eq(slot_of(&k, 2)->cpu, 6);
+	ck_assert_uint_eq(slot_of(&k, 2)->want, STEER_STAYS);
+	table_fini(&t);
+}
+END_TEST
+
+/* Any order of adding and removing keeps what can be found. */
 START_TEST(churn)
 {
 	uint32_t there[200] = {0}, n = 0, seed = 1;
@@ -326,6 +373,7 @@ UNIT_TESTS(table)
 	tcase_add_test(tc, rekeyed);
 	tcase_add_test(tc, moves);
 	tcase_add_test(tc, watching);
+	tcase_add_test(tc, beginning);
 	tcase_add_test(tc, churn);
 	tcase_add_test(tc, cpu_lists);
 }

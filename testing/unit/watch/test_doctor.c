@@ -530,6 +530,105 @@ START_TEST(one_cpu_receives_it_all)
 }
 END_TEST
 
+/* The queues that feed it, where that can be known, and nothing where it cannot. */
+START_TEST(which_queue_is_overloaded)
+{
+	static const struct busy_sa sas[] = {
+	    {.cpu = 2, .packets = 60000, .who = "user alice", .ifname = "eth0", .queue = 1},
+	    {.cpu = 2, .packets = 20000, .who = "user bob", .ifname = "eth0", .queue = 3},
+	    {.cpu = 0, .packets = 20000, .who = "user carol", .ifname = "eth0", .queue = 0},
+	};
+
+	cpus[2].softirq = 190;
+	cpus[2].idle = 0;
+	ck_assert_ptr_null(strstr(only("cpu-uneven", FINDING_LIMITS)->text, "come by"));
+	/* as the plugin saw it, which only watches: packets of the interval of two seconds */
+	in.sas = sas;
+	in.n_sas = ARRAY_LEN(sas);
+	in.steer = STEER_WATCHES;
+	says(only("cpu-uneven", FINDING_LIMITS),
+	    "of 4 CPUs. Its packets come by eth0 rx-1 (30000 packets/s of ESP, 60 % of eth0's), eth0 rx-3 "
+	    "(10000 "
+	    "packets/s of ESP, 20 % of eth0's). Most of its ESP is of user alice (75 %), user bob (25 %).",
+	    "eth0: ");
+	/* that is little of what the CPU does */
+	cpus[2].processed = 1000000;
+	ck_assert_ptr_null(strstr(only("cpu-uneven", FINDING_LIMITS)->text, "come by"));
+	cpus[2].processed = 100000;
+	/* it is not where it came any more */
+	in.steer = STEER_ON;
+	ck_assert_ptr_null(strstr(only("cpu-uneven", FINDING_LIMITS)->text, "come by"));
+	in.n_sas = 0;
+	/* by interrupts, and what the queues count */
+	for (int i = 0; i < 4; i++) {
+		queues[i].irq = 30 + i;
+		queues[i].has_counters = true;
+		snprintf(queues[i].irq_cpus, sizeof(queues[i].irq_cpus), "%d", 3 - i);
+		cpus[i].processed = queues[3 - i].packets = i == 2 ? 280000 : 40000;
+	}
+	says(only("cpu-uneven", FINDING_LIMITS),
+	    "of 4 CPUs. Its packets come by eth0 rx-1 (140000 packets/s, 70 % of eth0's).", "eth0: ");
+	/* the queue is polled on another CPU than its interrupts go to */
+	cpus[1].processed = 0;
+	ck_assert_ptr_null(strstr(only("cpu-uneven", FINDING_LIMITS)->text, "come by"));
+	cpus[1].processed = 40000;
+	/* RPS takes it elsewhere */
+	snprintf(queues[1].steering, sizeof(queues[1].steering), "0-3");
+	ck_assert_ptr_null(strstr(only("cpu-uneven", FINDING_LIMITS)->text, "come by"));
+	queues[1].steering[0] = '\0';
+	/* any CPU may serve it */
+	snprintf(queues[1].irq_cpus, sizeof(queues[1].irq_cpus), "0-3");
+	ck_assert_ptr_null(strstr(only("cpu-uneven", FINDING_LIMITS)->text, "come by"));
+	snprintf(queues[1].irq_cpus, sizeof(queues[1].irq_cpus), "2");
+	/* what it receives is not counted, unless it is the only one */
+	queues[1].has_counters = false;
+	ck_assert_ptr_null(strstr(only("cpu-uneven", FINDING_LIMITS)->text, "come by"));
+	machine.ifs[0].n_rx = 1;
+	machine.queues = &queues[1];
+	machine.n_queues = 1;
+	machine.ifs[0].rx_packets = 280000;
+	says(only("cpu-uneven", FINDING_LIMITS), "come by eth0 rx-1 (140000 packets/s, 100 % of eth0's).",
+	    "eth0 has one receive queue");
+	/* the backlog of that CPU is full, too */
+	cpus[2].softirq = 20;
+	cpus[2].idle = 100;
+	cpus[2].dropped = 7;
+	says(only("backlog", FINDING_LIMITS), "most at CPU 2. Its packets come by eth0 rx-1 (",
+	    "netdev_max_backlog");
+}
+END_TEST
+
+/* Advice is about the interface that the load comes by, not about the one with most packets. */
+START_TEST(which_interface_is_overloaded)
+{
+	static const struct busy_sa sas[] = {
+	    {.cpu = 2, .packets = 90000, .who = "user alice", .ifname = "eth1", .queue = 0},
+	};
+
+	cpus[2].softirq = 190;
+	cpus[2].idle = 0;
+	machine.n_ifs = 2;
+	machine.ifs[1] = machine.ifs[0];
+	snprintf(machine.ifs[1].name, sizeof(machine.ifs[1].name), "eth1");
+	machine.ifs[1].n_rx = 1;
+	machine.ifs[1].rx_packets = 90000;
+	in.sas = sas;
+	in.n_sas = 1;
+	in.steer = STEER_WATCHES;
+	says(only("cpu-uneven", FINDING_LIMITS),
+	    "come by eth1 rx-0 (45000 packets/s of ESP, 100 % of eth1's)", "eth1 has one receive queue");
+	/* the queue that drops */
+	in.n_sas = 0;
+	cpus[2].softirq = 20;
+	cpus[2].idle = 100;
+	machine.ifs[0].rx_missed = 5000;
+	queues[1].drops = 1000;
+	queues[3].drops = 4000;
+	says(only("device-drops", FINDING_LIMITS), "of 400000. Most at its queue rx-3: 4000.",
+	    "ethtool -G eth0");
+}
+END_TEST
+
 START_TEST(dropped_before_anybody_sees_it)
 {
 	cpus[1].dropped = 70;
@@ -579,6 +678,8 @@ UNIT_TESTS(doctor)
 	tcase_add_test(tc, steps);
 	tcase_add_test(tc, steered_packets_get_lost);
 	tcase_add_test(tc, one_cpu_receives_it_all);
+	tcase_add_test(tc, which_queue_is_overloaded);
+	tcase_add_test(tc, which_interface_is_overloaded);
 	tcase_add_test(tc, dropped_before_anybody_sees_it);
 	tcase_add_test(tc, the_most_pressing_comes_first);
 }
