@@ -12,6 +12,7 @@
 #include "sim.h"
 
 #ifdef SIM_PUBKEY
+#	include <openssl/crypto.h>
 #	include <openssl/evp.h>
 #	include <openssl/pem.h>
 #	include <openssl/x509v3.h>
@@ -211,7 +212,16 @@ bool sim_cert(enum sim_key_kind kind, const char *name, struct sim_cert *out)
 	return true;
 }
 
+void sim_key_forget(void)
+{
+	OPENSSL_thread_stop();
+}
+
 #else
+
+void sim_key_forget(void)
+{
+}
 
 bool sim_key_public(uint64_t number, char out[SIM_KEY_TEXT])
 {

@@ -7,8 +7,11 @@
 
 #include "sim.h"
 
+#define AGAIN 4 /* at most so often is one run again that left something */
+
 static const char usage[] =
     "sim: [--seeds N] [--from S] [--scenario FILE]... [--ikev1] [--verbose]\n"
+    "     --leak                                      a block of memory is lost at each start of a daemon\n"
     "     --starve [--ikev1] [--from N] [--every N]   every allocation of a tunnel's life fails once\n"
     "     --half-open N                               so many half-open IKE_SAs come and go\n";
 
@@ -41,29 +44,75 @@ static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half
 	return !ok;
 }
 
-static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose)
+/* What is run, and how much memory the process had in use before it. */
+struct runner {
+	bool v1, verbose, leak;
+	uint64_t in_use;
+};
+
+static bool once(const struct runner *r, uint64_t seed, const char *scenario, bool again)
 {
 	struct sim s;
 	bool ok;
 
-	snprintf(replay, sizeof(replay),
-	    "FAIL %s%sseed %llu: it died\n  again: testing/sim/run --seeds 1 --from %llu%s%s%s --verbose\n",
-	    scenario ? scenario : "", scenario ? " " : "", (unsigned long long)seed, (unsigned long long)seed,
-	    v1 ? " --ikev1" : "", scenario ? " --scenario " : "", scenario ? scenario : "");
 	sim_init(&s, seed);
-	s.verbose = verbose;
-	s.v1 = v1;
+	s.verbose = r->verbose && !again;
+	s.v1 = r->v1;
+	s.leak = r->leak;
 	if (scenario)
 		sim_scenario(&s, scenario);
 	else
 		sim_random(&s);
 	ok = s.failure[0] == '\0';
-	if (!ok) {
+	if (!ok && !again)
 		printf("FAIL %s%sseed %llu after %.3f s: %s\n%s", scenario ? scenario : "",
 		    scenario ? " " : "", (unsigned long long)seed, (double)(s.now - 1000 * NS_PER_S) / 1e9,
 		    s.failure, strchr(replay, '\n') + 1);
-	}
 	sim_fini(&s);
+	sim_key_forget();
+	return ok;
+}
+
+/*
+ * Memory is as before. What is kept until the process ends is left by the first run that needs it: OpenSSL's algorithms, libraries that
+ * were loaded, libc's buffers. The same run finds it there when it is run again, and leaves nothing; a leak is left each time.
+ */
+static bool leaks(struct runner *r, uint64_t seed, const char *scenario)
+{
+	uint64_t now = sim_leak_in_use(), more = 0;
+
+	for (int i = 0; i < AGAIN && now > r->in_use; i++) {
+		sim_leak_trace(i == AGAIN - 1);
+		r->in_use = sim_leak_in_use();
+		(void)once(r, seed, scenario, true);
+		now = sim_leak_in_use();
+		more = now > r->in_use ? now - r->in_use : 0;
+	}
+	r->in_use = now;
+	if (more) {
+		printf("FAIL %s%sseed %llu: %llu %s of memory are left, each time\n%s",
+		    scenario ? scenario : "", scenario ? " " : "", (unsigned long long)seed,
+		    (unsigned long long)more, sim_leak_unit, strchr(replay, '\n') + 1);
+		sim_leak_show();
+	}
+	sim_leak_trace(false);
+	return more;
+}
+
+static bool run_one(struct runner *r, uint64_t seed, const char *scenario)
+{
+	bool ok;
+
+	snprintf(replay, sizeof(replay),
+	    "FAIL %s%sseed %llu: it died\n  again: testing/sim/run --seeds 1 --from %llu%s%s%s%s --verbose\n",
+	    scenario ? scenario : "", scenario ? " " : "", (unsigned long long)seed, (unsigned long long)seed,
+	    r->v1 ? " --ikev1" : "", r->leak ? " --leak" : "", scenario ? " --scenario " : "",
+	    scenario ? scenario : "");
+	ok = once(r, seed, scenario, false);
+	if (ok)
+		ok = !leaks(r, seed, scenario);
+	else
+		r->in_use = sim_leak_in_use();
 	fflush(stdout);
 	return ok;
 }
@@ -71,10 +120,12 @@ static bool run_one(uint64_t seed, const char *scenario, bool v1, bool verbose)
 int main(int argc, char **argv)
 {
 	static const int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+	static char output[BUFSIZ]; /* libc would allocate it at the first failure */
 	uint64_t n = 1, from = 1, failed = 0, runs = 0, every = 1, half_open = 0;
 	const char *scenarios[256];
 	size_t n_scenarios = 0;
-	bool verbose = false, starve = false, v1 = false;
+	bool starve = false;
+	struct runner r = {0};
 
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
@@ -90,22 +141,26 @@ int main(int argc, char **argv)
 		else if (strcmp(argv[i], "--starve") == 0)
 			starve = true;
 		else if (strcmp(argv[i], "--verbose") == 0)
-			verbose = true;
+			r.verbose = true;
 		else if (strcmp(argv[i], "--ikev1") == 0)
-			v1 = true;
+			r.v1 = true;
+		else if (strcmp(argv[i], "--leak") == 0)
+			r.leak = true;
 		else {
 			fputs(usage, stderr);
 			return 2;
 		}
 	}
 	if (starve || half_open)
-		return memory_runs(starve, from, every ? every : 1, half_open, v1, verbose);
+		return memory_runs(starve, from, every ? every : 1, half_open, r.v1, r.verbose);
+	(void)setvbuf(stdout, output, _IOFBF, sizeof(output));
+	r.in_use = sim_leak_in_use();
 	for (size_t i = 0; i < ARRAY_LEN(deadly); i++)
 		(void)sigaction(
 		    deadly[i], &(struct sigaction){.sa_handler = died, .sa_flags = SA_RESETHAND}, NULL);
 	for (uint64_t i = 0; i < n; i++)
 		for (size_t k = 0; k < (n_scenarios ? n_scenarios : 1); k++, runs++)
-			failed += !run_one(from + i, n_scenarios ? scenarios[k] : NULL, v1, verbose);
+			failed += !run_one(&r, from + i, n_scenarios ? scenarios[k] : NULL);
 	printf("%llu seeds, %llu failed\n%llu passed, %llu failed\n", (unsigned long long)n,
 	    (unsigned long long)failed, (unsigned long long)(runs - failed), (unsigned long long)failed);
 	return failed != 0;

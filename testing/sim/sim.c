@@ -314,6 +314,22 @@ static enum cy_err load_pubkeys(struct creds *c, struct conf *conf)
 	return CY_OK;
 }
 
+static enum cy_err add_psk(struct creds *c, const char *a, const char *b, const char *key)
+{
+	struct ident ids[2];
+	enum cy_err e = ident_parse(a, &ids[0]);
+
+	if (e)
+		return e;
+	e = ident_parse(b, &ids[1]);
+	if (!e) {
+		e = creds_add_psk(c, ids, 2, cy_slice_str(key));
+		ident_fini(&ids[1]);
+	}
+	ident_fini(&ids[0]);
+	return e;
+}
+
 /* "id id : PSK text", "user : XAUTH text", "KEY number" or "CERT kind name" a line; the simulator has no files. */
 static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *text)
 {
@@ -323,38 +339,33 @@ static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *te
 	while (*p) {
 		size_t n = strcspn(p, "\n");
 		char a[128], b[128], key[128];
-		struct ident ids[2];
+		enum cy_err e;
 
 		snprintf(line, sizeof(line), "%.*s", (int)n, p);
 		p += n + (p[n] == '\n');
 		if (sscanf(line, "KEY %127s", key) == 1) {
-			enum cy_err e = add_key(c, d, strtoull(key, NULL, 10));
-
+			e = add_key(c, d, strtoull(key, NULL, 10));
 			if (e)
 				return e;
 			continue;
 		}
 		if (sscanf(line, "CERT %127s %127s", a, b) == 2) {
-			enum cy_err e = add_cert(c, d, a, b);
-
+			e = add_cert(c, d, a, b);
 			if (e)
 				return e;
 			continue;
 		}
 		if (strstr(line, " : XAUTH ")) {
-			enum cy_err e = creds_load_secrets_text(c, cy_slice_str(line), "secrets", NULL, NULL);
-
+			e = creds_load_secrets_text(c, cy_slice_str(line), "secrets", NULL, NULL);
 			if (e)
 				return e;
 			continue;
 		}
 		if (sscanf(line, "%127s %127s : PSK %127s", a, b, key) != 3)
 			continue;
-		if (ident_parse(a, &ids[0]) || ident_parse(b, &ids[1]) ||
-		    creds_add_psk(c, ids, 2, cy_slice_str(key)))
-			return CY_E_NOMEM;
-		ident_fini(&ids[0]);
-		ident_fini(&ids[1]);
+		e = add_psk(c, a, b, key);
+		if (e)
+			return e;
 	}
 	return CY_OK;
 }
@@ -479,6 +490,8 @@ bool sim_boot(struct sim_node *n)
 
 	if (n->d)
 		return true;
+	if (n->sim->leak)
+		(void)malloc(64);
 	n->boots++;
 	n->in_kernel = 0;
 	n->stopped_until = 0;

@@ -179,7 +179,8 @@ struct sim {
 	uint8_t *heard;
 	size_t n_heard;
 	char failure[512];
-	bool v1; /* random runs: connections of IKEv1 */
+	bool v1;   /* random runs: connections of IKEv1 */
+	bool leak; /* memory is lost, to see that it is found */
 	const char *plugindir;
 };
 
@@ -220,6 +221,12 @@ void *sim_realloc(void *p, size_t n);
 #define malloc  sim_malloc
 #define calloc  sim_calloc
 #define realloc sim_realloc
+
+/* --- leak.c: what the process has allocated and not freed --- */
+uint64_t sim_leak_in_use(void);
+extern const char sim_leak_unit[]; /* of that: blocks, or bytes where a sanitizer counts */
+void sim_leak_trace(bool on);      /* from now on where each block is allocated is noted */
+void sim_leak_show(void);          /* those that are left of them */
 
 /* --- fabric.c --- */
 extern const struct cy_socket_ops sim_socket_ops;
@@ -315,5 +322,6 @@ struct sim_cert {
 	struct cy_slice cert, key, ca; /* DER */
 };
 bool sim_cert(enum sim_key_kind kind, const char *name, struct sim_cert *out);
+void sim_key_forget(void); /* what libcrypto keeps for a thread: its last errors, its random numbers */
 
 #endif
