@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import threading
 import time
 
 from . import unpacked
@@ -97,6 +96,7 @@ class Bed:
         # kernel-libipsec installs no policy without an address inside
         self.gateway.ip("addr", "add", "10.127.0.1/16", "dev", "lo")
         self.cpu, self.load_cpu = cpus()
+        self.limit = []     # what responders are started with, see Quota.prefix()
 
     def path(self, *name):
         return os.path.join(self.dir, *name)
@@ -117,9 +117,9 @@ class Bed:
             argv += ["--ike-version", "1", "--xauth-user", XAUTH_USER, "--xauth-password", XAUTH_PASSWORD]
         return argv + [str(x) for x in more]
 
-    def load(self, responder, workload, count, clients=None, more=(), timeout=300, window=0):
+    def load(self, responder, workload, count, clients=None, more=(), timeout=300):
         """Runs the load generator. Returns its JSON, with what each phase cost the responder as phases[...]["cost"], and the responder's memory after
-        it as phases[...]["resident"]; with a window, the cost of the first so many seconds of each as phases[...]["at_first"], if it took longer."""
+        it as phases[...]["resident"]."""
         more = ["--events", *more]
         if workload == "W4" and responder.kind == "cygnet":  # which takes messages of an IKE_SA as they come
             with open(self.path("load.conf"), "w") as f:
@@ -130,12 +130,7 @@ class Bed:
         with open(self.path("load.log"), "ab") as log:
             process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "timeout", str(timeout), *argv], text=True,
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        costs, residents, at_first, before, answer = {}, {}, {}, None, None
-
-        def look(phase, since):
-            at_first[phase] = responder.usage() - since
-
-        timer = None
+        costs, residents, before, answer = {}, {}, None, None
         for line in process.stdout:
             said = json.loads(line)
             if "event" not in said:
@@ -143,13 +138,7 @@ class Bed:
                 continue
             if said["event"] == "begin":
                 before = responder.usage()
-                if window:
-                    timer = threading.Timer(window, look, (said["phase"], before))
-                    timer.start()
             else:
-                if timer:
-                    timer.cancel()
-                    timer.join()
                 costs[said["phase"]] = responder.usage() - before
                 residents[said["phase"]] = responder.resident()
             process.stdin.write("\n")
@@ -162,7 +151,6 @@ class Bed:
         for name, phase in answer["phases"].items():
             phase["cost"] = costs.get(name)
             phase["resident"] = residents.get(name)
-            phase["at_first"] = at_first.get(name)
         return answer
 
 
@@ -241,10 +229,10 @@ class CygnetResponder(Responder):
         self._write("cygnet.conf", CYGNET_SETTINGS.format(kernel=kernel, socket=socket, workers=workers, rcvbuf=rcvbuf, more=more))
         self.log = os.path.join(self.dir, "log")
         taskset = ["taskset", "-c", str(bed.cpu)] if pin else []
-        self.process = Background(bed.gateway.argv(*taskset, *wrapper, installed("sbin", "cygnetd"), "--nofork", "--conf",
-                                                   self._path("ipsec.conf"), "--secrets", self._path("ipsec.secrets"),
-                                                   "--settings", self._path("cygnet.conf"), "--rundir", self._path("run"),
-                                                   "--plugindir", installed("lib", "cygnet", "plugins")), self.log)
+        self.process = Background(bed.limit + bed.gateway.argv(*taskset, *wrapper, installed("sbin", "cygnetd"), "--nofork", "--conf",
+                                                               self._path("ipsec.conf"), "--secrets", self._path("ipsec.secrets"),
+                                                               "--settings", self._path("cygnet.conf"), "--rundir", self._path("run"),
+                                                               "--plugindir", installed("lib", "cygnet", "plugins")), self.log)
         wait_for(self._answers, "cygnet to become ready", 60)
 
     def _path(self, name):
@@ -285,7 +273,7 @@ class CharonResponder(Responder):
         with open(conf, "w") as f:
             f.write(CHARON_CONF.format(log=os.path.join(self.dir, "log")))
         lower = ":".join(os.path.join(unpacked(p), "usr") for p in PACKAGES)
-        self.process = Background(bed.gateway.argv("taskset", "-c", str(bed.cpu), "sh", "-c", START, "charon", lower, run_dir),
+        self.process = Background(bed.limit + bed.gateway.argv("taskset", "-c", str(bed.cpu), "sh", "-c", START, "charon", lower, run_dir),
                                   os.path.join(self.dir, "stderr"), env={"STRONGSWAN_CONF": conf})
         wait_for(self._answers, "charon to become ready", 60)
         ike, esp, auth = WORKLOADS[workload]

@@ -48,7 +48,7 @@ static void start_task(struct client *c, struct ike_sa *sa)
 	    [PHASE_REKEY_CHILD] = TASK_CHILD_REKEY,
 	    [PHASE_REKEY_IKE] = TASK_IKE_REKEY,
 	    [PHASE_DELETE] = TASK_IKE_DELETE};
-	struct task *t = task_new(kinds[c->l->now->kind]);
+	struct task *t = task_new(kinds[c->busy->kind]);
 
 	if (!t) {
 		c->watch.done(&c->watch, false, "out of memory");
@@ -78,7 +78,7 @@ static void client_begin(struct client *c)
 {
 	struct load *l = c->l;
 
-	if (l->now->kind == PHASE_SETUP) {
+	if (c->busy->kind == PHASE_SETUP) {
 		sa_initiate(l->d, c->conn, &c->watch, 0, NULL, NULL);
 	} else if (unique_find_conf(l->d->sas, c->conn, &c->shard, &c->handle)) {
 		c->job.fn = client_job;
@@ -110,7 +110,7 @@ static struct client *take_client(struct load *l, uint64_t due_ns)
 	p->attempted++;
 	if (++p->in_flight > p->max_in_flight)
 		p->max_in_flight = p->in_flight;
-	c->busy = true;
+	c->busy = p;
 	c->started_ns = due_ns;
 	return c;
 }
@@ -134,11 +134,16 @@ static void client_done(struct up_watch *watch, bool ok, const char *why)
 {
 	struct client *c = container_of(watch, struct client, watch), *next = NULL;
 	struct load *l = c->l;
-	struct phase *p = l->now;
+	struct phase *p;
 	uint64_t now = env_now(l->d->env), took = now > c->started_ns ? now - c->started_ns : 0;
 
 	pthread_mutex_lock(&l->lock);
-	c->busy = false;
+	p = c->busy;
+	c->busy = NULL;
+	if (p != l->now) { /* that phase has ended */
+		pthread_mutex_unlock(&l->lock);
+		return;
+	}
 	p->in_flight--;
 	if (succeeded(l, ok, why)) {
 		p->done++;
@@ -181,7 +186,7 @@ static void fill_idle(struct load *l, enum phase_kind kind)
 {
 	l->idle_at = l->idle_n = 0;
 	for (uint32_t i = 0; i < l->n_clients; i++)
-		if (l->clients[i].up == (kind != PHASE_SETUP))
+		if (!l->clients[i].busy && l->clients[i].up == (kind != PHASE_SETUP))
 			l->idle[l->idle_n++] = i;
 }
 
@@ -206,11 +211,20 @@ static bool phase_over(const struct load *l)
 	    (l->stopping || p->done + p->failed >= l->wanted || (l->closed_loop && l->idle_n == 0));
 }
 
-/* The schedule of the open loop: whatever is due by now begins, late or not. */
+static uint64_t end_of(const struct load *l)
+{
+	return l->o->duration_s > 0 ? l->phase_start_ns + (uint64_t)(l->o->duration_s * (double)NS_PER_S)
+	                            : UINT64_MAX;
+}
+
+/*
+ * The schedule of the open loop: whatever is due by now begins, late or not. With a duration it ends then, and what is under way is not
+ * waited for.
+ */
 static void keep_schedule(struct load *l)
 {
 	double ns_each = (double)NS_PER_S / l->rate;
-	uint64_t next_line = l->phase_start_ns + NS_PER_S, i = 0;
+	uint64_t next_line = l->phase_start_ns + NS_PER_S, end = end_of(l), i = 0;
 
 	for (;;) {
 		uint64_t now = env_now(l->d->env);
@@ -223,8 +237,8 @@ static void keep_schedule(struct load *l)
 		pthread_mutex_lock(&l->lock);
 		if (i >= l->wanted)
 			l->stopping = true;
-		over = phase_over(l);
-		if (now >= next_line) {
+		over = phase_over(l) || now >= end;
+		if (now >= next_line && !over) {
 			report_second(l);
 			next_line += NS_PER_S;
 		}
@@ -237,10 +251,7 @@ static void keep_schedule(struct load *l)
 
 static void keep_full(struct load *l)
 {
-	uint64_t next_line = l->phase_start_ns + NS_PER_S;
-	uint64_t end = l->o->duration_s > 0
-	    ? l->phase_start_ns + (uint64_t)(l->o->duration_s * (double)NS_PER_S)
-	    : UINT64_MAX;
+	uint64_t next_line = l->phase_start_ns + NS_PER_S, end = end_of(l);
 
 	for (uint32_t i = 0; i < l->o->concurrency; i++)
 		begin_some(l, env_now(l->d->env));
@@ -288,6 +299,7 @@ void load_phase(struct load *l, enum phase_kind kind, uint64_t wanted)
 	p->seconds = (double)(env_now(l->d->env) - l->phase_start_ns) / (double)NS_PER_S;
 	pthread_mutex_lock(&l->lock);
 	report_second(l);
+	l->now = NULL;
 	pthread_mutex_unlock(&l->lock);
 	report_event(l, phase_names[kind], "end");
 }

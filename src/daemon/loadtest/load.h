@@ -44,11 +44,12 @@ struct client {
 	struct sa_shard *shard;
 	slab_handle handle;
 	uint64_t started_ns;
-	bool busy, up;
+	struct phase *busy; /* with an exchange of it */
+	bool up;
 };
 
 struct second {
-	uint32_t done, failed, in_flight;
+	uint32_t begun, done, failed, in_flight;
 	float p50_ms, p99_ms;
 };
 
@@ -77,9 +78,9 @@ struct load {
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 	struct phase phase[PHASE_N];
-	struct phase *now;
-	uint64_t wanted; /* of this phase */
-	uint32_t *idle;  /* clients that may begin, a ring */
+	struct phase *now; /* NULL between them */
+	uint64_t wanted;   /* of this phase */
+	uint32_t *idle;    /* clients that may begin, a ring */
 	uint32_t idle_at, idle_n;
 	double rate; /* of this phase, 0: closed loop */
 	bool closed_loop, stopping;
