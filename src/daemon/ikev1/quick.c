@@ -297,7 +297,7 @@ static bool prepare(
 	if (old) {
 		q->l = old->ts_local[0];
 		q->r = old->ts_remote[0];
-		q->child->rekeys = old->id;
+		child_set_rekeys(q->child, old);
 		q->child->reqid = old->reqid;
 		q->child->mode = old->mode;
 	} else {
@@ -898,7 +898,7 @@ static void first(struct ike_sa *sa, struct v1_exchange *x)
 
 		if (old) {
 			q->old_id = old->id;
-			q->child->rekeys = old->id;
+			child_set_rekeys(q->child, old);
 			q->child->reqid = old->reqid;
 		}
 	}
