@@ -299,7 +299,7 @@ static enum cy_err make_core(struct run *r, struct why *why)
 	if (!pc.n_workers)
 		pc.n_workers = (uint32_t)settings_int(d->settings, "workers");
 	/* first: it forks a small process, best before there are threads and memory */
-	if (!d->env->simulated)
+	if (!d->env->simulated || d->env->process)
 		e = procs_new(d->env, d->log, (uint32_t)settings_int(d->settings, "helper_limit"),
 		    (uint32_t)settings_int(d->settings, "helper_queue"), &d->procs);
 	if (!e && !r->o.log)
@@ -615,8 +615,8 @@ void daemon_free(struct daemon *d)
 		plugins_set_password(d->plugins, NULL, NULL);
 	interfaces_free(d->interfaces);
 	config_unref(d->config);
-	procs_free(d->procs);
 	plugins_free(d->plugins);
+	procs_free(d->procs);
 	/* back ends may answer until their end; it goes nowhere any more */
 	if (d->processor)
 		run_leftovers(r);

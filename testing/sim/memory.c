@@ -38,6 +38,11 @@ void sim_memory_enter(struct sim_node *n)
 	now = &n->starving;
 }
 
+void sim_memory_starve(struct sim_starving *s)
+{
+	now = s;
+}
+
 void sim_memory_leave(void)
 {
 	now = NULL;

@@ -29,6 +29,7 @@ struct world {
 	uint32_t n;
 	struct link links[NODES_MAX * NODES_MAX];
 	uint32_t n_links;
+	struct sim_prng scripts; /* what is drawn for them: all else stays what it was */
 };
 
 static uint32_t draw(struct world *w, uint32_t n)
@@ -231,7 +232,7 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 			    "rightsubnet=10.%u.0.0/16\n"
 			    "  ike=%s!\n  esp=%s\n  ikelifetime=%us\n  lifetime=%us\n"
 			    "  margintime=%us\n  reauth=%s\n  fragmentation=%s\n  dpddelay=30s\n"
-			    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n%s%s",
+			    "  dpdaction=%s\n  keyingtries=%%forever\n  auto=%s\n%s%s%s",
 			    l->name, w->s->v1 ? "ikev1" : "ikev2", auth, me + 1, me,
 			    !side && l->b->nat ? "%any" : right, other, me + 1, other + 1,
 			    w->s->v1 ? "aes128-sha256-x25519" : "aes128gcm16-prfsha256-x25519", suite,
@@ -239,7 +240,7 @@ static void add_link(struct world *w, uint32_t i, uint32_t j)
 			    !side       ? both_begin(w, l, i, j) ? "start" : "add"
 			        : route ? "route"
 			                : "start",
-			    more, access);
+			    more, access, (w->s->seed + i + j + side) % 3 ? "  leftupdown=/updown\n" : "");
 			l->conf[side][v] = strdup(text);
 		}
 		secrets_text(w, i, j, me, text, sizeof(text));
@@ -303,6 +304,9 @@ static void make_world(struct world *w)
 		users_get(w, i);
 		if ((w->s->seed + i) % 3 == 0) /* not drawn: what follows stays what it was */
 			append(&w->nodes[i]->settings_text, "ikev1_commit = yes\n");
+		if ((w->s->seed + i) % 4 == 0)
+			append(&w->nodes[i]->settings_text,
+			    "plugins {\n  updown {\n    parallel = 1\n    queue = 3\n  }\n}\n");
 	}
 	for (uint32_t i = 0; i < w->n; i++)
 		for (uint32_t j = i + 1; j < w->n; j++)
@@ -399,6 +403,40 @@ static void ail(struct world *w, struct sim_node *n)
 		break;
 	default:
 		sim_recover(n);
+		break;
+	}
+}
+
+/* The scripts of a node fail, are slow or do not end. */
+static void ail_scripts(struct world *w)
+{
+	static const uint64_t slow[] = {100 * NS_PER_MS, 2 * NS_PER_S, 25 * NS_PER_S};
+	uint64_t x = sim_prng_next(&w->scripts);
+	struct sim_node *n = w->nodes[x / 64 % w->n];
+
+	switch (x % 64) {
+	case 0:
+	case 1:
+	case 2:
+		n->scripts.slow_ns = slow[x % 64];
+		break;
+	case 3:
+		n->scripts.fail = (uint32_t)sim_prng_below(&w->scripts, 1000);
+		break;
+	case 4:
+		n->scripts.crash = (uint32_t)sim_prng_below(&w->scripts, 1000);
+		break;
+	case 5:
+		n->scripts.silent = true;
+		break;
+	case 6:
+	case 7:
+	case 8:
+	case 9:
+		n->scripts.slow_ns = n->scripts.fail = n->scripts.crash = 0;
+		n->scripts.silent = false;
+		break;
+	default:
 		break;
 	}
 }
@@ -556,6 +594,7 @@ void sim_random(struct sim *s)
 	struct world w = {.s = s};
 	uint64_t end;
 
+	sim_prng_seed(&w.scripts, s->seed ^ 0x5c21975);
 	make_world(&w);
 	for (uint32_t i = 0; i < w.n && !s->failure[0]; i++)
 		sim_boot(w.nodes[i]);
@@ -564,6 +603,7 @@ void sim_random(struct sim *s)
 		sim_run(s, (1 + draw(&w, 60)) * NS_PER_S, NULL, NULL);
 		for (uint32_t i = draw(&w, 3); i-- > 0;)
 			one_act(&w);
+		ail_scripts(&w);
 		for (uint32_t i = 0; i < w.n; i++) /* who sends next */
 			w.nodes[i]->kernel.cpu = (int32_t)draw(&w, 5) - 1;
 		(void)all_flow(&w);

@@ -215,6 +215,12 @@ static bool number_is(struct script *sc, struct sim_node *n, const char *what, u
 		*got = sim_store_count(n, true);
 	else if (strcmp(what, "vips") == 0)
 		*got = n->kernel.n_addrs;
+	else if (strcmp(what, "scripts-up") == 0)
+		*got = sim_scripts_up(n);
+	else if (strcmp(what, "scripts-lost") == 0)
+		*got = n->scripts.lost;
+	else if (strncmp(what, "scripts-", 8) == 0 && n->d)
+		*got = sim_scripts_count(n, what + 8);
 	else if (strcmp(what, "policies") == 0)
 		*got = list_length(&n->kernel.policies);
 	else if (strcmp(what, "leases") == 0 && n->d) {
@@ -411,6 +417,14 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		node->authorize.refuse = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "authorize-silent") == 0 && n == 3)
 		node->authorize.silent = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "script-slow") == 0 && is_time)
+		node->scripts.slow_ns = t;
+	else if (strcmp(w[0], "script-fail") == 0 && n == 3)
+		node->scripts.fail = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "script-crash") == 0 && n == 3)
+		node->scripts.crash = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "script-silent") == 0 && n == 3)
+		node->scripts.silent = atoi(w[2]) != 0;
 	else if (strcmp(w[0], "no-names") == 0 && n == 3)
 		node->no_names = atoi(w[2]) != 0;
 	else if (strcmp(w[0], "store-fails") == 0 && n == 3)

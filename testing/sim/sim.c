@@ -71,7 +71,15 @@ static struct sim_event *pop(struct sim *s)
 
 static uint64_t e_now(struct env *e)
 {
-	return ((struct sim_env *)e)->sim->now;
+	return ((struct sim_env *)e)->sim->now + ((struct sim_env *)e)->ahead_ns;
+}
+
+static void e_pass(struct env *e, uint64_t until_ns)
+{
+	struct sim_env *x = (struct sim_env *)e;
+
+	if (until_ns > e_now(e))
+		x->ahead_ns = until_ns - x->sim->now;
 }
 
 static int64_t e_wall(struct env *e)
@@ -216,6 +224,7 @@ static void on_log(void *user, const struct log_line *l)
 
 	if (n->sim->keep_logs)
 		keep_line(n, l->text);
+	sim_scripts_log(n, l->text);
 	if (n->sim->verbose)
 		printf("%10.3f %-8s %s <%s|%llu> %s\n", (double)(n->sim->now - 1000 * NS_PER_S) / 1e9,
 		    n->name, log_group_names[l->group], l->conn, (unsigned long long)l->ike_id, l->text);
@@ -235,10 +244,14 @@ struct sim_node *sim_add(
 	                              .wall = e_wall,
 	                              .random = e_random,
 	                              .look_up = e_look_up,
+	                              .process = sim_script,
+	                              .pass = e_pass,
 	                              .simulated = true},
 	    .sim = s};
 	sim_prng_seed(&n->env.prng, sim_prng_next(&s->prng));
 	sim_prng_seed(&n->starving.prng, sim_prng_next(&s->prng));
+	sim_prng_seed(&n->scripts.prng, s->seed ^ 0x5c217 ^ (uint64_t)n->index << 32);
+	sim_prng_seed(&n->scripts.starving.prng, s->seed ^ 0x57a2e ^ (uint64_t)n->index << 32);
 	n->conf_text = strdup(conf);
 	n->secrets_text = strdup(secrets);
 	n->settings_text = strdup("");
@@ -250,6 +263,7 @@ struct sim_node *sim_add(
 	list_init(&n->kernel.devices);
 	list_init(&n->logins);
 	list_init(&n->stored);
+	list_init(&n->scripts.lanes);
 	s->nodes[s->n_nodes++] = n;
 	return n;
 }
@@ -449,7 +463,8 @@ static int write_settings(struct sim_node *n, char *path, size_t cap)
 	if (fd < 0)
 		return -1;
 	snprintf(path, cap, "/proc/self/fd/%d", fd);
-	if (dprintf(fd, "load = \"openssl\"\ncrypto_prefer = \"quick openssl\"\n%s", n->settings_text) > 0)
+	if (dprintf(
+	        fd, "load = \"openssl updown\"\ncrypto_prefer = \"quick openssl\"\n%s", n->settings_text) > 0)
 		return fd;
 	close(fd);
 	return -1;
@@ -493,6 +508,7 @@ bool sim_boot(struct sim_node *n)
 	if (n->sim->leak)
 		(void)malloc(64);
 	n->boots++;
+	sim_scripts_boot(n);
 	n->in_kernel = 0;
 	n->stopped_until = 0;
 	settings = write_settings(n, path, sizeof(path));
@@ -517,8 +533,11 @@ bool sim_boot(struct sim_node *n)
 
 void sim_halt(struct sim_node *n)
 {
+	bool must_end;
+
 	if (!n->d)
 		return;
+	must_end = sim_scripts_must_end(n);
 	if (n->listener)
 		bus_unsubscribe(n->d->bus, n->listener);
 	n->listener = NULL;
@@ -526,6 +545,10 @@ void sim_halt(struct sim_node *n)
 	daemon_stop(n->d);
 	daemon_free(n->d);
 	n->d = NULL;
+	n->env.ahead_ns = 0;
+	if (must_end)
+		sim_scripts_check_down(n);
+	sim_scripts_clear(n);
 	sim_xauth_clear(n);
 	quick_ke_free(n->ke);
 	n->ke = NULL;
@@ -558,6 +581,16 @@ static bool all_closed(void *user)
 	return true;
 }
 
+static bool scripts_idle(void *user)
+{
+	struct sim *s = user;
+
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		if (!sim_scripts_idle(s->nodes[i]))
+			return false;
+	return true;
+}
+
 void sim_recover(struct sim_node *n)
 {
 	n->kernel.fail_adds = n->kernel.fail_policies = n->kernel.fail_devices = n->kernel.lose_events = 0;
@@ -567,6 +600,8 @@ void sim_recover(struct sim_node *n)
 	n->xauth.slow_ns = n->xauth.refuse = n->xauth.error = n->xauth.rounds = 0;
 	n->xauth.silent = n->authorize.silent = n->no_names = false;
 	n->authorize.slow_ns = n->authorize.refuse = n->store_fails = 0;
+	n->scripts.slow_ns = n->scripts.fail = n->scripts.crash = 0;
+	n->scripts.silent = false;
 	n->starving.thousandths = 0;
 	n->starving.fail_at = n->starving.to = 0;
 	n->drop[0].n = n->drop[1].n = 0;
@@ -586,11 +621,16 @@ bool sim_teardown(struct sim *s, bool finally)
 				s->nodes[i]->d->sas->stopping = false;
 	/* an answer to a delete may have nobody left to give it: as long as the retransmissions go on */
 	if (!sim_run(s, NS_PER_S, NULL, NULL) || !sim_run(s, 400 * NS_PER_S, all_closed, s) ||
-	    !sim_run(s, NS_PER_S, NULL, NULL))
+	    !sim_run(s, NS_PER_S, NULL, NULL) || !sim_run(s, 3600 * NS_PER_S, scripts_idle, s))
 		return false;
 	for (uint32_t i = 0; i < s->n_nodes; i++)
 		if (s->nodes[i]->d)
 			sim_check_empty(s, s->nodes[i]);
+	for (uint32_t i = 0; i < s->n_nodes; i++) {
+		sim_scripts_check(s->nodes[i]);
+		if (sim_scripts_must_end(s->nodes[i]))
+			sim_scripts_check_down(s->nodes[i]);
+	}
 	return s->failure[0] == '\0';
 }
 
@@ -635,6 +675,10 @@ static uint64_t next_due(struct sim *s)
 
 				due = t < due ? t : due;
 			}
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		if (s->nodes[i]->d && !sim_is_stopped(s->nodes[i]) && !s->nodes[i]->listener_stalls &&
+		    s->nodes[i]->scripts.due < due)
+			due = s->nodes[i]->scripts.due;
 	return due;
 }
 
@@ -658,6 +702,9 @@ static void step(struct sim *s)
 			for (uint32_t w = 0; s->nodes[i]->d && w < processor_n(s->nodes[i]->d->processor);
 			     w++)
 				step_worker(s->nodes[i], w);
+	for (uint32_t i = 0; i < s->n_nodes; i++)
+		if (s->nodes[i]->d && !sim_is_stopped(s->nodes[i]))
+			sim_scripts_step(s->nodes[i]);
 	for (uint32_t i = 0; i < s->n_nodes; i++)
 		if (s->nodes[i]->events_wait && !s->nodes[i]->listener_stalls) {
 			s->nodes[i]->events_wait = false;

@@ -33,6 +33,7 @@ struct sim_env {
 	struct env e; /* first */
 	struct sim *sim;
 	struct sim_prng prng;
+	uint64_t ahead_ns; /* of the others: its daemon ends, and waits for scripts */
 };
 
 /* Which allocations of a node are refused. */
@@ -146,6 +147,17 @@ struct sim_node {
 		uint32_t refuse;  /* thousandths of what is asked */
 		bool silent;      /* never an answer */
 	} authorize;
+	struct {
+		uint64_t slow_ns;     /* so long at most until one ends, 0 at once */
+		uint32_t fail, crash; /* thousandths of them: an exit code, a signal */
+		bool silent;          /* none ends by itself */
+		struct sim_prng prng;
+		struct sim_starving starving; /* what the plugin's thread and the processes ask for */
+		struct list lanes;
+		/* of the daemon that runs: what must be in its counters, and what excuses it */
+		uint64_t started, failed, never_end, lost, refused_before;
+		uint64_t due; /* when the plugin or a process has something to do */
+	} scripts;
 	bool no_names;                    /* host names do not resolve */
 	uint32_t store_fails;             /* thousandths of the calls of its lease store */
 	struct list stored;               /* which outlives its daemon */
@@ -210,7 +222,8 @@ bool sim_is_stopped(const struct sim_node *n);
 void sim_at(struct sim *s, uint64_t ns, void (*fn)(void *user), void *user);
 
 /* --- memory.c --- */
-void sim_memory_enter(struct sim_node *n); /* its code runs */
+void sim_memory_enter(struct sim_node *n);      /* its code runs */
+void sim_memory_starve(struct sim_starving *s); /* something else of a node */
 void sim_memory_leave(void);
 size_t sim_memory_used(
     struct sim *s); /* of the process, but for what the oracles remember, which is forgotten */
@@ -292,6 +305,20 @@ enum cy_err sim_store_provide(struct sim_node *n, struct plugins *plugins) CY_MU
 void sim_store_clear(struct sim_node *n);
 uint64_t sim_store_count(const struct sim_node *n, bool in_use);
 void sim_store_check(struct sim_node *n); /* does it have what the daemon has? */
+
+/* --- scripts.c: what the updown plugin of a node runs --- */
+struct env_process sim_script(struct env *e, const char *const *argv, const char *const *envp);
+void sim_scripts_boot(struct sim_node *n);
+void sim_scripts_step(struct sim_node *n);
+void sim_scripts_log(struct sim_node *n, const char *line); /* its daemon said so */
+bool sim_scripts_idle(const struct sim_node *n);
+uint64_t sim_scripts_up(const struct sim_node *n);
+uint64_t sim_scripts_count(const struct sim_node *n, const char *what); /* by the daemon's counters */
+void sim_scripts_check(struct sim_node *n); /* the daemon's counters, when nothing runs */
+/* None of them is late or was lost: when the tunnels are gone, there was a down for each up. */
+bool sim_scripts_must_end(struct sim_node *n);
+void sim_scripts_check_down(struct sim_node *n);
+void sim_scripts_clear(struct sim_node *n);
 
 /* --- device.c --- */
 struct sim_kdev *sim_device(struct sim_kernel *k, const char *name);

@@ -90,7 +90,7 @@ static bool prepare(
 	if (old) {
 		q->l = old->ts_local[0];
 		q->r = old->ts_remote[0];
-		q->child->rekeys = old->id;
+		child_set_rekeys(q->child, old);
 		q->child->reqid = old->reqid;
 		q->child->mode = old->mode;
 	} else {

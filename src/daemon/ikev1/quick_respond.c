@@ -288,7 +288,7 @@ void quick_first(struct ike_sa *sa, struct v1_exchange *x)
 
 		if (old) {
 			q->old_id = old->id;
-			q->child->rekeys = old->id;
+			child_set_rekeys(q->child, old);
 			q->child->reqid = old->reqid;
 		}
 	}

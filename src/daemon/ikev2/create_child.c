@@ -186,7 +186,7 @@ void v2_create_start(struct ike_sa *sa, struct task *t)
 	}
 	if (old) {
 		old->state = CHILD_REKEYING;
-		t->fresh->rekeys = old->id;
+		child_set_rekeys(t->fresh, old);
 		child_take_ids(t->fresh, old);
 		ike_note(sa, LOG_CHD, CY_LOG_INFO, "rekeying CHILD_SA %s{%llu}", old->conn->name,
 		    (unsigned long long)old->id);
@@ -571,7 +571,8 @@ static void child_request(struct ike_sa *sa, const struct payload *rekey)
 		    "another group was sent than the suite needs");
 		return;
 	}
-	an->c->rekeys = old ? old->id : 0;
+	if (old)
+		child_set_rekeys(an->c, old);
 	if (!old && !v2_child_resource(sa, first, an->c, why, sizeof(why))) {
 		child_free(an->c);
 		refuse(sa, N_TS_MAX_QUEUE, cy_slice(NULL, 0), why);

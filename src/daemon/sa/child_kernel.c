@@ -303,7 +303,30 @@ static void farewell_free(struct farewell *f)
 	free(f);
 }
 
-static struct farewell *farewell_new(const struct child_sa *c, const char *why)
+/*
+ * Is its end the end of its line, so that CHILD_DOWN is published? When two replaced one at the same time, the other one may be left, or
+ * the one that they replaced.
+ */
+static bool line_goes_down(struct child_sa *c, const char *why)
+{
+	struct list *n;
+	bool replaced = false;
+
+	list_foreach (n, &c->line) {
+		const struct child_sa *x = list_entry(n, struct child_sa, line);
+
+		if (x->up_announced && x->state != CHILD_REKEYED)
+			return false;
+		replaced |= x->up_announced;
+	}
+	if (replaced && (c->state == CHILD_REKEYED || !why))
+		return false;
+	list_foreach (n, &c->line)
+		list_entry(n, struct child_sa, line)->up_announced = false; /* that was their end, too */
+	return true;
+}
+
+static struct farewell *farewell_new(struct child_sa *c, const char *why)
 {
 	struct farewell *f = calloc(1, sizeof(*f));
 	char text[IDENT_STR_MAX];
@@ -318,8 +341,8 @@ static struct farewell *farewell_new(const struct child_sa *c, const char *why)
 	    .packets_in = c->packets_in,
 	    .bytes_out = c->bytes_out,
 	    .packets_out = c->packets_out};
-	if (c->up_announced && why && bus_wanted(f->d->bus, CY_EV_CHILD_DOWN))
-		f->copy = ike_event_child_copy(c->sa, c, CY_EV_CHILD_DOWN, why);
+	if (c->up_announced && line_goes_down(c, why) && bus_wanted(f->d->bus, CY_EV_CHILD_DOWN))
+		f->copy = ike_event_child_copy(c->sa, c, CY_EV_CHILD_DOWN, why ? why : "replaced");
 	return f;
 }
 
@@ -443,6 +466,7 @@ void child_remove(struct child_sa *c, const char *why)
 
 	if (c->in_installed || c->out_installed || c->up_announced)
 		c->farewell = farewell_new(c, why);
+	list_del(&c->line);
 	if (why && c->up_announced)
 		ike_note(c->sa, LOG_CHD, CY_LOG_NOTICE, "CHILD_SA %s{%llu} closed: %s", c->conn->name,
 		    (unsigned long long)c->id, why);

@@ -100,6 +100,13 @@ void child_take_ids(struct child_sa *c, const struct child_sa *old)
 	c->is_fallback = old->is_fallback;
 }
 
+void child_set_rekeys(struct child_sa *c, struct child_sa *old)
+{
+	c->rekeys = old->id;
+	list_del(&c->line);
+	list_add_after(&old->line, &c->line);
+}
+
 struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 {
 	uint32_t spi = draw_spi(sa->shard);
@@ -110,6 +117,7 @@ struct child_sa *child_new(struct ike_sa *sa, struct conn *conn)
 	list_init(&c->node);
 	c->sa = sa;
 	c->shard = sa->shard;
+	list_init(&c->line);
 	c->id = __atomic_add_fetch(&sa->shard->m->next_child_id, 1, __ATOMIC_RELAXED);
 	c->conn = conn_ref(conn);
 	c->state = CHILD_CREATED;
@@ -180,6 +188,7 @@ void child_free(struct child_sa *c)
 		return;
 	if (c->sa)
 		child_detach(c);
+	list_del(&c->line);
 	free(c->ts_local);
 	free(c->ts_remote);
 	conn_unref(c->conn);
@@ -273,6 +282,17 @@ void child_mark(struct child_sa *c, unsigned parts)
 	child_moved(c); /* the IKE_SA may have meanwhile */
 }
 
+/* What it replaces may have gone down meanwhile. */
+static bool line_is_up(const struct child_sa *c)
+{
+	struct list *n;
+
+	list_foreach (n, &c->line)
+		if (list_entry(n, struct child_sa, line)->up_announced)
+			return true;
+	return false;
+}
+
 void child_up(struct child_sa *c)
 {
 	struct sa_shard *s = c->shard;
@@ -300,7 +320,7 @@ void child_up(struct child_sa *c)
 	    conn->name, (unsigned long long)c->id, c->rekeys ? "rekeyed" : "established", c->spi_in,
 	    c->spi_out, suite_str(&c->suite, PROTO_ESP, suite, sizeof(suite)),
 	    child_describe(c, text, sizeof(text)));
-	ike_event_child(c->sa, c, c->rekeys ? CY_EV_CHILD_REKEYED : CY_EV_CHILD_UP, NULL);
+	ike_event_child(c->sa, c, line_is_up(c) ? CY_EV_CHILD_REKEYED : CY_EV_CHILD_UP, NULL);
 	c->up_announced = true;
 }
 

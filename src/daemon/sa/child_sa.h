@@ -24,6 +24,7 @@ struct child_keys {
 struct child_sa {
 	struct list node;
 	struct hnode by_spi_in, by_spi_out;
+	struct list line; /* those that replace one another, in a ring: they come up and go down as one */
 	struct ike_sa *sa;
 	struct sa_shard *shard;
 	uint64_t id;
@@ -42,7 +43,7 @@ struct child_sa {
 	uint8_t mode;     /* enum cy_ipsec_mode */
 	bool encap, initiator;
 	bool in_installed, out_installed, policies_installed;
-	bool up_announced; /* CHILD_UP was published: CHILD_DOWN must follow */
+	bool up_announced; /* it is of a line whose CHILD_UP was published: a CHILD_DOWN must follow */
 	bool has_owner;    /* it is in by_owner */
 	bool indexed_in, indexed_out;
 	bool rekey_queued, deleting_rekeyed;
@@ -73,6 +74,7 @@ struct child_sa *child_new(
     struct ike_sa *sa, struct conn *conn) CY_MUST_USE; /* not yet on sa->children; SPI drawn */
 void child_take_ids(
     struct child_sa *c, const struct child_sa *old); /* reqid, marks, if_ids, CPU of the one it replaces */
+void child_set_rekeys(struct child_sa *c, struct child_sa *old); /* it replaces this one */
 void child_adopt(struct ike_sa *sa, struct child_sa *c); /* put on sa's list, which is in order of ids */
 void child_detach(struct child_sa *c);                   /* from its IKE_SA and the tables */
 void child_free(struct child_sa *c);                     /* must not be installed */

@@ -17,7 +17,7 @@ enum cy_event_kind {
 	CY_EV_IKE_REKEYED,
 	CY_EV_IKE_FAILED, /* never came up: reason says why */
 	CY_EV_CHILD_UP,   /* installed in the data plane, both directions */
-	CY_EV_CHILD_DOWN,
+	CY_EV_CHILD_DOWN, /* those that replaced one another since then are all gone */
 	CY_EV_CHILD_REKEYED,
 	CY_EV_ADDRESS_CHANGED,
 };

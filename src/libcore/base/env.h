@@ -11,6 +11,12 @@
 
 enum env_slow { ENV_POOL, ENV_IO, ENV_KERNEL, ENV_SLOW_N }; /* the pool: what computes, what waits */
 
+struct env_process {
+	uint64_t lasts_ns; /* UINT64_MAX: it does not end by itself */
+	int status;        /* of waitpid(2) */
+	bool ignores_term;
+};
+
 struct env {
 	uint64_t (*now_ns)(struct env *e); /* monotonic */
 	int64_t (*wall)(struct env *e);    /* Unix seconds */
@@ -23,6 +29,14 @@ struct env {
 	 * once the daemon stops. NULL: pool and kernel answer at once.
 	 */
 	void (*defer)(struct env *e, enum env_slow what, void (*fn)(void *user), void *user);
+	/*
+	 * Simulated: what a process does that is started with this. With it, processes and the threads of plugins are there, and do
+	 * something when the simulator calls procs_step() and plugins_step(). NULL: processes run, and a plugin that wants a thread is
+	 * refused.
+	 */
+	struct env_process (*process)(struct env *e, const char *const *argv, const char *const *envp);
+	/* Simulated, with process: until then nobody does anything but plugins that end, and their processes. */
+	void (*pass)(struct env *e, uint64_t until_ns);
 	/* The first address of a host name; 0, or what gai_strerror() explains. NULL: getaddrinfo(3). */
 	int (*look_up)(struct env *e, const char *name, int family, struct cy_addr *out);
 };

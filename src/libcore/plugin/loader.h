@@ -47,6 +47,9 @@ void plugins_reload(struct plugins *p, struct settings *settings);
 void plugins_free(
     struct plugins *p); /* fini in reverse order; a plugin thread that hangs is given 1 s, then abandoned */
 
+/* Simulated, with env->process: what the plugins' threads would do now. When there is something to do again, UINT64_MAX: when it comes. */
+uint64_t plugins_step(struct plugins *p);
+
 /* What a plugin's thread runs of it. */
 enum plugin_hook { PLUGIN_HOOK_EVENT, PLUGIN_HOOK_TIMER, PLUGIN_HOOK_WATCH, PLUGIN_HOOK_CALL, PLUGIN_HOOK_N };
 extern const char *const plugin_hook_names[PLUGIN_HOOK_N];

@@ -175,19 +175,26 @@ static void run_calls(struct plugin *p)
 	}
 }
 
-static int timeout_ms(struct plugin *p, bool more)
+static uint64_t due_ns(struct plugin *p, bool more)
 {
 	struct list *first = list_first(&p->timers);
 	uint64_t t_now = now(p), due = UINT64_MAX;
 
 	if (!atomic_load(&p->live))
-		return -1;
+		return UINT64_MAX;
 	if (more || !list_empty(&p->calls))
 		return 0;
 	if (first)
 		due = list_entry(first, struct cy_timer, node)->due_ns;
 	if (p->stop && due > t_now + 100 * NS_PER_MS)
 		due = t_now + 100 * NS_PER_MS;
+	return due;
+}
+
+static int timeout_ms(struct plugin *p, bool more)
+{
+	uint64_t t_now = now(p), due = due_ns(p, more);
+
 	if (due == UINT64_MAX)
 		return -1;
 	if (due <= t_now)
@@ -205,6 +212,17 @@ static bool may_end(struct plugin *p, bool more)
 	if (more || !list_empty(&p->calls))
 		return false;
 	return p->n_procs == 0 || now(p) - p->stop_ns > PLUGIN_LAST_WORDS_MS * NS_PER_MS;
+}
+
+/* What is to be done at this time. Returns whether there may be more. */
+static bool run_all(struct plugin *p)
+{
+	if (!atomic_load(&p->abandoned))
+		run_timers(p);
+	/* calls first: what was asked of it before something happened is mostly done before it is told */
+	if (!atomic_load(&p->abandoned))
+		run_calls(p);
+	return !atomic_load(&p->abandoned) && run_listeners(p);
 }
 
 static void *plugin_main(void *arg)
@@ -231,18 +249,58 @@ static void *plugin_main(void *arg)
 		for (int i = 0; i < n && !atomic_load(&p->abandoned); i++)
 			if (ev[i].data.u64 != 0)
 				run_watch(p, ev[i].data.u64, ev[i].events);
-		if (!atomic_load(&p->abandoned))
-			run_timers(p);
-		/* calls first: what was asked of it before something happened is mostly done before it is told */
-		if (!atomic_load(&p->abandoned))
-			run_calls(p);
-		more = !atomic_load(&p->abandoned) && run_listeners(p);
+		more = run_all(p);
 	}
 	p->exited = true;
 	pthread_cond_broadcast(&p->changed);
 	pthread_mutex_unlock(&p->lock);
 	plugin_unref(p);
 	return NULL;
+}
+
+/* --- simulated: there is no thread, and time passes when the simulator says so --- */
+
+uint64_t plugins_step(struct plugins *all)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (size_t i = 0; i < all->n; i++) {
+		struct plugin *p = all->p[i];
+
+		pthread_mutex_lock(&p->lock);
+		if (p->has_thread && !p->exited && atomic_load(&p->live)) {
+			uint64_t next = due_ns(p, run_all(p));
+
+			due = next < due ? next : due;
+		}
+		pthread_mutex_unlock(&p->lock);
+	}
+	return due;
+}
+
+static void end_simulated(struct plugin *p)
+{
+	struct env *env = p->all->cfg.env;
+	bool more;
+
+	pthread_mutex_lock(&p->lock);
+	more = atomic_load(&p->live) && run_all(p);
+	while (!may_end(p, more)) {
+		uint64_t due = due_ns(p, more), procs;
+
+		pthread_mutex_unlock(&p->lock);
+		procs = p->all->cfg.procs ? procs_step(p->all->cfg.procs) : UINT64_MAX;
+		due = procs < due ? procs : due;
+		if (due > env_now(env)) {
+			env->pass(env, due);
+			if (p->all->cfg.procs)
+				(void)procs_step(p->all->cfg.procs);
+		}
+		pthread_mutex_lock(&p->lock);
+		more = run_all(p);
+	}
+	p->exited = true;
+	pthread_mutex_unlock(&p->lock);
 }
 
 /* --- starting and ending it --- */
@@ -282,12 +340,14 @@ enum cy_err plugin_thread_need(struct plugin *p)
 
 	if (atomic_load(&p->abandoned))
 		return CY_E_CANCELLED;
-	if (p->all->cfg.env->simulated)
+	if (p->all->cfg.env->simulated && !p->all->cfg.env->process)
 		return CY_E_UNSUPPORTED;
 	pthread_mutex_lock(&p->lock);
 	/* while it empties its queues it may still do what that takes */
 	if (p->stop && (!p->has_thread || p->exited))
 		e = CY_E_CANCELLED;
+	else if (p->all->cfg.env->simulated)
+		p->has_thread = true;
 	else if (!p->has_thread)
 		e = start(p);
 	pthread_mutex_unlock(&p->lock);
@@ -315,6 +375,11 @@ bool plugin_thread_join(struct plugin *p)
 {
 	bool hangs = false;
 
+	if (p->all->cfg.env->simulated) {
+		if (p->has_thread)
+			end_simulated(p);
+		return true;
+	}
 	pthread_mutex_lock(&p->lock);
 	while (p->has_thread && !p->exited && !hangs) {
 		thread_cond_wait(&p->changed, &p->lock, now(p) + 20 * NS_PER_MS);

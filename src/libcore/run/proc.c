@@ -34,6 +34,7 @@ struct proc {
 	void *user;
 	pid_t pid;
 	int pidfd, out_fd;
+	struct env_process pretended; /* where env->process says what it does */
 	bool timed_out;
 	size_t n_output;
 	uint8_t output[OUTPUT_MAX];
@@ -59,7 +60,7 @@ struct procs {
 
 static uint64_t now_ns(struct procs *p)
 {
-	return p->env->simulated ? p->simulated_ns : env_now(p->env);
+	return p->env->simulated && !p->env->process ? p->simulated_ns : env_now(p->env);
 }
 
 static void proc_free(struct proc *c)
@@ -180,12 +181,25 @@ static void finish(struct procs *p, struct proc *c, int status, bool was_running
 	proc_free(c);
 }
 
+static void is_running(struct procs *p, struct proc *c)
+{
+	c->kill_ns = c->start_ns + c->deadline_ns;
+	list_push(&p->running, &c->node);
+	note_oldest(p);
+}
+
 /* On the manager thread; counted as running by the caller. */
 static void start(struct procs *p, struct proc *c)
 {
 	int fds[2], rc = 0;
 
 	c->start_ns = now_ns(p);
+	if (p->env->process) {
+		c->pretended =
+		    p->env->process(p->env, (const char *const *)c->argv, (const char *const *)c->envp);
+		is_running(p, c);
+		return;
+	}
 	if (pipe2(fds, O_CLOEXEC) < 0) {
 		rc = errno;
 	} else {
@@ -201,9 +215,7 @@ static void start(struct procs *p, struct proc *c)
 		return;
 	}
 	c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
-	c->kill_ns = c->start_ns + c->deadline_ns;
-	list_push(&p->running, &c->node);
-	note_oldest(p);
+	is_running(p, c);
 }
 
 static void read_output(struct proc *c)
@@ -253,6 +265,16 @@ static bool reap(struct procs *p, struct proc *c)
 	return true;
 }
 
+static void send_signal(struct procs *p, struct proc *c, int sig)
+{
+	if (!p->env->process) {
+		(void)kill(-c->pid, sig);
+	} else if (sig == SIGKILL || !c->pretended.ignores_term) {
+		c->pretended.lasts_ns = now_ns(p) - c->start_ns;
+		c->pretended.status = sig;
+	}
+}
+
 static void check_deadline(struct procs *p, struct proc *c)
 {
 	if (now_ns(p) < c->kill_ns)
@@ -260,10 +282,10 @@ static void check_deadline(struct procs *p, struct proc *c)
 	if (!c->timed_out) {
 		c->timed_out = true;
 		c->kill_ns = now_ns(p) + GRACE_NS;
-		(void)kill(-c->pid, SIGTERM);
+		send_signal(p, c, SIGTERM);
 	} else {
 		c->kill_ns = now_ns(p) + GRACE_NS; /* again, should it be necessary */
-		(void)kill(-c->pid, SIGKILL);
+		send_signal(p, c, SIGKILL);
 	}
 }
 
@@ -344,8 +366,8 @@ static void end_all(struct procs *p)
 	struct list *at, *tmp, left;
 
 	list_foreach (at, &p->running)
-		(void)kill(-list_entry(at, struct proc, node)->pid, SIGKILL);
-	while (!list_empty(&p->running) && now_ns(p) < give_up)
+		send_signal(p, list_entry(at, struct proc, node), SIGKILL);
+	while (!p->env->process && !list_empty(&p->running) && now_ns(p) < give_up)
 		manage(p, give_up);
 	/* the kernel holds on to these; nobody waits for them any more */
 	list_foreach_safe (at, tmp, &p->running)
@@ -423,6 +445,8 @@ void procs_free(struct procs *p)
 	if (!p->env->simulated) {
 		wake(p);
 		pthread_join(p->manager, NULL);
+	} else {
+		end_all(p);
 	}
 	pthread_mutex_destroy(&p->m);
 	close(p->wake_fd);
@@ -445,6 +469,43 @@ static void run_inline(struct procs *p)
 			manage(p, UINT64_MAX);
 	} while (!list_empty(&p->running) || !list_empty(&p->queue));
 	p->inside = false;
+}
+
+/* What ends, or is ended, at this time; false: nothing does, and *out_due is when something will. */
+static bool end_some(struct procs *p, uint64_t *out_due)
+{
+	struct list *at, *tmp;
+	bool some = false;
+
+	*out_due = UINT64_MAX;
+	list_foreach_safe (at, tmp, &p->running) {
+		struct proc *c = list_entry(at, struct proc, node);
+
+		if (now_ns(p) - c->start_ns < c->pretended.lasts_ns)
+			check_deadline(p, c);
+		if (now_ns(p) - c->start_ns >= c->pretended.lasts_ns) {
+			finish(p, c, c->pretended.status, true);
+			some = true;
+			continue;
+		}
+		if (c->kill_ns < *out_due)
+			*out_due = c->kill_ns;
+		if (c->pretended.lasts_ns < *out_due - c->start_ns)
+			*out_due = c->start_ns + c->pretended.lasts_ns;
+	}
+	return some;
+}
+
+uint64_t procs_step(struct procs *p)
+{
+	struct proc *c;
+	uint64_t due;
+
+	do
+		while ((c = next_to_start(p)))
+			start(p, c);
+	while (end_some(p, &due));
+	return due;
 }
 
 enum cy_err procs_spawn(struct procs *p, const struct proc_spec *spec)
@@ -482,11 +543,10 @@ enum cy_err procs_spawn(struct procs *p, const struct proc_spec *spec)
 		proc_free(c);
 		return err;
 	}
-	if (p->env->simulated) {
-		run_inline(p);
-	} else {
+	if (!p->env->simulated)
 		wake(p);
-	}
+	else if (!p->env->process)
+		run_inline(p);
 	return CY_OK;
 }
 

@@ -4,7 +4,8 @@
  * them as vfork does, so that a big daemon is never copied, watches output and exit, and kills the whole process group
  * at the deadline: SIGTERM, 2 s later SIGKILL. Queue and number running are bounded.
  * A process gets /dev/null as input, nothing but its three descriptors, default signals and a process group of its own.
- * Simulated env: no thread, procs_spawn returns after the process has ended and done was called.
+ * Simulated env: no thread, procs_spawn returns after the process has ended and done was called; with env->process none is started,
+ * and procs_step does what the manager would.
  */
 #ifndef LIBCORE_RUN_PROC_H
 #define LIBCORE_RUN_PROC_H
@@ -38,6 +39,8 @@ enum cy_err procs_new(
     struct env *env, struct log *log, uint32_t max_running, uint32_t max_queued, struct procs **out);
 void procs_free(struct procs *p);                                       /* kills what runs */
 enum cy_err procs_spawn(struct procs *p, const struct proc_spec *spec); /* any thread; CY_E_LIMIT when full */
+/* Simulated, with env->process: start and end what is due. When there is something to do again; UINT64_MAX: nothing runs. */
+uint64_t procs_step(struct procs *p);
 void procs_read_stats(struct procs *p, struct procs_stats *out);
 
 #endif

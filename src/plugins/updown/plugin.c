@@ -24,6 +24,14 @@ struct run {
 	bool running;
 };
 
+/* An up that is not run: its down is not, either. */
+struct refused {
+	struct refused *next;
+	uint32_t reqid;
+	struct cy_ts local, remote;
+	char conn[];
+};
+
 struct plugin {
 	const struct cy_host *host;
 	void *self;
@@ -33,6 +41,7 @@ struct plugin {
 	char firewall_script[256];
 	bool retry_set;
 	uint64_t n_lost;
+	struct refused *refused; /* as many as there are tunnels at most */
 };
 
 static void start_runs(struct plugin *p);
@@ -157,7 +166,9 @@ static void start_runs(struct plugin *p)
 			/* the helper is busy with other plugins' processes */
 			if (!p->retry_set && p->host->timer(p->self, RETRY_MS, 0, retry, p, NULL) == CY_OK)
 				p->retry_set = true;
-			return;
+			if (p->retry_set || p->n_running)
+				return;
+			/* nothing would begin it later */
 		}
 		p->host->log(p->self, CY_LOG_ERROR, "%s %s: cannot run \"%s\"", r->conn, r->verb, r->command);
 		unlink_run(p, r);
@@ -207,6 +218,57 @@ static void command_of(struct plugin *p, const struct cy_event *ev, char *out, s
 		snprintf(out, cap, "%s", words);
 }
 
+static bool same_ts(const struct cy_ts *a, const struct cy_ts *b)
+{
+	size_t n = a->family_ip6 ? 16 : 4;
+
+	return a->family_ip6 == b->family_ip6 && a->proto == b->proto && a->port_lo == b->port_lo &&
+	    a->port_hi == b->port_hi && memcmp(a->lo, b->lo, n) == 0 && memcmp(a->hi, b->hi, n) == 0;
+}
+
+static void refuse(
+    struct plugin *p, const struct cy_event *ev, const struct cy_ts *local, const struct cy_ts *remote)
+{
+	struct refused *f = malloc(sizeof(*f) + strlen(ev->conn) + 1);
+
+	p->n_lost++;
+	p->host->log(p->self, CY_LOG_ERROR,
+	    "%s: %u scripts are waiting already, this one is not run (%llu in all)", ev->conn, p->n_runs,
+	    (unsigned long long)p->n_lost);
+	if (!f || ev->kind != CY_EV_CHILD_UP) {
+		free(f);
+		return;
+	}
+	*f = (struct refused){.next = p->refused, .reqid = ev->reqid, .local = *local, .remote = *remote};
+	strcpy(f->conn, ev->conn);
+	p->refused = f;
+}
+
+static bool was_refused(
+    struct plugin *p, const struct cy_event *ev, const struct cy_ts *local, const struct cy_ts *remote)
+{
+	for (struct refused **at = &p->refused, *f; (f = *at); at = &f->next)
+		if (f->reqid == ev->reqid && strcmp(f->conn, ev->conn) == 0 && same_ts(&f->local, local) &&
+		    same_ts(&f->remote, remote)) {
+			*at = f->next;
+			free(f);
+			return true;
+		}
+	return false;
+}
+
+/* A down is run when its up was, however many wait: a script must not leave behind what it made. */
+static void add_runs(struct plugin *p, const struct cy_event *ev, const char *command,
+    const struct cy_ts *local, const struct cy_ts *remote, const char *iface)
+{
+	bool down = ev->kind == CY_EV_CHILD_DOWN;
+
+	if (down && was_refused(p, ev, local, remote))
+		return;
+	if ((!down && p->n_runs >= p->queue_max) || !add_run(p, ev, command, local, remote, iface))
+		refuse(p, ev, local, remote);
+}
+
 static void on_event(void *user, const struct cy_event *ev)
 {
 	char command[4096], iface[64] = "";
@@ -221,16 +283,12 @@ static void on_event(void *user, const struct cy_event *ev)
 		for (uint32_t k = 0; k < ev->n_ts_remote; k++) {
 			if (ev->ts_local[i].family_ip6 != ev->ts_remote[k].family_ip6)
 				continue;
-			if (pairs++ >= MAX_PAIRS || p->n_runs >= p->queue_max ||
-			    !add_run(p, ev, command, &ev->ts_local[i], &ev->ts_remote[k], iface)) {
-				p->n_lost++;
-				p->host->log(p->self, CY_LOG_ERROR,
-				    "%s: %u scripts are waiting already, this one is not run (%llu in all)",
-				    ev->conn, p->n_runs, (unsigned long long)p->n_lost);
-				goto out;
-			}
+			if (pairs++ < MAX_PAIRS)
+				add_runs(p, ev, command, &ev->ts_local[i], &ev->ts_remote[k], iface);
 		}
-out:
+	if (pairs > MAX_PAIRS)
+		p->host->log(p->self, CY_LOG_ERROR,
+		    "%s: %u pairs of traffic selectors, scripts are run for %u", ev->conn, pairs, MAX_PAIRS);
 	start_runs(p);
 }
 
@@ -279,10 +337,18 @@ static void fini(void *plugin)
 {
 	struct plugin *p = plugin;
 
+	if (p->n_runs)
+		p->host->log(
+		    p->self, CY_LOG_WARN, "%u scripts are ended or not run: the daemon stops", p->n_runs);
 	while (p->runs) {
 		struct run *r = p->runs;
 		p->runs = r->next;
 		free_run(r);
+	}
+	while (p->refused) {
+		struct refused *f = p->refused;
+		p->refused = f->next;
+		free(f);
 	}
 	free(p);
 }
