@@ -323,7 +323,8 @@ static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *te
 	while (*p) {
 		size_t n = strcspn(p, "\n");
 		char a[128], b[128], key[128];
-		struct ident ids[2];
+		struct ident ids[2] = {{0}};
+		enum cy_err bad;
 
 		snprintf(line, sizeof(line), "%.*s", (int)n, p);
 		p += n + (p[n] == '\n');
@@ -350,11 +351,15 @@ static enum cy_err add_secrets(struct creds *c, struct daemon *d, const char *te
 		}
 		if (sscanf(line, "%127s %127s : PSK %127s", a, b, key) != 3)
 			continue;
-		if (ident_parse(a, &ids[0]) || ident_parse(b, &ids[1]) ||
-		    creds_add_psk(c, ids, 2, cy_slice_str(key)))
-			return CY_E_NOMEM;
+		bad = ident_parse(a, &ids[0]);
+		if (!bad)
+			bad = ident_parse(b, &ids[1]);
+		if (!bad)
+			bad = creds_add_psk(c, ids, 2, cy_slice_str(key));
 		ident_fini(&ids[0]);
 		ident_fini(&ids[1]);
+		if (bad)
+			return bad;
 	}
 	return CY_OK;
 }

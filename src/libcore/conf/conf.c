@@ -321,8 +321,9 @@ static enum cy_err make(struct raw *r, struct conf **out)
 	struct build *b = malloc(sizeof(*b));
 	enum cy_err err = c && b ? CY_OK : CY_E_NOMEM;
 
-	if (!err) {
+	if (c)
 		c->refs = 1;
+	if (!err) {
 		c->setup.unique = UNIQUE_REPLACE;
 		err = raw_index(r);
 	}
