@@ -10,6 +10,8 @@
 #include "daemon/sa/manager.h"
 #include "sim.h"
 
+#define STARVED_RELOADS 200
+
 /* The ends of connection net. One that asks for an address gets no other selectors; here traffic goes between the subnets. */
 static const char *const conf[2] = {"  left=10.0.0.1\n  right=10.0.0.2\n  leftsubnet=10.1.0.0/16\n"
                                     "  rightsubnet=10.2.0.0/16\n  leftsourceip=%config\n  dpddelay=30s\n"
@@ -118,6 +120,33 @@ static bool starve_once(struct sim *s, int side, uint64_t at, uint32_t in_a_row)
 	return false;
 }
 
+/* Reloads in which one allocation fails, each of them once: what was made until then is freed. So often that the smallest block that
+ * is not stands out, and counted from when the log keeps no more lines. */
+static void starve_reloads(struct sim *s, struct sim_node *n)
+{
+	struct sim_starving *st = &n->starving;
+	size_t before = 0, after;
+	uint64_t refused, at;
+
+	st->in_a_row = 1;
+	for (int round = 0; round < 4 * STARVED_RELOADS; round++) {
+		if (round == 3 * STARVED_RELOADS)
+			before = sim_memory_used(s);
+		at = 0;
+		do {
+			st->asked = 0;
+			st->fail_at = ++at;
+			refused = st->refused;
+			sim_reload(n);
+		} while (st->refused != refused);
+	}
+	st->fail_at = 0;
+	after = sim_memory_used(s);
+	if (after > before + STARVED_RELOADS * 16)
+		sim_fail(s, "%zu bytes more in use after %d times every reload without memory",
+		    after - before, STARVED_RELOADS);
+}
+
 void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose)
 {
 	static const uint32_t in_a_row[] = {1, 8};
@@ -140,7 +169,9 @@ void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose)
 			     n += every)
 				lives++;
 	used = sim_memory_used(s);
-	if (used > first + 65536)
+	for (int i = 0; i < 2 && !s->failure[0]; i++)
+		starve_reloads(s, s->nodes[i]);
+	if (!s->failure[0] && used > first + 65536)
 		sim_fail(
 		    s, "%zu bytes more in use after %llu lives", used - first, (unsigned long long)lives);
 	if (verbose)
