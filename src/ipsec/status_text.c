@@ -163,11 +163,12 @@ static void print_sockets(json_t *sockets)
 
 	json_array_foreach(sockets, i, s)
 	    printf("  socket %s port %lld: %lld in (%s), %lld out (%s), receive queue %lld of %lld bytes, "
-	           "dropped by the kernel: %lld\n",
+	           "dropped by the kernel: %lld, and first requests that were too many: %lld\n",
 	        get_str(s, "family"), (long long)get_int(s, "port"), (long long)get_int(s, "rx_datagrams"),
 	        text_bytes((uint64_t)get_int(s, "rx_bytes"), in), (long long)get_int(s, "tx_datagrams"),
 	        text_bytes((uint64_t)get_int(s, "tx_bytes"), out), (long long)get_int(s, "rx_queue"),
-	        (long long)get_int(s, "rx_buffer"), (long long)get_int(s, "kernel_drops"));
+	        (long long)get_int(s, "rx_buffer"), (long long)get_int(s, "kernel_drops"),
+	        (long long)get_int(s, "shed"));
 }
 
 static void print_devices(json_t *devices)

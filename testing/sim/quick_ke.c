@@ -157,6 +157,11 @@ void quick_ke_free(struct quick_ke *q)
 	free(q);
 }
 
+void quick_ke_slow(struct quick_ke *q, bool slow)
+{
+	q->alg.flags = slow ? CY_KE_SLOW : 0;
+}
+
 void quick_ke_seed(struct quick_ke *q, uint32_t seed)
 {
 	q->next = seed;

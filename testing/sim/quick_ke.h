@@ -16,6 +16,7 @@ struct quick_ke;
  */
 struct quick_ke *quick_ke_new(struct daemon *d, bool slow /* it is work for the pool */);
 void quick_ke_free(struct quick_ke *q);
+void quick_ke_slow(struct quick_ke *q, bool slow);     /* it is from now on, or no longer */
 void quick_ke_seed(struct quick_ke *q, uint32_t seed); /* the same keys from here on */
 
 #endif

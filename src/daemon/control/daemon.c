@@ -281,6 +281,7 @@ static void write_sockets(struct control *c, struct jw *w)
 		jw_u64(w, "rx_queue", s[i].rx_queue_bytes);
 		jw_u64(w, "rx_buffer", s[i].rcvbuf);
 		jw_u64(w, "kernel_drops", s[i].kernel_drops);
+		jw_u64(w, "shed", s[i].shed);
 		jw_obj_end(w);
 	}
 	jw_arr_end(w);
@@ -357,6 +358,7 @@ static void write_sas(struct control *c, struct jw *w, bool all)
 		jw_u64(w, "drop_half_open_limit", SA_READ(m, drop_half_open_limit));
 		jw_u64(w, "drop_blocked", SA_READ(m, drop_blocked));
 		jw_u64(w, "drop_late", SA_READ(m, drop_late));
+		jw_u64(w, "drop_pool", SA_READ(m, drop_pool));
 		jw_u64(w, "drop_inbox", SA_READ(m, drop_inbox));
 		jw_u64(w, "drop_stray", SA_READ(m, drop_stray));
 		jw_u64(w, "drop_replay", SA_READ(m, drop_replay));

@@ -173,6 +173,8 @@ static void write_drops(struct metrics *m, const struct sample *s)
 	    {"half_open_limit", s->sas.drop_half_open_limit},
 	    {"blocked", s->sas.drop_blocked},
 	    {"late", s->sas.drop_late},
+	    {"shed", sample_shed(s)},
+	    {"pool", s->sas.drop_pool},
 	    {"inbox", s->sas.drop_inbox},
 	    {"stray", s->sas.drop_stray},
 	    {"replay", s->sas.drop_replay},

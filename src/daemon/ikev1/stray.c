@@ -46,6 +46,8 @@ static enum admission admit(struct sa_shard *s, const struct net_packet *p)
 		SA_COUNT(s->m, drop_half_open_limit);
 		return REFUSED;
 	}
+	if (sa_pool_is_behind(s, p, true))
+		return REFUSED;
 	if (p->h.exchange == EXCHANGE_V1_MAIN && t->half_open_limit &&
 	    SA_READ(s->m, half_open) >= (t->half_open_limit + 3) / 4)
 		return KEPT;

@@ -82,11 +82,14 @@ static bool puzzle_passed(struct sa_shard *s, const struct payload *first, struc
 bool v2_admit(struct sa_shard *s, const struct net_packet *p, const struct payload *first, bool *out_proven)
 {
 	const struct tuning *t = &s->d->tune;
+	const struct cy_ke_alg *ke = crypto_ke(s->d->crypto, wire_find(first, PAYLOAD_KE)->u.ke.group);
 	struct demand d = demand_of(s, p, first);
 	struct cy_slice ni = wire_find(first, PAYLOAD_NONCE)->u.nonce, cookie = {NULL, 0};
 	struct v2_puzzle given;
 	bool proven = false;
 
+	if (sa_pool_is_behind(s, p, ke && ike_ke_slow(ke)))
+		return false;
 	if (first->type == PAYLOAD_NOTIFY && first->u.notify.type == N_COOKIE)
 		cookie = first->u.notify.data;
 	if (d.cookie) {

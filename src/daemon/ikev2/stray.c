@@ -133,6 +133,7 @@ void v2_stray(struct sa_shard *s, struct net_packet *p)
 		/* what comes faster than it can be handled is shed by its age: the peer has repeated it by then, or given up */
 		if (worker_now(s->w) > p->received_ns + s->d->tune.init_queue_ns) {
 			SA_COUNT(s->m, drop_late);
+			net_refused(p);
 			net_packet_free(p);
 			return;
 		}

@@ -5,6 +5,7 @@
 
 #include "daemon/kernel/knl.h"
 #include "daemon/net/interfaces.h"
+#include "daemon/net/shed.h"
 #include "libcore/base/addr.h"
 #include "libcore/base/hmap.h"
 
@@ -25,6 +26,11 @@ struct lane {
 	struct worker *worker;
 	struct lane_fd fd[LANE_FDS_MAX];
 	size_t n_fds;
+	/* shedding of first requests, on the worker */
+	struct timer shed_timer;
+	uint32_t keep;
+	uint64_t firsts;         /* received in this window */
+	uint64_t taken, refused; /* atomic */
 };
 
 struct net {
@@ -121,6 +127,11 @@ static enum prio prio_of(const struct ike_header *h)
 	}
 }
 
+static bool is_first(const struct ike_header *h)
+{
+	return prio_of(h) == PRIO_MEDIUM && h->next != PAYLOAD_NOTIFY;
+}
+
 void net_pass_on(struct net *n, struct worker *w, struct net_packet *p)
 {
 	p->passed_on = true;
@@ -139,8 +150,64 @@ static void packet_job(struct worker *w, struct job *j)
 	struct net_packet *p = container_of(j, struct net_packet, job);
 
 	__atomic_fetch_sub(&p->net->queued_bytes, sizeof(*p) + p->len, __ATOMIC_RELAXED);
+	if (is_first(&p->h) && !p->passed_on)
+		__atomic_fetch_add(&p->net->lanes[p->lane].taken, 1, __ATOMIC_RELAXED);
 	p->net->deliver(p->net->user, w, p);
 }
+
+static uint32_t lane_of(const struct net *n, const struct worker *w)
+{
+	return w ? worker_index(w) % n->n_lanes : 0;
+}
+
+/* --- shedding ------------------------------------------------------------------------------------------------------- */
+
+static void refused_on(struct net *n, uint32_t lane)
+{
+	__atomic_fetch_add(&n->lanes[lane].refused, 1, __ATOMIC_RELAXED);
+}
+
+void net_refused(const struct net_packet *p)
+{
+	if (!is_first(&p->h))
+		return;
+	__atomic_fetch_sub(&p->net->lanes[p->lane].taken, 1, __ATOMIC_RELAXED);
+	refused_on(p->net, p->lane);
+}
+
+static void shed_window(struct timer *t)
+{
+	struct lane *l = container_of(t, struct lane, shed_timer);
+	struct net *n = l->net;
+	uint64_t refused = __atomic_exchange_n(&l->refused, 0, __ATOMIC_RELAXED);
+	uint64_t taken = __atomic_exchange_n(&l->taken, 0, __ATOMIC_RELAXED);
+	uint32_t keep = shed_next(l->keep, l->firsts, taken);
+
+	l->firsts = 0;
+	if (keep != l->keep && n->ops->keep_first(n->s, l->index, keep) == CY_OK) {
+		LOGF(n->d->log, LOG_NET,
+		    l->keep == SHED_KEEP_ALL || keep == SHED_KEEP_ALL ? CY_LOG_INFO : CY_LOG_DEBUG, NULL,
+		    "lane %u: %u of %u first requests are received", l->index, keep, SHED_KEEP_ALL);
+		l->keep = keep;
+	}
+	if (l->keep < SHED_KEEP_ALL || refused)
+		worker_timer_set(l->worker, &l->shed_timer, worker_now(l->worker) + SHED_WINDOW_NS);
+}
+
+/* After something was received on it. */
+static void shed_look(struct net *n, struct lane *l)
+{
+	if (!__atomic_load_n(&l->refused, __ATOMIC_RELAXED) || timer_is_set(&l->shed_timer) || !n->s ||
+	    !CY_HAS(n->ops, keep_first) || !n->ops->keep_first)
+		return;
+	/* counted since any time: the window begins now */
+	l->firsts = 0;
+	__atomic_store_n(&l->refused, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->taken, 0, __ATOMIC_RELAXED);
+	worker_timer_set(l->worker, &l->shed_timer, worker_now(l->worker) + SHED_WINDOW_NS);
+}
+
+/* --- receiving ------------------------------------------------------------------------------------------------------ */
 
 /*
  * Of the memory for what waits, messages of IKE_SAs may use all, and first requests half. Those that begin with a notify, as they do
@@ -158,7 +225,7 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 	struct ike_header h;
 	struct net_packet *p;
 	enum prio prio;
-	uint32_t owner;
+	uint32_t owner, lane = lane_of(n, w);
 	enum cy_err e = wire_header_parse(cy_slice(data, len), &h);
 
 	if (e) {
@@ -173,12 +240,16 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 		return;
 	}
 	prio = prio_of(&h);
+	if (is_first(&h))
+		n->lanes[lane].firsts++;
 	if (__atomic_load_n(&n->queued_bytes, __ATOMIC_RELAXED) + sizeof(*p) + len >
 	    room_for(n->d->tune.receive_queue, prio, &h)) {
 		if (prio == PRIO_MEDIUM)
 			COUNT(n, drop_queue_new);
 		else
 			COUNT(n, drop_queue);
+		if (is_first(&h))
+			refused_on(n, lane);
 		return;
 	}
 	p = malloc(sizeof(*p) + len);
@@ -194,6 +265,7 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 	p->received_ns = env_now(n->d->env);
 	p->len = (uint32_t)len;
 	p->natt = d->natt;
+	p->lane = (uint16_t)lane;
 	p->tos = d->tos;
 	p->h = h;
 	memcpy(p->data, data, len);
@@ -276,6 +348,7 @@ void net_inject(struct net *n, struct worker *w, const struct cy_dgram *d)
 
 	rx_one(n, w, d, esp, &n_esp);
 	esp_flush(n, esp, &n_esp);
+	shed_look(n, &n->lanes[lane_of(n, w)]);
 }
 
 static void lane_readable(struct worker *w, struct watch *watch, uint32_t events)
@@ -295,6 +368,7 @@ static void lane_readable(struct worker *w, struct watch *watch, uint32_t events
 		if (got < RX_BATCH)
 			break;
 	}
+	shed_look(n, lane);
 }
 
 /* IKE must pass the policies it installs, and ESP in UDP must reach the kernel's ESP. */
@@ -348,6 +422,15 @@ enum cy_err net_new(struct daemon *d, const struct cy_socket_ops *ops, void *plu
 		free(n);
 		return CY_E_NOMEM;
 	}
+	for (uint32_t i = 0; i < n->n_lanes; i++) {
+		struct lane *l = &n->lanes[i];
+
+		l->net = n;
+		l->index = i;
+		l->worker = processor_worker(d->processor, i % n->n_workers);
+		l->keep = SHED_KEEP_ALL;
+		l->shed_timer.fn = shed_window;
+	}
 	*out = n;
 	return CY_OK;
 }
@@ -383,9 +466,6 @@ enum cy_err net_start(struct net *n)
 
 		if (!s)
 			return CY_E_NOMEM;
-		n->lanes[i].net = n;
-		n->lanes[i].index = i;
-		n->lanes[i].worker = processor_worker(n->d->processor, i % n->n_workers);
 		s->lane = &n->lanes[i];
 		s->job.fn = lane_start;
 		worker_post(n->lanes[i].worker, &s->job, PRIO_CRITICAL, JOB_HOUSEKEEPING);
@@ -408,11 +488,6 @@ void net_free(struct net *n)
 	net_stop(n);
 	free(n->lanes);
 	free(n);
-}
-
-static uint32_t lane_of(const struct net *n, const struct worker *w)
-{
-	return w ? worker_index(w) % n->n_lanes : 0;
 }
 
 static void tx(struct net *n, struct worker *w, const struct cy_dgram *d)

@@ -29,6 +29,7 @@ struct net_packet {
 	uint32_t len;
 	bool natt;
 	bool passed_on; /* once is enough */
+	uint16_t lane;  /* where it came */
 	uint8_t tos;
 	struct ike_header h;
 	uint8_t data[]; /* without the non-ESP marker */
@@ -53,6 +54,8 @@ void net_stop(struct net *n); /* workers are stopped already */
 void net_free(struct net *n);
 /* It belongs to this worker after all. Takes it. */
 void net_pass_on(struct net *n, struct worker *w, struct net_packet *p);
+/* A first request that is dropped because there is too much to do: the lane takes fewer of them. Any worker. */
+void net_refused(const struct net_packet *p);
 void net_packet_free(struct net_packet *p); /* wipes nothing: what it holds was on the wire */
 
 /* Send one IKE message from local to remote; natt: put the non-ESP marker before it. Worker threads. */

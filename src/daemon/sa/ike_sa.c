@@ -228,6 +228,18 @@ void ike_sa_half_open(struct ike_sa *sa, bool proven)
 	worker_timer_set(s->w, &sa->t_half_open, worker_now(s->w) + s->d->tune.half_open_timeout_ns);
 }
 
+bool sa_pool_is_behind(struct sa_shard *s, const struct net_packet *p, bool slow)
+{
+	uint64_t now = worker_now(s->w), oldest = pool_oldest(s->d->pool, POOL_CPU);
+	uint64_t waited = now > p->received_ns ? now - p->received_ns : 0;
+
+	if (!oldest || now <= oldest || waited + now - oldest <= s->d->tune.init_queue_ns * (slow ? 1 : 2))
+		return false;
+	SA_COUNT(s->m, drop_pool);
+	net_refused(p);
+	return true;
+}
+
 bool sa_make_room(struct sa_shard *s)
 {
 	uint64_t now = worker_now(s->w);

@@ -40,7 +40,8 @@ struct sa_counters {
 	uint64_t drop_bad_icv, drop_syntax, drop_unexpected, drop_half_open_limit, drop_inbox, drop_stray,
 	    drop_replay, drop_unprotected /* in clear, to an IKE_SA with keys */, drop_fragment;
 	uint64_t cookies_bad, puzzles_sent, puzzles_ok, puzzles_bad, puzzles_solved, puzzles_let_through;
-	uint64_t drop_blocked, drop_late /* queued too long */, half_open_evicted, drop_fragment_memory,
+	uint64_t drop_blocked, drop_late /* queued too long */,
+	    drop_pool /* would have waited too long for the pool */, half_open_evicted, drop_fragment_memory,
 	    drop_fragment_timeout;
 	uint64_t fragment_bytes; /* now */
 	uint64_t firsts_kept,
@@ -91,6 +92,11 @@ struct sa_shard *sa_shard_of(struct sa_manager *m, struct worker *w);
 struct ike_sa *sa_find(struct sa_shard *s, uint64_t our_spi);
 /* Removes the oldest IKE_SA of this shard that is half open and only waits for its peer. False: there is none that is old enough. */
 bool sa_make_room(struct sa_shard *s);
+/*
+ * Would a first request wait for the pool until it is as old as none may get in the queue of its worker (init_queue_time)? slow: its key
+ * exchange is done there. Others may need the pool for their proof: they get in until it is twice as far behind.
+ */
+bool sa_pool_is_behind(struct sa_shard *s, const struct net_packet *p, bool slow);
 struct ike_sa *sa_find_init(struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote);
 uint64_t sa_init_hash(const struct sa_shard *s, uint64_t spi_i, const struct cy_addr *remote);
 struct ike_sa *sa_by_id(struct sa_shard *s, uint64_t id);

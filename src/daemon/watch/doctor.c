@@ -291,7 +291,8 @@ static void rule_inbox(struct doctor *d)
 
 static uint64_t shed(const struct sample *s)
 {
-	return s->net.drop_queue + s->net.drop_queue_new + s->sas.drop_late;
+	return s->net.drop_queue + s->net.drop_queue_new + s->sas.drop_late + s->sas.drop_pool +
+	    sample_shed(s);
 }
 
 static void rule_shed(struct doctor *d)
@@ -304,13 +305,18 @@ static void rule_shed(struct doctor *d)
 		return;
 	if (level == FINDING_PAST)
 		from = d->in->total;
-	doctor_advise(doctor_add(d, "shed", level, (double)n, "messages dropped",
-	                  "%llu messages were dropped %s before a worker took them: %llu first requests and "
-	                  "%llu others for which the queue had no room, %llu first requests that had waited "
-	                  "too long.",
-	                  (unsigned long long)n, when(level), (unsigned long long)from->net.drop_queue_new,
-	                  (unsigned long long)from->net.drop_queue, (unsigned long long)from->sas.drop_late),
-	    "More arrives than the workers can answer: a flood, or a mass reconnect, which repeats what was "
+	doctor_advise(
+	    doctor_add(d, "shed", level, (double)n, "messages dropped",
+	        "%llu messages were dropped %s because there was too much to do: %llu first "
+	        "requests by the kernel for us, "
+	        "%llu and %llu others for which the queue had no room, %llu first requests that had "
+	        "waited "
+	        "too long, %llu that would have for the pool.",
+	        (unsigned long long)n, when(level), (unsigned long long)sample_shed(from),
+	        (unsigned long long)from->net.drop_queue_new, (unsigned long long)from->net.drop_queue,
+	        (unsigned long long)from->sas.drop_late, (unsigned long long)from->sas.drop_pool),
+	    "More arrives than workers and pool can answer: a flood, or a mass reconnect, which repeats what "
+	    "was "
 	    "dropped. See the advice on workers; receive_queue and init_queue_time.");
 }
 

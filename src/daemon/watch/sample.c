@@ -102,6 +102,15 @@ static void on_error(void *user, const char *name, uint64_t value)
 	e[s->n_errors++].value = value;
 }
 
+uint64_t sample_shed(const struct sample *s)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < s->n_sockets; i++)
+		n += s->sockets[i].shed;
+	return n;
+}
+
 uint64_t sample_error(const struct sample *s, const char *name)
 {
 	for (size_t i = 0; i < s->n_errors; i++)
@@ -265,6 +274,7 @@ static void sockets_since(struct sample *now, const struct sample *before)
 		n->tx_bytes -= b->tx_bytes;
 		n->tx_errors -= b->tx_errors;
 		n->kernel_drops -= b->kernel_drops;
+		n->shed -= b->shed;
 	}
 }
 

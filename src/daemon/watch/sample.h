@@ -68,6 +68,8 @@ void sample_free(struct sample *s);
 void sample_since(struct sample *now, const struct sample *before);
 /* The threads of a process, from DIR/task (DIR: /proc/self); *out_n 0 when they cannot be read. */
 struct sample_thread *sample_threads(const char *dir, size_t *out_n);
+uint64_t sample_shed(
+    const struct sample *s); /* first requests that sockets dropped because they were too many */
 uint64_t sample_error(const struct sample *s, const char *name); /* 0 when there is none */
 
 #endif

@@ -62,7 +62,8 @@ struct cy_socket_stats {
 	uint32_t lane;
 	uint64_t rx_datagrams, rx_bytes, tx_datagrams, tx_bytes, tx_errors;
 	uint32_t rx_queue_bytes, rcvbuf; /* SO_MEMINFO; what the kernel granted */
-	uint64_t kernel_drops;           /* SO_MEMINFO / SO_RXQ_OVFL */
+	uint64_t kernel_drops;           /* SO_MEMINFO / SO_RXQ_OVFL, without those of keep_first() */
+	uint64_t shed;                   /* by keep_first() */
 };
 
 struct cy_socket_ops {
@@ -78,6 +79,12 @@ struct cy_socket_ops {
 	/* Returns how many left; what did not is counted and gone, as the network may do too. */
 	size_t (*send)(void *s, uint32_t lane, const struct cy_dgram *d, size_t n);
 	size_t (*stats)(void *s, struct cy_socket_stats *out, size_t cap);
+	/*
+	 * May be missing. Of the first requests of IKE_SAs that come on this lane (IKE_SA_INIT that returns no cookie, the first message of
+	 * main and of aggressive mode) keep so many of 65536, drawn at random, and drop the others as early as it can be done. On the
+	 * thread that receives on the lane.
+	 */
+	enum cy_err (*keep_first)(void *s, uint32_t lane, uint32_t keep);
 };
 
 #endif

@@ -31,6 +31,7 @@ struct class
 	pthread_cond_t more;
 	uint32_t threads, idle, max_threads, quota;
 	uint32_t queued;
+	uint64_t oldest_ns;   /* atomic: pool_oldest() */
 	uint32_t turn;        /* the owner asked first, next time */
 	struct list deferred; /* simulated: what comes back later */
 };
@@ -129,12 +130,40 @@ static struct owner *owner_of(struct pool *p, const struct work *w)
 	return o;
 }
 
+/* Each queue is in the order of submission. */
+static void note_oldest(struct pool *p, enum pool_class class)
+{
+	uint64_t oldest = 0;
+
+	for (uint32_t i = 0; i < p->n_owners; i++)
+		for (int q = 0; q < PRIO_N; q++) {
+			struct list *n = list_first(&p->owners[i]->queues[class][q]);
+			uint64_t ns = n ? container_of(n, struct work, job.node)->queued_ns : 0;
+
+			if (ns && (!oldest || ns < oldest))
+				oldest = ns;
+		}
+	__atomic_store_n(&p->classes[class].oldest_ns, oldest, __ATOMIC_RELAXED);
+}
+
+uint64_t pool_oldest(const struct pool *p, enum pool_class class)
+{
+	const struct class *c = &p->classes[class];
+	const struct list *n;
+
+	if (!p->env->simulated)
+		return __atomic_load_n(&c->oldest_ns, __ATOMIC_RELAXED);
+	n = list_first(&c->deferred);
+	return n ? container_of(n, const struct work, job.node)->queued_ns : 0;
+}
+
 static void unqueue(struct pool *p, struct work *w, struct owner *o)
 {
 	list_del(&w->job.node);
 	wheel_cancel(&p->deadlines, &w->deadline);
 	o->queued[w->class]--;
 	p->classes[w->class].queued--;
+	note_oldest(p, w->class);
 }
 
 /* By priority, then owner after owner, so that the queue of one is not in the way of another. */
@@ -386,6 +415,7 @@ void pool_submit(struct pool *p, struct work *w)
 	list_push(&o->queues[w->class][w->prio], &w->job.node);
 	o->queued[w->class]++;
 	c->queued++;
+	note_oldest(p, w->class);
 	if (w->deadline_ns) {
 		wheel_set(&p->deadlines, &w->deadline, w->deadline_ns);
 		if (wheel_next(&p->deadlines) < p->reaper_due)

@@ -56,6 +56,8 @@ static inline bool work_cancelled(const struct work *w)
 {
 	return __atomic_load_n(&w->cancelled, __ATOMIC_RELAXED);
 }
+/* When what has waited longest was queued; 0: nothing waits. Any thread, without a lock. */
+uint64_t pool_oldest(const struct pool *p, enum pool_class class);
 size_t pool_stats(struct pool *p, struct pool_owner_stats *out, size_t cap);
 void pool_read_usage(struct pool *p, struct usage_sum *sum); /* adds what its threads counted */
 

@@ -14,6 +14,7 @@ static const struct cy_socket_ops ops = {
     .recv = sockets_recv,
     .send = sockets_send,
     .stats = sockets_stats,
+    .keep_first = sockets_keep_first,
 };
 
 static enum cy_err init(const struct cy_host *host, void *self, void **out_plugin)

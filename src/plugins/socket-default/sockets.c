@@ -323,11 +323,29 @@ size_t sockets_fds(void *sp, uint32_t lane, int *out_fds, size_t cap)
 	return n;
 }
 
-static void stats_of(struct sock *k, struct cy_socket_stats *out)
+struct sock_drops sock_drops(const struct sock *k)
 {
+	/* before the drops, which only grow */
+	int64_t shed = atomic_load_explicit(&k->shed, memory_order_relaxed);
+	uint64_t drops = atomic_load_explicit(&k->overflow, memory_order_relaxed);
 	uint32_t mem[SK_MEMINFO_VARS] = {0};
 	socklen_t len = sizeof(mem);
-	uint32_t drops = atomic_load_explicit(&k->overflow, memory_order_relaxed);
+	struct sock_drops out = {0};
+
+	/* SO_MEMINFO knows of drops since the last datagram, too; kernels before 4.12 lack it */
+	if (getsockopt(k->fd, SOL_SOCKET, SO_MEMINFO, mem, &len) == 0) {
+		out.queue_bytes = mem[SK_MEMINFO_RMEM_ALLOC];
+		if (len > SK_MEMINFO_DROPS * sizeof(mem[0]) && mem[SK_MEMINFO_DROPS] > drops)
+			drops = mem[SK_MEMINFO_DROPS];
+	}
+	out.overflow = shed < 0 ? (uint64_t)(-shed - 1) : drops - (uint64_t)shed;
+	out.shed = drops - out.overflow;
+	return out;
+}
+
+static void stats_of(struct sock *k, struct cy_socket_stats *out)
+{
+	struct sock_drops drops = sock_drops(k);
 
 	*out = (struct cy_socket_stats){
 	    .fd = k->fd,
@@ -340,14 +358,10 @@ static void stats_of(struct sock *k, struct cy_socket_stats *out)
 	    .tx_bytes = atomic_load_explicit(&k->tx_bytes, memory_order_relaxed),
 	    .tx_errors = atomic_load_explicit(&k->tx_errors, memory_order_relaxed),
 	    .rcvbuf = k->rcvbuf,
-	    .kernel_drops = drops,
+	    .rx_queue_bytes = drops.queue_bytes,
+	    .kernel_drops = drops.overflow,
+	    .shed = drops.shed,
 	};
-	/* SO_MEMINFO knows of drops since the last datagram, too; kernels before 4.12 lack it */
-	if (getsockopt(k->fd, SOL_SOCKET, SO_MEMINFO, mem, &len) == 0) {
-		out->rx_queue_bytes = mem[SK_MEMINFO_RMEM_ALLOC];
-		if (len > SK_MEMINFO_DROPS * sizeof(mem[0]) && mem[SK_MEMINFO_DROPS] > drops)
-			out->kernel_drops = mem[SK_MEMINFO_DROPS];
-	}
 }
 
 size_t sockets_stats(void *sp, struct cy_socket_stats *out, size_t cap)

@@ -28,6 +28,13 @@ struct sock {
 	uint32_t rcvbuf; /* what the kernel granted */
 	atomic_uint_least64_t rx_datagrams, rx_bytes, tx_datagrams, tx_bytes, tx_errors;
 	atomic_uint_least32_t overflow; /* SO_RXQ_OVFL of the last datagram */
+	/* How many of all drops were of first requests. While such are dropped all drops are: then it is minus one minus those before. */
+	atomic_int_least64_t shed;
+};
+
+struct sock_drops {
+	uint64_t overflow, shed;
+	uint32_t queue_bytes;
 };
 
 struct rx;
@@ -55,6 +62,10 @@ void sockets_announce(struct sockets *s, const struct cy_socket_config *cfg);
 void sockets_close(void *s);
 size_t sockets_fds(void *s, uint32_t lane, int *out_fds, size_t cap);
 size_t sockets_stats(void *s, struct cy_socket_stats *out, size_t cap);
+struct sock_drops sock_drops(const struct sock *k);
+
+/* filter.c: on the thread that receives on the lane */
+enum cy_err sockets_keep_first(void *s, uint32_t lane, uint32_t keep);
 
 /* recv.c, send.c */
 enum cy_err rx_new(struct rx **out);

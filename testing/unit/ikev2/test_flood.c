@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* First requests when there are too many: cookies (RFC 7296, 2.6), puzzles (RFC 8019), limits, and fragments that never complete. */
 #include "duel.h"
+#include "quick_ke.h"
 #include "unit.h"
 
 #include "daemon/ikev2/ikev2.h"
@@ -240,6 +241,69 @@ START_TEST(shed_by_age)
 }
 END_TEST
 
+static void (*pool_goes_on)(void *user);
+static void *pool_user;
+
+static void later(struct env *e, enum env_slow what, void (*fn)(void *user), void *user)
+{
+	(void)e;
+	(void)what;
+	pool_goes_on = fn;
+	pool_user = user;
+}
+
+static void nothing(struct work *w)
+{
+	(void)w;
+}
+
+static void nothing_done(struct worker *worker, struct work *w, enum cy_err err)
+{
+	(void)worker;
+	(void)w;
+	(void)err;
+}
+
+/* What the pool could not do in time is not begun, and then the queue of the pool is no longer than that. */
+START_TEST(the_pool_is_behind)
+{
+	struct work one = {.run = nothing,
+	    .done = nothing_done,
+	    .worker = d->a.d->sas->shards[0].w,
+	    .prio = PRIO_HIGH,
+	    .class = POOL_CPU};
+
+	take_first();
+	d->a.env.defer = later;
+	pool_submit(d->a.d->pool, &one);
+	duel_advance(d, t->init_queue_ns);
+	quick_ke_slow(d->a.ke, true);
+	arrive(1, 0, 500); /* it waits behind the other one */
+	ck_assert_uint_eq(A(half_open), 1);
+	duel_advance(d, NS_PER_MS);
+	arrive(2, 0, 500);
+	ck_assert_uint_eq(A(half_open), 1);
+	ck_assert_uint_eq(A(drop_pool), 1);
+	quick_ke_slow(d->a.ke, false);
+	arrive(3, 0, 500); /* it hardly needs the pool */
+	ck_assert_uint_eq(A(half_open), 2);
+	duel_advance(d, t->init_queue_ns);
+	arrive(4, 0, 500);
+	ck_assert_uint_eq(A(half_open), 2);
+	ck_assert_uint_eq(A(drop_pool), 2);
+	pool_goes_on(pool_user);
+	pool_goes_on(pool_user);
+	duel_pump(d);
+	quick_ke_slow(d->a.ke, true);
+	arrive(5, 0, 500);
+	ck_assert_uint_eq(A(half_open), 3);
+	ck_assert_uint_eq(A(drop_pool), 2);
+	pool_goes_on(pool_user);
+	d->a.env.defer = NULL;
+	duel_pump(d);
+}
+END_TEST
+
 static void repeat_first(const struct duel_dgram *g)
 {
 	duel_inject(&d->a, g->p, g->n);
@@ -369,6 +433,7 @@ UNIT_TESTS(flood)
 	tcase_add_test(tc, solutions);
 	tcase_add_test(tc, the_oldest_makes_room);
 	tcase_add_test(tc, shed_by_age);
+	tcase_add_test(tc, the_pool_is_behind);
 	tcase_add_test(tc, repeated_before_it_was_answered);
 	tcase_add_test(tc, the_queue_is_bounded);
 	tcase_add_test(tc, the_queue_is_divided);

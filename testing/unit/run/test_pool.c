@@ -137,8 +137,10 @@ START_TEST(cancel_deadline_limit)
 	busy.gate = &gate;
 	pool_submit(p, &busy.w);
 	ck_assert(wait_count(&busy.started, 1));
+	ck_assert_uint_eq(pool_oldest(p, POOL_IO), 0); /* it does not wait */
 	task_init(&queued, processor_worker(r.p, 0), "x", POOL_IO, &n);
 	pool_submit(p, &queued.w);
+	ck_assert_uint_eq(pool_oldest(p, POOL_IO), queued.w.queued_ns);
 	task_init(&late, processor_worker(r.p, 0), "x", POOL_IO, &n);
 	late.w.deadline_ns = env_now(&r.env) + 20 * NS_PER_MS;
 	pool_submit(p, &late.w);
@@ -146,8 +148,11 @@ START_TEST(cancel_deadline_limit)
 	pool_submit(p, &refused.w);
 	/* the deadline passes though the only thread is busy */
 	ck_assert(wait_count(&n, 2));
+	ck_assert_uint_eq(pool_oldest(p, POOL_IO), queued.w.queued_ns);
 	pool_cancel(p, &queued.w);
 	ck_assert(wait_count(&n, 3));
+	ck_assert_uint_eq(pool_oldest(p, POOL_IO), 0);
+	ck_assert_uint_eq(pool_oldest(p, POOL_CPU), 0);
 	ck_assert_int_eq(refused.err, CY_E_LIMIT);
 	ck_assert_int_eq(late.err, CY_E_TIMEOUT);
 	ck_assert_int_eq(queued.err, CY_E_CANCELLED);

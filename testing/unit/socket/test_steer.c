@@ -210,6 +210,139 @@ START_TEST(a_port_in_use_is_refused)
 }
 END_TEST
 
+/* --- shedding ------------------------------------------------------------------------------------------------------- */
+
+struct kind {
+	const char *what;
+	size_t len; /* after the non-ESP marker */
+	uint8_t next, version, exchange, flags, spi_r;
+	bool first;
+};
+
+static const struct kind kinds[] = {
+    {"IKE_SA_INIT", 28, 33, 0x20, 34, 0x08, 0, true},
+    {"IKE_SA_INIT, longer", 400, 33, 0x20, 34, 0x08, 0, true},
+    {"main mode", 28, 1, 0x10, 2, 0, 0, true},
+    {"aggressive mode", 28, 1, 0x10, 4, 0, 0, true},
+    {"a cookie that returns", 28, 41, 0x20, 34, 0x08, 0, false},
+    {"a response without an SPI", 28, 41, 0x20, 34, 0x20, 0, false},
+    {"another one", 28, 33, 0x20, 34, 0x20, 0, false},
+    {"IKE_AUTH", 28, 46, 0x20, 35, 0x08, 1, false},
+    {"INFORMATIONAL", 28, 46, 0x20, 37, 0x08, 1, false},
+    {"main mode, third message", 28, 4, 0x10, 2, 0, 1, false},
+    {"INFORMATIONAL of IKEv1", 28, 11, 0x10, 5, 0, 0, false},
+    {"too short", 20, 33, 0x20, 34, 0x08, 0, false},
+};
+
+/* How many of n arrive on any lane. */
+static int survive(struct bed *b, const struct kind *k, bool natt, const uint8_t *marker, int n)
+{
+	uint8_t m[4 + 400] = {0}, *h = m + 4;
+	struct cy_dgram d[SOCKETS_BATCH];
+	int got = 0;
+
+	memcpy(m, marker, 4);
+	h[0] = 1;
+	h[15] = k->spi_r;
+	h[16] = k->next;
+	h[17] = k->version;
+	h[18] = k->exchange;
+	h[19] = k->flags;
+	for (int i = 0; i < n; i++) {
+		size_t len = k->len + (natt ? 4 : 0);
+
+		ck_assert_int_eq(
+		    sendto(b->fd, natt ? m : h, len, 0, (struct sockaddr *)&b->to[natt], sizeof(b->to[natt])),
+		    (ssize_t)len);
+		for (uint32_t lane = 0; lane < LANES; lane++)
+			for (size_t j = 0; j < b->s->lane[lane].n; j++)
+				got += (int)sockets_recv(
+				    b->s, lane, b->s->lane[lane].sock[j].fd, d, SOCKETS_BATCH);
+	}
+	return got;
+}
+
+static void keep(struct bed *b, uint32_t of_65536)
+{
+	for (uint32_t lane = 0; lane < LANES; lane++)
+		ck_assert_int_eq(sockets_keep_first(b->s, lane, of_65536), CY_OK);
+}
+
+static uint64_t total(struct bed *b, size_t offset)
+{
+	struct cy_socket_stats st[LANES * SOCKETS_LANE];
+	size_t n = sockets_stats(b->s, st, LANES * SOCKETS_LANE);
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += *(const uint64_t *)((const uint8_t *)&st[i] + offset);
+	return sum;
+}
+#define TOTAL(b, field) total(b, offsetof(struct cy_socket_stats, field))
+
+START_TEST(first_requests_are_shed)
+{
+	static const uint8_t zero[4], esp[4] = {1, 2, 3, 4};
+	struct bed b;
+	uint64_t shed;
+	int got;
+
+	bed_init(&b, true);
+	for (int natt = 0; natt < 2; natt++)
+		for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+			const struct kind *k = &kinds[i];
+
+			keep(&b, 0);
+			shed = TOTAL(&b, shed);
+			got = survive(&b, k, natt, zero, 1);
+			ck_assert_msg(got == !k->first, "%s, port %d: %d", k->what, natt, got);
+			ck_assert_uint_eq(TOTAL(&b, shed), shed + k->first);
+			if (natt) /* ESP, whatever is in it */
+				ck_assert_int_eq(survive(&b, k, natt, esp, 1), 1);
+			keep(&b, 65536);
+			ck_assert_int_eq(survive(&b, k, natt, zero, 1), 1);
+		}
+	keep(&b, 65536); /* again does no harm */
+	/* a quarter of 1000, give or take 10 standard deviations */
+	keep(&b, 16384);
+	got = survive(&b, &kinds[0], false, zero, 1000);
+	ck_assert_int_gt(got, 110);
+	ck_assert_int_lt(got, 390);
+	ck_assert_uint_eq(TOTAL(&b, kernel_drops), 0);
+	bed_fini(&b);
+}
+END_TEST
+
+/* What a full queue drops is told apart from what is shed. */
+START_TEST(shed_and_full)
+{
+	struct cy_dgram d[SOCKETS_BATCH];
+	uint8_t m[400] = {0};
+	uint64_t full;
+	struct bed b;
+
+	m[15] = 1;
+	bed_init(&b, true);
+	for (int i = 0; i < 40000; i++)
+		ck_assert_int_eq(
+		    sendto(b.fd, m, sizeof(m), 0, (struct sockaddr *)&b.to[0], sizeof(b.to[0])), sizeof(m));
+	full = TOTAL(&b, kernel_drops);
+	ck_assert_uint_gt(full, 0);
+	for (uint32_t lane = 0; lane < LANES; lane++)
+		for (size_t j = 0; j < b.s->lane[lane].n; j++)
+			while (sockets_recv(b.s, lane, b.s->lane[lane].sock[j].fd, d, SOCKETS_BATCH))
+				;
+	keep(&b, 0);
+	ck_assert_int_eq(survive(&b, &kinds[0], false, m, 10), 0);
+	ck_assert_uint_eq(TOTAL(&b, kernel_drops), full);
+	ck_assert_uint_eq(TOTAL(&b, shed), 10);
+	keep(&b, 65536);
+	ck_assert_uint_eq(TOTAL(&b, kernel_drops), full);
+	ck_assert_uint_eq(TOTAL(&b, shed), 10);
+	bed_fini(&b);
+}
+END_TEST
+
 UNIT_TESTS(steer)
 {
 	tcase_add_test(tc, each_spi_finds_its_lane);
@@ -218,4 +351,6 @@ UNIT_TESTS(steer)
 	tcase_add_test(tc, short_datagrams_arrive_too);
 	tcase_add_test(tc, without_a_program_addresses_decide);
 	tcase_add_test(tc, a_port_in_use_is_refused);
+	tcase_add_test(tc, first_requests_are_shed);
+	tcase_add_test(tc, shed_and_full);
 }

@@ -376,8 +376,14 @@ START_TEST(floods)
 	setup();
 	now.net.drop_queue_new = total.net.drop_queue_new = 7;
 	now.sas.drop_late = total.sas.drop_late = 3;
-	says(only("shed", FINDING_LIMITS), "7 first requests and 0 others", "receive_queue");
-	now.net.drop_queue_new = now.sas.drop_late = 0;
+	says(only("shed", FINDING_LIMITS), "0 first requests by the kernel for us, 7 and 0 others",
+	    "receive_queue");
+	now.sas.drop_pool = total.sas.drop_pool = 2;
+	sockets[0][0].shed = sockets[1][0].shed = 5;
+	says(only("shed", FINDING_LIMITS), "5 first requests by the kernel", "init_queue_time");
+	sockets[0][0].shed = 0;
+	says(only("shed", FINDING_LIMITS), "2 that would have for the pool", "init_queue_time");
+	now.net.drop_queue_new = now.sas.drop_late = now.sas.drop_pool = 0;
 	says(only("shed", FINDING_PAST), "3 first requests that had waited", "init_queue_time");
 	setup();
 	now.sas.drop_blocked = total.sas.drop_blocked = 4;
