@@ -278,9 +278,11 @@ size_t cpus_busy_sas(struct cpus *c, struct busy_sa **out)
 	for (size_t i = 0; i < c->all.n; i++) {
 		const struct placed *p = &c->all.p[i];
 
-		if (p->id.dir != CY_DIR_IN || !p->told || p->at.cpu < 0)
+		if (p->id.dir != CY_DIR_IN)
 			continue;
-		sas[n].cpu = p->at.cpu;
+		sas[n].cpu = p->told ? p->at.cpu : -1;
+		sas[n].encap = p->encap;
+		snprintf(sas[n].peer, sizeof(sas[n].peer), "%s", p->peer);
 		sas[n].packets = p->packets;
 		snprintf(sas[n].who, sizeof(sas[n].who), "%s%s", *p->user ? "user " : "",
 		    *p->user ? p->user : p->peer);

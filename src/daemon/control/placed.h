@@ -47,7 +47,7 @@ struct cpus *cpus_begin(struct control *c);
 void cpus_unref(void *cpus);
 bool cpus_ready(void *cpus);
 size_t cpus_lanes(struct control *c, struct cy_kernel_lane *out);
-/* What each inbound SA had since then, of those whose CPU is known. *out belongs to the caller. */
+/* What each inbound SA had since then. *out belongs to the caller. */
 size_t cpus_busy_sas(struct cpus *c, struct busy_sa **out);
 /* Packets that the plugin that steers sent to CPUs since then, and those that did not arrive there. */
 void cpus_steered(const struct cpus *c, uint64_t *out_sent, uint64_t *out_lost);

@@ -44,27 +44,23 @@ static bool has_rps(const struct machine *m, const char *ifname)
 /* What a hash cannot do: look at the loads. */
 static void advise_steering(const struct doctor *d, struct finding *f, const char *ifname)
 {
-	size_t at = strlen(f->advice);
-	char *out = f->advice + at;
-
 	switch (d->in->steer) {
 	case STEER_NONE:
-		snprintf(out, sizeof(f->advice) - at,
-		    " The plugin steer, which is not loaded, sends each SA to a CPU by load.");
+		doctor_advise(f, " The plugin steer, which is not loaded, sends each SA to a CPU by load.");
 		break;
 	case STEER_OFF:
-		snprintf(out, sizeof(f->advice) - at,
+		doctor_advise(f,
 		    " Or let the plugin steer send each SA to a CPU by load: interfaces = %s in its section "
 		    "of cygnet.conf, and a restart.",
 		    ifname);
 		break;
 	case STEER_WATCHES:
-		snprintf(out, sizeof(f->advice) - at,
+		doctor_advise(f,
 		    " Or let the plugin steer, which only watches, send each SA to a CPU by load: watch = no "
 		    "in its section of cygnet.conf, and a reload.");
 		break;
 	case STEER_ON:
-		snprintf(out, sizeof(f->advice) - at,
+		doctor_advise(f,
 		    " The plugin steer is switched on, but for other interfaces, or not for long; or one SA "
 		    "is "
 		    "too much: ipsec cpus.");
@@ -72,41 +68,107 @@ static void advise_steering(const struct doctor *d, struct finding *f, const cha
 	}
 }
 
-/* What spreads the load, by what this interface can do. */
-static void advise_spread(struct doctor *d, struct finding *f, const char *ifname)
+/* What the load of a CPU consists of; all true where that is not known. */
+struct load_kinds {
+	bool clear, udp; /* ESP as it is, ESP in UDP */
+	bool one, many;  /* of what is in clear: does one peer send most of it? */
+};
+
+static struct load_kinds kinds_of(const struct doctor *d, uint32_t cpu)
 {
-	const struct machine_if *i = find_if(d->in->machine, ifname);
+	const struct busy_sa *most = NULL;
+	uint64_t clear = 0, udp = 0, lead = 0, of_most = 0;
+
+	for (size_t i = 0; i < d->in->n_sas; i++) {
+		const struct busy_sa *s = &d->in->sas[i];
+
+		if (s->cpu >= 0 && s->cpu != (int32_t)cpu)
+			continue;
+		if (s->encap) {
+			udp += s->packets;
+			continue;
+		}
+		/* whoever has more than half of it is left in the end (Boyer and Moore) */
+		clear += s->packets;
+		if (most && strcmp(most->peer, s->peer) == 0) {
+			lead += s->packets;
+		} else if (s->packets > lead) {
+			most = s;
+			lead = s->packets - lead;
+		} else {
+			lead -= s->packets;
+		}
+	}
+	if (!clear && !udp)
+		return (struct load_kinds){true, true, true, true};
+	for (size_t i = 0; i < d->in->n_sas; i++) {
+		const struct busy_sa *s = &d->in->sas[i];
+
+		if (most && !s->encap && (s->cpu < 0 || s->cpu == (int32_t)cpu) &&
+		    strcmp(s->peer, most->peer) == 0)
+			of_most += s->packets;
+	}
+	/* a tenth is not what makes the load */
+	return (struct load_kinds){.clear = clear > udp / 10,
+	    .udp = udp > clear / 10,
+	    .one = clear && of_most > clear / 2,
+	    .many = clear && of_most <= clear / 2};
+}
+
+/* With several queues: what makes their hash tell SAs apart. */
+static void advise_hash(struct finding *f, const struct machine_if *i, const struct load_kinds *k)
+{
+	bool virtio = strcmp(i->driver, "virtio_net") == 0, fields = machine_has_fields(i);
+	bool esp_known = !(i->hash_esp & MACHINE_HASH_UNKNOWN) && (fields || !virtio);
+	bool spi = esp_known && i->hash_esp & MACHINE_HASH_PORTS;
+	bool ports = fields && i->hash_udp & MACHINE_HASH_PORTS;
 	char text[256];
 
-	if (!i) {
-		doctor_advise(f, "Spread it with RPS (/sys/class/net/IF/queues/rx-0/rps_cpus).");
-		advise_steering(d, f, "IF");
-		return;
-	}
 	machine_hash_text(i, text, sizeof(text));
-	if (i->n_rx < 2)
+	doctor_advise(f, "%s: %s.", i->name, text);
+	if (k->clear && !spi && esp_known && !virtio)
+		doctor_advise(f,
+		    " Let it hash the SPI, where the driver can: ethtool -N %s rx-flow-hash esp4 sdfn.",
+		    i->name);
+	/* both ends use port 4500: it adds nothing where addresses are hashed already */
+	if (k->clear && k->many && !spi && !(esp_known && i->hash_esp & MACHINE_HASH_ADDRS))
+		doctor_advise(f,
+		    " Encapsulate ESP of many peers in UDP (forceencaps=yes), which is hashed by their "
+		    "addresses.");
+	if ((k->udp || (k->one && !spi)) && fields && !ports)
+		doctor_advise(f,
+		    " Let it hash the ports of ESP in UDP: %s%s%sethtool -N %s rx-flow-hash udp4 sdfn.",
+		    virtio ? "ethtool -K " : "", virtio ? i->name : "", virtio ? " rxhash on; " : "",
+		    i->name);
+	if (k->clear && k->one && !spi)
+		doctor_advise(f,
+		    " Divide one big tunnel among CPUs that send from a port each (per-cpu-sas=encap, at "
+		    "both "
+		    "ends).");
+	else if ((k->clear && spi) || (k->udp && (ports || !fields)))
+		doctor_advise(f,
+		    " A few heavy SAs may share a queue: per-CPU SAs for them (per-cpu-sas=%s)%s.",
+		    k->clear && spi ? "yes" : "encap", fields ? ", or another RSS key" : "");
+	doctor_advise(f, " Or set RPS.");
+}
+
+/* What spreads the load of that CPU, by what this interface can do. */
+static void advise_spread(struct doctor *d, struct finding *f, uint32_t cpu, const char *ifname)
+{
+	const struct machine_if *i = find_if(d->in->machine, ifname);
+	struct load_kinds k = kinds_of(d, cpu);
+
+	if (!i)
+		doctor_advise(f, "Spread it with RPS (/sys/class/net/IF/queues/rx-0/rps_cpus).");
+	else if (i->n_rx < 2)
 		doctor_advise(f,
 		    "%s has one receive queue: give it one for each CPU, or %s "
 		    "(/sys/class/net/%s/queues/rx-0/rps_cpus).",
 		    i->name, has_rps(d->in->machine, i->name) ? "spread RPS over more CPUs" : "set RPS",
 		    i->name);
-	else if (strcmp(i->driver, "virtio_net") == 0 || !(i->hash_udp & MACHINE_HASH_PORTS))
-		doctor_advise(f,
-		    "%s: %s. Encapsulate in UDP (forceencaps=yes) where peers differ by port or address, use "
-		    "per-CPU SAs "
-		    "for one big tunnel, or RPS.",
-		    i->name, text);
-	else if (!(i->hash_esp & MACHINE_HASH_PORTS))
-		doctor_advise(f,
-		    "%s: %s. Let it hash the SPI (ethtool -N %s rx-flow-hash esp4 sdfn) where the driver "
-		    "can, else "
-		    "encapsulate in UDP (forceencaps=yes).",
-		    i->name, text, i->name);
 	else
-		doctor_advise(f,
-		    "%s: %s. A few heavy SAs share a queue: per-CPU SAs for them, or another RSS key.",
-		    i->name, text);
-	advise_steering(d, f, i->name);
+		advise_hash(f, i, &k);
+	advise_steering(d, f, i ? i->name : "IF");
 }
 
 /* Whose SAs are on that CPU: the three busiest. Nothing where it is not known. */
@@ -212,29 +274,38 @@ static bool queue_packets(const struct machine *m, const struct machine_queue *q
 }
 
 /*
- * By the affinity of interrupts. A queue that is polled without a pause stays on the CPU where that began, whatever its affinity is now: so
- * it is believed only where each CPU worked on as many packets as its queues received.
+ * A queue that is polled without a pause stays on the CPU where that began, whatever the affinity of its interrupt is now. So affinities of
+ * an interface are believed only where each CPU worked on as many packets as the queues received that should be there.
  */
+static bool affinities_hold(const struct machine *m, const char *ifname)
+{
+	for (size_t c = 0; c < m->n_cpus; c++) {
+		uint64_t all = 0, packets;
+
+		for (size_t i = 0; i < m->n_queues; i++) {
+			const struct machine_queue *q = &m->queues[i];
+
+			if (q->rx && strcmp(q->ifname, ifname) == 0 &&
+			    queue_cpu(q) == (int64_t)m->cpus[c].cpu && queue_packets(m, q, &packets))
+				all += packets;
+		}
+		if ((double)all > SKEW * (double)m->cpus[c].processed + 100)
+			return false;
+	}
+	return true;
+}
+
 static size_t feeds_by_irq(const struct doctor *d, uint32_t cpu, struct feed *out)
 {
 	const struct machine *m = d->in->machine;
 	uint64_t packets;
 	size_t n = 0;
 
-	for (size_t c = 0; c < m->n_cpus; c++) {
-		uint64_t all = 0;
-
-		for (size_t i = 0; i < m->n_queues; i++)
-			if (m->queues[i].rx && queue_cpu(&m->queues[i]) == (int64_t)m->cpus[c].cpu &&
-			    queue_packets(m, &m->queues[i], &packets))
-				all += packets;
-		if ((double)all > SKEW * (double)m->cpus[c].processed + 100)
-			return 0;
-	}
 	for (size_t i = 0; i < m->n_queues && n < FEEDS; i++) {
 		const struct machine_queue *q = &m->queues[i];
 
-		if (q->rx && queue_cpu(q) == (int64_t)cpu && queue_packets(m, q, &packets) && packets)
+		if (q->rx && queue_cpu(q) == (int64_t)cpu && queue_packets(m, q, &packets) && packets &&
+		    affinities_hold(m, q->ifname))
 			out[n++] = (struct feed){
 			    .ifname = q->ifname,
 			    .queue = q->index,
@@ -311,7 +382,7 @@ static void rule_softirq(struct doctor *d)
 		        "CPU %u alone receives packets: %.0f %% of its time goes into softirqs, %.0f %% of "
 		        "that of the others, of %zu CPUs.%s%s",
 		        cpu, 100 * most, 100 * others, m->n_cpus, queues, who),
-		    ifname);
+		    cpu, ifname);
 	else
 		doctor_advise(
 		    doctor_add(d, "softirq", FINDING_LIMITS, 100 * all / (double)m->n_cpus, "% of all CPUs",

@@ -41,10 +41,11 @@ struct finding *doctor_add(struct doctor *d, const char *id, enum finding_level 
 
 void doctor_advise(struct finding *f, const char *fmt, ...)
 {
+	size_t at = strlen(f->advice);
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(f->advice, sizeof(f->advice), fmt, ap);
+	vsnprintf(f->advice + at, sizeof(f->advice) - at, fmt, ap);
 	va_end(ap);
 }
 

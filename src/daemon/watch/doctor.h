@@ -21,7 +21,7 @@ struct finding {
 	enum finding_level level;
 	double value; /* the number behind it */
 	const char *unit;
-	char text[640], advice[640];
+	char text[640], advice[1024];
 };
 
 /* An algorithm's cost, measured here. */
@@ -40,11 +40,13 @@ struct conn_cost {
 	const struct proposal_list *offers; /* what the connection allows, empty: the defaults */
 };
 
-/* An inbound SA, by the CPU that carries it. */
+/* An inbound SA. */
 struct busy_sa {
-	int32_t cpu;
+	int32_t cpu; /* that carries it, -1: not known */
+	bool encap;  /* in UDP */
 	uint64_t packets;
 	char who[64]; /* "user alice", or the peer's address */
+	char peer[48];
 	char ifname[16];
 	uint32_t queue; /* by which it comes; ifname "": not known */
 };
@@ -66,7 +68,7 @@ struct doctor_input {
 	size_t n_speeds;
 	const struct conn_cost *costs;
 	size_t n_costs;
-	const struct busy_sa *sas; /* those whose CPU is known */
+	const struct busy_sa *sas;
 	size_t n_sas;
 	enum steer_state steer;
 	uint64_t steer_sent, steer_lost; /* packets sent to CPUs, and those that did not arrive there */

@@ -15,6 +15,7 @@ struct doctor {
 
 struct finding *doctor_add(struct doctor *d, const char *id, enum finding_level level, double value,
     const char *unit, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* Adds to what is advised already. */
 void doctor_advise(struct finding *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 double doctor_rate(const struct doctor *d, uint64_t n); /* a second */
 

@@ -500,6 +500,14 @@ static const char *hash_words(uint8_t hash, const char *more)
 	return hash & MACHINE_HASH_ADDRS ? "by addresses only" : "not at all";
 }
 
+bool machine_has_fields(const struct machine_if *i)
+{
+	if (i->hash_udp & MACHINE_HASH_UNKNOWN)
+		return false;
+	return strcmp(i->driver, "virtio_net") != 0 ||
+	    (i->hash_udp | i->hash_esp) & (MACHINE_HASH_ADDRS | MACHINE_HASH_PORTS);
+}
+
 void machine_hash_text(const struct machine_if *i, char *out, size_t cap)
 {
 	if (i->n_rx < 2) {
@@ -511,14 +519,17 @@ void machine_hash_text(const struct machine_if *i, char *out, size_t cap)
 	 * hash, and the device chooses (Automatic receive steering in multiqueue mode); TAP of Linux finds the SPI of ESP, too.
 	 */
 	if (strcmp(i->driver, "virtio_net") == 0) {
-		bool rss = i->hash_udp & (MACHINE_HASH_ADDRS | MACHINE_HASH_PORTS);
-
-		snprintf(out, cap, "virtio-net cannot hash the SPI of ESP: %s%s",
-		    rss ? "all ESP between two addresses comes on one queue; UDP-encapsulated ESP is hashed "
-		        : "its host chooses the queue, a TAP of Linux by addresses and ports or SPI, many "
-		          "others by "
-		          "addresses and ports of UDP alone",
-		    rss ? hash_words(i->hash_udp, "by addresses and ports") : "");
+		if (machine_has_fields(i))
+			snprintf(out, cap,
+			    "virtio-net cannot hash the SPI of ESP: all ESP%s comes on one queue; "
+			    "UDP-encapsulated ESP is hashed %s",
+			    i->hash_esp & MACHINE_HASH_ADDRS ? " between two addresses" : "",
+			    hash_words(i->hash_udp, "by addresses and ports"));
+		else
+			snprintf(out, cap,
+			    "virtio-net cannot hash the SPI of ESP: its host chooses the queue, a TAP of "
+			    "Linux "
+			    "by addresses and ports or SPI, many others by addresses and ports of UDP alone");
 		return;
 	}
 	snprintf(out, cap, "ESP: %s; UDP-encapsulated ESP: %s",

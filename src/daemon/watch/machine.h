@@ -70,6 +70,8 @@ void machine_qstats(const char *ifname, struct machine_queue *q, size_t n);
 struct machine *machine_read(const char *root, const struct machine_nic_ops *nic); /* NULL: no memory */
 void machine_free(struct machine *m);
 void machine_since(struct machine *now, const struct machine *before);
+/* Does it hash fields that may be chosen? */
+bool machine_has_fields(const struct machine_if *i);
 /* One sentence: what spreads ESP and UDP-encapsulated ESP over the receive queues of this interface, and what does not. */
 void machine_hash_text(const struct machine_if *i, char *out, size_t cap);
 /* A CPU mask as the kernel prints it ("00000000,00000005") as a list ("0,2"); "" when it is empty. */

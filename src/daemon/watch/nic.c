@@ -27,9 +27,9 @@ static bool ask(const char *ifname, void *cmd)
 	return rc == 0;
 }
 
-static uint8_t nic_hash(const char *ifname, bool esp)
+static uint8_t hash_of(const char *ifname, uint32_t flow_type)
 {
-	struct ethtool_rxnfc c = {.cmd = ETHTOOL_GRXFH, .flow_type = esp ? ESP_V4_FLOW : UDP_V4_FLOW};
+	struct ethtool_rxnfc c = {.cmd = ETHTOOL_GRXFH, .flow_type = flow_type};
 	uint8_t hash = 0;
 
 	if (!ask(ifname, &c))
@@ -39,6 +39,17 @@ static uint8_t nic_hash(const char *ifname, bool esp)
 	if (c.data & (RXH_L4_B_0_1 | RXH_L4_B_2_3))
 		hash |= MACHINE_HASH_PORTS;
 	return hash;
+}
+
+static uint8_t nic_hash(const char *ifname, bool esp)
+{
+	uint8_t hash = hash_of(ifname, esp ? ESP_V4_FLOW : UDP_V4_FLOW), ip;
+
+	/* ESP that is not told apart is IP like any other */
+	if (!esp || hash)
+		return hash;
+	ip = hash_of(ifname, IPV4_FLOW);
+	return ip & MACHINE_HASH_UNKNOWN ? 0 : ip;
 }
 
 /* "rx_queue_3_packets", "rx3_packets", "rx-3.packets", "queue_3_rx_packets"... : is it of a queue, which, and what of it? */

@@ -494,7 +494,8 @@ START_TEST(one_cpu_receives_it_all)
 	    {.cpu = 2, .packets = 260, .who = "user bob"}, {.cpu = 2}};
 	in.n_sas = 6;
 	says(only("cpu-uneven", FINDING_LIMITS),
-	    "Most of its ESP is of user alice (60 %), user bob (26 %), 10.0.0.7 (10 %).", "forceencaps=yes");
+	    "Most of its ESP is of user alice (60 %), user bob (26 %), 10.0.0.7 (10 %).",
+	    "per-cpu-sas=encap");
 	in.n_sas = 0;
 	/* what the plugin that steers could do */
 	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2",
@@ -504,7 +505,7 @@ START_TEST(one_cpu_receives_it_all)
 	    "interfaces = eth0 in its section of cygnet.conf, and a restart.");
 	in.steer = STEER_WATCHES;
 	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2",
-	    "or RPS. Or let the plugin steer, which only watches, send each SA "
+	    " Or set RPS. Or let the plugin steer, which only watches, send each SA "
 	    "to a CPU by load: watch = no in its section of cygnet.conf, and a reload.");
 	in.steer = STEER_ON;
 	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "one SA is too much: ipsec cpus.");
@@ -517,7 +518,7 @@ START_TEST(one_cpu_receives_it_all)
 	snprintf(machine.ifs[0].driver, sizeof(machine.ifs[0].driver), "ice");
 	machine.ifs[0].hash_udp = MACHINE_HASH_ADDRS | MACHINE_HASH_PORTS;
 	machine.ifs[0].hash_esp = MACHINE_HASH_ADDRS;
-	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "rx-flow-hash esp4");
+	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "rx-flow-hash esp4 sdfn.");
 	machine.ifs[0].hash_esp = MACHINE_HASH_ADDRS | MACHINE_HASH_PORTS;
 	says(only("cpu-uneven", FINDING_LIMITS), "CPU 2", "per-CPU SAs");
 	/* devices without a driver */
@@ -604,6 +605,98 @@ START_TEST(which_queue_is_overloaded)
 }
 END_TEST
 
+static const char *advice_for(const struct busy_sa *sas, size_t n)
+{
+	in.sas = sas;
+	in.n_sas = n;
+	return only("cpu-uneven", FINDING_LIMITS)->advice;
+}
+
+/* What the queues hash, and what would change that, for the ESP that makes the load. */
+START_TEST(hashes_and_encapsulation)
+{
+	static const struct busy_sa one[] = {
+	    {.cpu = -1, .packets = 60000, .peer = "192.0.2.1"},
+	    {.cpu = -1, .packets = 20000, .peer = "192.0.2.2"},
+	    {.cpu = -1, .packets = 20000, .peer = "192.0.2.3"},
+	};
+	static const struct busy_sa many[] = {
+	    {.cpu = 2, .packets = 30000, .peer = "192.0.2.1"},
+	    {.cpu = 2, .packets = 30000, .peer = "192.0.2.2"},
+	    {.cpu = 2, .packets = 30000, .peer = "192.0.2.3"},
+	    {.cpu = 1, .packets = 900000, .peer = "192.0.2.1"}, /* elsewhere */
+	    {.cpu = 2, .packets = 1000, .peer = "192.0.2.4", .encap = true},
+	};
+	static const struct busy_sa udp[] = {
+	    {.cpu = 2, .packets = 30000, .peer = "192.0.2.1", .encap = true},
+	    {.cpu = 2, .packets = 30000, .peer = "192.0.2.1", .encap = true},
+	    {.cpu = 2, .packets = 1000, .peer = "192.0.2.3"},
+	};
+	struct machine_if *f = &machine.ifs[0];
+	const char *a;
+
+	cpus[2].softirq = 190;
+	cpus[2].idle = 0;
+	/* virtio-net whose fields may be chosen, and are addresses: another port changes nothing before they are */
+	f->hash_esp = f->hash_udp = MACHINE_HASH_ADDRS;
+	a = advice_for(one, ARRAY_LEN(one));
+	ck_assert_ptr_nonnull(strstr(a, "all ESP between two addresses comes on one queue"));
+	ck_assert_ptr_nonnull(
+	    strstr(a, ": ethtool -K eth0 rxhash on; ethtool -N eth0 rx-flow-hash udp4 sdfn."));
+	ck_assert_ptr_nonnull(strstr(a, "per-cpu-sas=encap, at both ends"));
+	ck_assert_ptr_null(strstr(a, "forceencaps"));
+	ck_assert_ptr_null(strstr(a, "esp4"));
+	/* peers of many addresses are told apart already, in UDP or not */
+	a = advice_for(many, ARRAY_LEN(many));
+	ck_assert_ptr_null(strstr(a, "forceencaps"));
+	ck_assert_ptr_null(strstr(a, "per-cpu-sas"));
+	ck_assert_ptr_null(strstr(a, "ethtool"));
+	a = advice_for(udp, ARRAY_LEN(udp));
+	ck_assert_ptr_nonnull(strstr(a, "udp4 sdfn"));
+	ck_assert_ptr_null(strstr(a, "encap, at"));
+	ck_assert_ptr_null(strstr(a, "forceencaps"));
+	/* ports as well */
+	f->hash_udp |= MACHINE_HASH_PORTS;
+	a = advice_for(udp, ARRAY_LEN(udp));
+	ck_assert_ptr_null(strstr(a, "ethtool"));
+	ck_assert_ptr_nonnull(strstr(a, "(per-cpu-sas=encap), or another RSS key."));
+	a = advice_for(one, ARRAY_LEN(one));
+	ck_assert_ptr_null(strstr(a, "ethtool"));
+	ck_assert_ptr_nonnull(strstr(a, "per-cpu-sas=encap, at both ends"));
+	/* only UDP is hashed */
+	f->hash_esp = 0;
+	a = advice_for(many, ARRAY_LEN(many));
+	ck_assert_ptr_nonnull(strstr(a, "all ESP comes on one queue"));
+	ck_assert_ptr_nonnull(strstr(a, "forceencaps=yes), which is hashed by their addresses."));
+	ck_assert_ptr_null(strstr(a, "per-cpu-sas"));
+	/* one that has no fields to choose */
+	f->hash_udp = 0;
+	a = advice_for(udp, ARRAY_LEN(udp));
+	ck_assert_ptr_null(strstr(a, "ethtool"));
+	ck_assert_ptr_null(strstr(a, "forceencaps"));
+	ck_assert_ptr_nonnull(strstr(a, "(per-cpu-sas=encap). Or set RPS."));
+	a = advice_for(many, ARRAY_LEN(many));
+	ck_assert_ptr_nonnull(strstr(a, "forceencaps=yes"));
+	/* NICs that know ESP, with the SPI and without */
+	snprintf(f->driver, sizeof(f->driver), "ice");
+	f->hash_udp = f->hash_esp = MACHINE_HASH_ADDRS;
+	a = advice_for(one, ARRAY_LEN(one));
+	ck_assert_ptr_nonnull(strstr(a, "ethtool -N eth0 rx-flow-hash esp4 sdfn."));
+	ck_assert_ptr_nonnull(strstr(a, ": ethtool -N eth0 rx-flow-hash udp4 sdfn."));
+	f->hash_esp |= MACHINE_HASH_PORTS;
+	a = advice_for(one, ARRAY_LEN(one));
+	ck_assert_ptr_null(strstr(a, "ethtool"));
+	ck_assert_ptr_nonnull(strstr(a, "(per-cpu-sas=yes), or another RSS key."));
+	/* nothing is known */
+	f->hash_udp = f->hash_esp = MACHINE_HASH_UNKNOWN;
+	a = advice_for(NULL, 0);
+	ck_assert_ptr_nonnull(strstr(a, "forceencaps=yes"));
+	ck_assert_ptr_nonnull(strstr(a, "per-cpu-sas=encap"));
+	ck_assert_ptr_null(strstr(a, "ethtool"));
+	ck_assert_ptr_nonnull(strstr(a, "sends each SA to a CPU by load."));
+}
+END_TEST
+
 /* Advice is about the interface that the load comes by, not about the one with most packets. */
 START_TEST(which_interface_is_overloaded)
 {
@@ -686,6 +779,7 @@ UNIT_TESTS(doctor)
 	tcase_add_test(tc, one_cpu_receives_it_all);
 	tcase_add_test(tc, which_queue_is_overloaded);
 	tcase_add_test(tc, which_interface_is_overloaded);
+	tcase_add_test(tc, hashes_and_encapsulation);
 	tcase_add_test(tc, dropped_before_anybody_sees_it);
 	tcase_add_test(tc, the_most_pressing_comes_first);
 }
