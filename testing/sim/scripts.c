@@ -57,7 +57,7 @@ static uint64_t lost(struct sim_node *n)
 {
 	struct bus_listener_stats s[16];
 	size_t k = bus_stats(n->d->bus, s, ARRAY_LEN(s));
-	uint64_t missed = n->starving.refused + n->scripts.starving.refused - n->scripts.refused_before;
+	uint64_t missed = n->scripts.starving.refused - n->scripts.refused_before;
 
 	for (size_t i = 0; i < k; i++)
 		if (strcmp(s[i].name, "updown") == 0)
@@ -120,7 +120,7 @@ void sim_scripts_log(struct sim_node *n, const char *line)
 void sim_scripts_boot(struct sim_node *n)
 {
 	n->scripts.started = n->scripts.failed = n->scripts.never_end = n->scripts.lost = 0;
-	n->scripts.refused_before = n->starving.refused + n->scripts.starving.refused;
+	n->scripts.refused_before = n->scripts.starving.refused;
 	n->scripts.due = 0;
 }
 

@@ -331,9 +331,13 @@ static struct farewell *farewell_new(struct child_sa *c, const char *why)
 	struct farewell *f = calloc(1, sizeof(*f));
 	char text[IDENT_STR_MAX];
 	const char *user = totals_user(c->sa, text);
+	bool down = c->up_announced && line_goes_down(c, why);
 
-	if (!f)
+	if (!f) {
+		if (down)
+			bus_missed(c->shard->d->bus, CY_EV_CHILD_DOWN);
 		return NULL;
+	}
 	f->d = c->shard->d;
 	f->conn = conn_ref(c->conn);
 	f->user = user ? strdup(user) : NULL;
@@ -341,8 +345,11 @@ static struct farewell *farewell_new(struct child_sa *c, const char *why)
 	    .packets_in = c->packets_in,
 	    .bytes_out = c->bytes_out,
 	    .packets_out = c->packets_out};
-	if (c->up_announced && line_goes_down(c, why) && bus_wanted(f->d->bus, CY_EV_CHILD_DOWN))
+	if (down && bus_wanted(f->d->bus, CY_EV_CHILD_DOWN)) {
 		f->copy = ike_event_child_copy(c->sa, c, CY_EV_CHILD_DOWN, why ? why : "replaced");
+		if (!f->copy)
+			bus_missed(f->d->bus, CY_EV_CHILD_DOWN);
+	}
 	return f;
 }
 

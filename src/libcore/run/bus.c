@@ -245,6 +245,15 @@ static bool offer(struct bus_listener *l, struct bus_record *r)
 	return wake;
 }
 
+void bus_missed(struct bus *b, enum cy_event_kind kind)
+{
+	pthread_mutex_lock(&b->m);
+	for (size_t i = 0; i < b->n; i++)
+		if (b->listeners[i]->mask >> kind & 1)
+			(void)offer(b->listeners[i], NULL);
+	pthread_mutex_unlock(&b->m);
+}
+
 void bus_publish(struct bus *b, const struct cy_event *ev)
 {
 	struct bus_listener *to_wake[MAX_LISTENERS];

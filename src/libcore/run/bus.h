@@ -41,6 +41,7 @@ size_t bus_drain(
     struct bus_listener *l, size_t max); /* calls cb for up to max records, on the caller's thread */
 bool bus_wanted(struct bus *b, enum cy_event_kind kind);
 void bus_publish(struct bus *b, const struct cy_event *ev); /* any thread; fills in wall and seq */
+void bus_missed(struct bus *b, enum cy_event_kind kind);    /* there was no memory to make one of it */
 size_t bus_stats(struct bus *b, struct bus_listener_stats *out, size_t cap);
 
 #endif

@@ -124,6 +124,10 @@ START_TEST(bounded_and_counted)
 	ck_assert_uint_eq(st[0].queued, 5);
 	ck_assert_uint_eq(st[1].missed, 0);
 	ck_assert_uint_eq(st[1].delivered, 20);
+	bus_missed(b, CY_EV_IKE_UP);
+	ck_assert_uint_eq(bus_stats(b, st, 3), 2);
+	ck_assert_uint_eq(st[0].missed, 16);
+	ck_assert_uint_eq(st[1].missed, 1);
 	ck_assert_uint_eq(bus_drain(slow.l, 2), 2);
 	ck_assert_uint_eq(bus_drain(slow.l, 10), 3);
 	ck_assert_uint_eq(slow.last_seq, 5);
