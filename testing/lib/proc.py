@@ -7,6 +7,8 @@ import time
 
 #: all timeouts are multiplied by it: what takes a second on a machine takes many in a guest that is emulated
 SLOW = float(os.environ.get("CYGNET_SLOW", "1"))
+#: "address" or "thread" when the programs under test have a sanitizer (testing/lib/sanitized), otherwise empty
+SANITIZER = os.environ.get("CYGNET_SANITIZER", "")
 
 
 class Failure(Exception):

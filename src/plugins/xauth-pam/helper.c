@@ -43,6 +43,20 @@ struct login {
 static struct session *sessions;
 static struct msg in, out;
 
+/* It is given neither an environment nor a standard error: what a sanitizer has to say goes where testing/lib/sanitized looks. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#	define REPORTS "log_exe_name=1:log_path=" STATEDIR "/sanitizer"
+#	define DEFAULTS(sanitizer, options)                                                                 \
+		const char *__##sanitizer##_default_options(void);                                           \
+		__attribute__((visibility("default"))) const char *__##sanitizer##_default_options(void)     \
+		{                                                                                            \
+			return options;                                                                      \
+		}
+DEFAULTS(asan, REPORTS ":handle_abort=1")
+DEFAULTS(tsan, REPORTS)
+DEFAULTS(ubsan, REPORTS ":abort_on_error=1")
+#endif
+
 static void wipe(void *p, size_t n)
 {
 	explicit_bzero(p, n);
