@@ -48,7 +48,7 @@ class Quota:
             self._make()
         except OSError as why:
             self.__exit__()
-            raise Failure(f"{why.filename or 'cgroup'}: {os.strerror(why.errno or errno.EIO)}") from None
+            raise Failure(f"no cgroup with a part of a CPU: {why.filename or 'no controller'}: {os.strerror(why.errno or errno.EIO)}") from None
         return self
 
     def __exit__(self, *_):
@@ -58,8 +58,3 @@ class Quota:
 
     def prefix(self):
         return ["sh", "-c", f'echo $$ >{self.path}/cgroup.procs && exec "$@"', "quota"]
-
-    def throttled(self):
-        """How often it had used all of a slice."""
-        with open(f"{self.path}/cpu.stat") as f:
-            return int(dict(line.split() for line in f)["nr_throttled"])

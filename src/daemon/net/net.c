@@ -29,8 +29,9 @@ struct lane {
 	/* shedding of first requests, on the worker */
 	struct timer shed_timer;
 	uint32_t keep;
-	uint64_t firsts;         /* received in this window */
-	uint64_t taken, refused; /* atomic */
+	uint64_t firsts; /* received in this window */
+	uint64_t delivered, late,
+	    full; /* in it; atomic: delivered, refused by whom they were delivered to, not queued */
 };
 
 struct net {
@@ -151,7 +152,7 @@ static void packet_job(struct worker *w, struct job *j)
 
 	__atomic_fetch_sub(&p->net->queued_bytes, sizeof(*p) + p->len, __ATOMIC_RELAXED);
 	if (is_first(&p->h) && !p->passed_on)
-		__atomic_fetch_add(&p->net->lanes[p->lane].taken, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&p->net->lanes[p->lane].delivered, 1, __ATOMIC_RELAXED);
 	p->net->deliver(p->net->user, w, p);
 }
 
@@ -162,26 +163,20 @@ static uint32_t lane_of(const struct net *n, const struct worker *w)
 
 /* --- shedding ------------------------------------------------------------------------------------------------------- */
 
-static void refused_on(struct net *n, uint32_t lane)
-{
-	__atomic_fetch_add(&n->lanes[lane].refused, 1, __ATOMIC_RELAXED);
-}
-
 void net_refused(const struct net_packet *p)
 {
-	if (!is_first(&p->h))
-		return;
-	__atomic_fetch_sub(&p->net->lanes[p->lane].taken, 1, __ATOMIC_RELAXED);
-	refused_on(p->net, p->lane);
+	if (is_first(&p->h))
+		__atomic_fetch_add(&p->net->lanes[p->lane].late, 1, __ATOMIC_RELAXED);
 }
 
 static void shed_window(struct timer *t)
 {
 	struct lane *l = container_of(t, struct lane, shed_timer);
 	struct net *n = l->net;
-	uint64_t refused = __atomic_exchange_n(&l->refused, 0, __ATOMIC_RELAXED);
-	uint64_t taken = __atomic_exchange_n(&l->taken, 0, __ATOMIC_RELAXED);
-	uint32_t keep = shed_next(l->keep, l->firsts, taken);
+	uint64_t late = __atomic_exchange_n(&l->late, 0, __ATOMIC_RELAXED);
+	uint64_t full = __atomic_exchange_n(&l->full, 0, __ATOMIC_RELAXED);
+	uint64_t delivered = __atomic_exchange_n(&l->delivered, 0, __ATOMIC_RELAXED);
+	uint32_t keep = shed_next(l->keep, l->firsts, delivered > late ? delivered - late : 0);
 
 	l->firsts = 0;
 	if (keep != l->keep && n->ops->keep_first(n->s, l->index, keep) == CY_OK) {
@@ -190,20 +185,21 @@ static void shed_window(struct timer *t)
 		    "lane %u: %u of %u first requests are received", l->index, keep, SHED_KEEP_ALL);
 		l->keep = keep;
 	}
-	if (l->keep < SHED_KEEP_ALL || refused)
+	if (l->keep < SHED_KEEP_ALL || late || full)
 		worker_timer_set(l->worker, &l->shed_timer, worker_now(l->worker) + SHED_WINDOW_NS);
 }
 
 /* After something was received on it. */
 static void shed_look(struct net *n, struct lane *l)
 {
-	if (!__atomic_load_n(&l->refused, __ATOMIC_RELAXED) || timer_is_set(&l->shed_timer) || !n->s ||
-	    !CY_HAS(n->ops, keep_first) || !n->ops->keep_first)
+	if ((!__atomic_load_n(&l->late, __ATOMIC_RELAXED) && !__atomic_load_n(&l->full, __ATOMIC_RELAXED)) ||
+	    timer_is_set(&l->shed_timer) || !n->s || !CY_HAS(n->ops, keep_first) || !n->ops->keep_first)
 		return;
 	/* counted since any time: the window begins now */
 	l->firsts = 0;
-	__atomic_store_n(&l->refused, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&l->taken, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->late, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->full, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&l->delivered, 0, __ATOMIC_RELAXED);
 	worker_timer_set(l->worker, &l->shed_timer, worker_now(l->worker) + SHED_WINDOW_NS);
 }
 
@@ -249,7 +245,7 @@ static void rx_ike(struct net *n, struct worker *w, const struct cy_dgram *d, co
 		else
 			COUNT(n, drop_queue);
 		if (is_first(&h))
-			refused_on(n, lane);
+			__atomic_fetch_add(&n->lanes[lane].full, 1, __ATOMIC_RELAXED);
 		return;
 	}
 	p = malloc(sizeof(*p) + len);

@@ -4,7 +4,7 @@
 uint32_t shed_next(uint32_t keep, uint64_t received, uint64_t taken)
 {
 	/* a quarter more than is taken on, which also finds out when more can be; a window may be an odd one */
-	uint64_t next = received ? keep * (taken + taken / 4) / received : SHED_KEEP_ALL;
+	uint64_t next = received ? keep * 5 * taken / (4 * received) : SHED_KEEP_ALL;
 
 	if (next < keep / 2)
 		next = keep / 2;
