@@ -137,6 +137,53 @@ void quick_retire(struct ike_sa *sa, struct child_sa *old, uint64_t successor, b
 	list_push(&sa->tasks, &t->node);
 }
 
+static bool same_ts(const struct child_sa *a, const struct child_sa *b)
+{
+	return a->n_ts_local == 1 && b->n_ts_local == 1 && a->n_ts_remote == 1 && b->n_ts_remote == 1 &&
+	    ts_eq(&a->ts_local[0], &b->ts_local[0]) && ts_eq(&a->ts_remote[0], &b->ts_remote[0]);
+}
+
+static bool in_use(const struct child_sa *c)
+{
+	return c->state == CHILD_INSTALLED || c->state == CHILD_REKEYING;
+}
+
+struct child_sa *quick_same_traffic(struct ike_sa *sa, const struct child_sa *c)
+{
+	struct child_sa *found = NULL;
+	struct list *n;
+
+	list_foreach (n, &sa->children) {
+		struct child_sa *o = list_entry(n, struct child_sa, node);
+
+		if (o != c && in_use(o) && same_ts(o, c) && strcmp(o->conn->name, c->conn->name) == 0)
+			found = o;
+	}
+	return found;
+}
+
+/* Both ends call the same one the lower. */
+static uint32_t rank(const struct child_sa *c)
+{
+	return c->spi_in < c->spi_out ? c->spi_in : c->spi_out;
+}
+
+struct child_sa *quick_settle(struct ike_sa *sa, struct child_sa *c)
+{
+	struct child_sa *o;
+
+	while ((o = quick_same_traffic(sa, c)) && o->state == CHILD_INSTALLED) {
+		struct child_sa *low = rank(o) < rank(c) ? o : c, *high = low == o ? c : o;
+
+		ike_note(sa, LOG_CHD, CY_LOG_INFO,
+		    "CHILD_SA %s{%llu} is for the same as {%llu} and is closed", low->conn->name,
+		    (unsigned long long)low->id, (unsigned long long)high->id);
+		quick_retire(sa, low, high->id, true);
+		c = high;
+	}
+	return c;
+}
+
 void quick_delete_there(struct ike_sa *sa, struct child_sa *c)
 {
 	struct task *t = task_new(TASK_CHILD_DELETE);

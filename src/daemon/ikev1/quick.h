@@ -36,6 +36,10 @@ void quick_fail(
 void quick_old_stays(struct ike_sa *sa, uint64_t old_id);
 /* The end that began the rekeying closes the old one, when the peer is sure to have the new one. */
 void quick_retire(struct ike_sa *sa, struct child_sa *old, uint64_t successor, bool ours);
+/* Another one for the same traffic, the youngest. */
+struct child_sa *quick_same_traffic(struct ike_sa *sa, const struct child_sa *c);
+/* Where both ends began one at the same time there are two. One stays, which both would choose; it is returned. */
+struct child_sa *quick_settle(struct ike_sa *sa, struct child_sa *c);
 void quick_delete_there(
     struct ike_sa *sa, struct child_sa *c); /* the peer has it, this end could not install it */
 

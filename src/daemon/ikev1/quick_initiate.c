@@ -119,6 +119,12 @@ void v1_quick_start(struct ike_sa *sa, struct task *t)
 		step_end(sa);
 		return;
 	}
+	if (old && quick_settle(sa, old) != old) { /* the one that stays has a time of its own */
+		ike_watch_done(sa, &t->watches, true, "");
+		task_done(sa);
+		step_end(sa);
+		return;
+	}
 	x = v1_exchange_new(sa, EXCHANGE_V1_QUICK, v1_msgid_new(sa), true);
 	if (!x || !(q = quick_new(sa, x))) {
 		v1_fatal(sa, "out of memory");

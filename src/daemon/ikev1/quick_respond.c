@@ -8,28 +8,6 @@
 
 static const struct cy_slice none = {NULL, 0};
 
-static bool same_ts(const struct child_sa *a, const struct child_sa *b)
-{
-	return a->n_ts_local == 1 && b->n_ts_local == 1 && a->n_ts_remote == 1 && b->n_ts_remote == 1 &&
-	    ts_eq(&a->ts_local[0], &b->ts_local[0]) && ts_eq(&a->ts_remote[0], &b->ts_remote[0]);
-}
-
-/* What the peer's new CHILD_SA is for: the youngest one that is for the same. */
-static struct child_sa *same_traffic(struct ike_sa *sa, const struct child_sa *c)
-{
-	struct child_sa *found = NULL;
-	struct list *n;
-
-	list_foreach (n, &sa->children) {
-		struct child_sa *o = list_entry(n, struct child_sa, node);
-
-		if (o != c && (o->state == CHILD_INSTALLED || o->state == CHILD_REKEYING) && same_ts(o, c) &&
-		    strcmp(o->conn->name, c->conn->name) == 0)
-			found = o;
-	}
-	return found;
-}
-
 static void refuse(struct ike_sa *sa, struct v1_exchange *x, uint16_t notify, const char *why)
 {
 	struct quick *q = x->state;
@@ -216,6 +194,7 @@ void quick_first(struct ike_sa *sa, struct v1_exchange *x)
 	struct cy_ts l, r, said_l, said_r;
 	char why[320] = "", theirs[256];
 	bool hosts;
+	struct child_sa *old;
 	struct quick *q;
 	uint8_t encap = 0;
 	struct ike_ke *k;
@@ -283,14 +262,11 @@ void quick_first(struct ike_sa *sa, struct v1_exchange *x)
 		refuse(sa, x, V1N_INVALID_ID_INFORMATION, why);
 		return;
 	}
-	{
-		struct child_sa *old = same_traffic(sa, q->child);
-
-		if (old) {
-			q->old_id = old->id;
-			child_set_rekeys(q->child, old);
-			q->child->reqid = old->reqid;
-		}
+	old = quick_same_traffic(sa, q->child);
+	if (old) {
+		q->old_id = old->id;
+		child_set_rekeys(q->child, old);
+		q->child->reqid = old->reqid;
 	}
 	if (!q->child->suite.ke) {
 		second_install(sa, NULL, CY_OK);

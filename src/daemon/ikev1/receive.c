@@ -165,6 +165,29 @@ static bool is_phase1(uint8_t exchange)
 	return exchange == EXCHANGE_V1_MAIN || exchange == EXCHANGE_V1_AGGRESSIVE;
 }
 
+/*
+ * May the peer begin one more? What is over and only answers repetitions makes room, the oldest first: with many CHILD_SAs, or when many
+ * are replaced at once, there is more of it than a peer may have open.
+ */
+static bool has_room(struct v1 *v)
+{
+	struct list *n;
+	uint32_t open = 0;
+
+	if (v->n_exchanges < V1_EXCHANGES)
+		return true;
+	list_foreach (n, &v->exchanges) {
+		struct v1_exchange *x = list_entry(n, struct v1_exchange, node);
+
+		if (x->finished && x != v->phase1) {
+			v1_exchange_free(x);
+			return true;
+		}
+		open += !x->ours;
+	}
+	return open < V1_EXCHANGES;
+}
+
 /* The exchange of a message; NULL: there is none, and none may begin. */
 static struct v1_exchange *exchange_of(struct ike_sa *sa, const struct ike_header *h)
 {
@@ -178,8 +201,7 @@ static struct v1_exchange *exchange_of(struct ike_sa *sa, const struct ike_heade
 	/* who has not logged in yet gets no CHILD_SA */
 	if (h->exchange == EXCHANGE_V1_QUICK && sa->state == IKE_CONNECTING)
 		return NULL;
-	if (!may_begin || !h->msgid || !v->authenticated || !(h->flags & V1_FLAG_ENCRYPTED) ||
-	    v->n_exchanges >= V1_EXCHANGES)
+	if (!may_begin || !h->msgid || !v->authenticated || !(h->flags & V1_FLAG_ENCRYPTED) || !has_room(v))
 		return NULL;
 	return v1_exchange_new(sa, h->exchange, h->msgid, false);
 }
