@@ -271,6 +271,8 @@ void client_free(struct client *cl)
 	list_del(&cl->node);
 	__atomic_fetch_sub(&cl->control->n_clients, 1, __ATOMIC_RELAXED);
 	CTL_COUNT(cl->control, closed);
+	/* closing it is not enough while a child process, between fork() and exec(), has it as well: events would come for who is gone */
+	(void)epoll_ctl(cl->control->epoll, EPOLL_CTL_DEL, cl->fd, NULL);
 	close(cl->fd);
 	free(cl->in);
 	free(cl->out);

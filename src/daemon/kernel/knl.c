@@ -42,7 +42,8 @@ struct knl {
 	struct list queue, reserve; /* reserve: requests for when memory is short */
 	bool unsignalled; /* a worker has queued and not yet signalled; also read without the lock */
 	struct knl_stats stats;
-	pthread_mutex_t run_lock; /* CY_KERNEL_INLINE: one call at a time; for a few microseconds */
+	uint64_t running_since_ns; /* atomic; of the stats */
+	pthread_mutex_t run_lock;  /* CY_KERNEL_INLINE: one call at a time; for a few microseconds */
 };
 
 /* Requests whose completions are posted together, so that a worker is woken once for them. */
@@ -355,7 +356,7 @@ static void run_some(struct knl *k, struct list *batch)
 		struct knl_req *r = list_entry(n, struct knl_req, node);
 		uint64_t began = env_now(k->d->env), now;
 
-		__atomic_store_n(&k->stats.running_since_ns, began, __ATOMIC_RELAXED);
+		__atomic_store_n(&k->running_since_ns, began, __ATOMIC_RELAXED);
 		req_run(k, r);
 		now = env_now(k->d->env);
 		pthread_mutex_lock(&k->lock);
@@ -365,8 +366,8 @@ static void run_some(struct knl *k, struct list *batch)
 		if (now - began > NS_PER_MS)
 			break; /* slow: nobody waits for the others */
 	}
+	__atomic_store_n(&k->running_since_ns, 0, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&k->lock);
-	k->stats.running_since_ns = 0;
 	k->stats.policies = knl_policies_count(k->policies);
 	k->stats.policies_owed = knl_policies_owed(k->policies);
 	pthread_mutex_unlock(&k->lock);
@@ -677,6 +678,7 @@ void knl_read_stats(struct knl *k, struct knl_stats *out)
 	pthread_mutex_lock(&k->lock);
 	*out = k->stats;
 	out->features = k->features;
+	out->running_since_ns = __atomic_load_n(&k->running_since_ns, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&k->lock);
 }
 

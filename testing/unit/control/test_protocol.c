@@ -2,9 +2,11 @@
 
 #include "unit.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -188,6 +190,34 @@ START_TEST(a_client_that_only_stops_sending_gets_its_answers)
 }
 END_TEST
 
+/* Of a client that is gone no event comes, though a helper process that was begun meanwhile has its socket until exec(). */
+START_TEST(a_child_process_may_hold_the_socket_of_who_is_gone)
+{
+	struct ctl_client other = {0};
+	pid_t child;
+
+	ctl_start(&t, conf, NULL);
+	ctl_connect(&t, &cl);
+	child = fork();
+	if (child == 0) {
+		close(cl.fd);
+		pause();
+		_exit(0);
+	}
+	ck_assert_int_gt(child, 0);
+	ctl_close(&cl);
+	for (int i = 0; i < 3; i++) {
+		ctl_connect(&t, &other);
+		ctl_send(&other, "{\"id\":1,\"cmd\":\"status\"}\n");
+		ctl_done(&other, NULL);
+		ctl_close(&other);
+	}
+	ck_assert_int_eq(kill(child, SIGKILL), 0);
+	ck_assert_int_eq(waitpid(child, NULL, 0), child);
+	ctl_stop(&t);
+}
+END_TEST
+
 START_TEST(one_client_too_many_is_told)
 {
 	const struct control_config cfg = {.max_clients = 1};
@@ -250,6 +280,7 @@ UNIT_TESTS(protocol)
 	tcase_add_test(tc, a_client_that_asks_and_never_reads_is_disconnected);
 	tcase_add_test(tc, a_client_that_stops_reading_is_disconnected_after_a_while);
 	tcase_add_test(tc, a_client_that_only_stops_sending_gets_its_answers);
+	tcase_add_test(tc, a_child_process_may_hold_the_socket_of_who_is_gone);
 	tcase_add_test(tc, one_client_too_many_is_told);
 	tcase_add_test(tc, stop_reaches_whoever_runs_the_daemon);
 	tcase_add_test(tc, clients_may_be_there_when_it_stops);
