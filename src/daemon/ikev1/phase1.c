@@ -436,7 +436,7 @@ static void begin_phase2(struct ike_sa *sa)
  * messages of one IKE_SA in several threads may come to the first one of phase 2 before it, and ends the IKE_SA: strongSwan's
  * "received quick mode request for unestablished IKE_SA". So that one comes a little later.
  */
-static bool overtakes(const struct ike_sa *sa)
+static bool may_overtake(const struct ike_sa *sa)
 {
 	return sa->initiator && (v1_of(sa)->aggressive || v1_logs_in(sa));
 }
@@ -455,23 +455,11 @@ static void on_phase2(struct timer *t)
 	begin_phase2(sa);
 }
 
-/* Ends the step. False: no delay is set. */
-static bool wait_for_peer(struct ike_sa *sa)
-{
-	uint64_t delay = sa->shard->d->tune.ikev1_phase2_delay_ns;
-
-	if (!delay)
-		return false;
-	sa->t_half_open.fn = on_phase2;
-	worker_timer_set(sa->shard->w, &sa->t_half_open, worker_now(sa->shard->w) + delay);
-	step_end(sa);
-	return true;
-}
-
 void v1_established(struct ike_sa *sa)
 {
 	struct ike_sa *old = predecessor(sa);
 	bool ours = sa->replaces != 0;
+	uint64_t delay = sa->shard->d->tune.ikev1_phase2_delay_ns;
 
 	ike_sa_established(sa);
 	shorten(sa);
@@ -485,8 +473,13 @@ void v1_established(struct ike_sa *sa)
 		ike_sa_close(old, "reauthenticated");
 	else if (old)
 		close_later(old, ours ? "reauthenticated" : "reauthenticated by the peer");
-	if (!overtakes(sa) || !wait_for_peer(sa))
+	if (!delay || !may_overtake(sa)) {
 		begin_phase2(sa);
+		return;
+	}
+	sa->t_half_open.fn = on_phase2;
+	worker_timer_set(sa->shard->w, &sa->t_half_open, worker_now(sa->shard->w) + delay);
+	step_end(sa);
 }
 
 void v1_ready(struct ike_sa *sa)

@@ -195,6 +195,20 @@ void quick_delete_there(struct ike_sa *sa, struct child_sa *c)
 	list_push(&sa->tasks, &t->node);
 }
 
+enum cy_err quick_install_req(struct ike_sa *sa, struct quick *q, struct ike_ke *k, enum cy_err err,
+    unsigned parts, struct knl_req **out)
+{
+	struct cy_slice secret = k ? cy_slice(k->secret, k->n_secret) : cy_slice(NULL, 0);
+
+	*out = NULL;
+	if (!err)
+		err = v1_child_derive(q->child, sa, secret, quick_ni(q), quick_nr(q));
+	ike_ke_free(k);
+	if (!err && !(*out = child_install_req(q->child, parts)))
+		err = CY_E_NOMEM;
+	return err;
+}
+
 /* --- what both messages with SA share ------------------------------------------------------------------------------------------ */
 
 bool quick_add_rest(struct ike_sa *sa, struct quick *q, struct cy_slice nonce)

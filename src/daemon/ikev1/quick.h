@@ -43,6 +43,13 @@ struct child_sa *quick_settle(struct ike_sa *sa, struct child_sa *c);
 void quick_delete_there(
     struct ike_sa *sa, struct child_sa *c); /* the peer has it, this end could not install it */
 
+/*
+ * What installs these parts of the CHILD_SA, with keys from the exchange and from what k agreed on (NULL: no key exchange of its own).
+ * Takes k, and what came of it before (err).
+ */
+enum cy_err quick_install_req(struct ike_sa *sa, struct quick *q, struct ike_ke *k, enum cy_err err,
+    unsigned parts, struct knl_req **out) CY_MUST_USE;
+
 /* --- messages --- */
 bool quick_add_rest(struct ike_sa *sa, struct quick *q, struct cy_slice nonce); /* after SA: nonce and KE */
 bool quick_same_suite(const struct suite *a, const struct suite *b);

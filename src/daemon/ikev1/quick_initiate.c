@@ -309,17 +309,10 @@ static void first_installed(struct ike_sa *sa, void *arg, enum cy_err err)
 
 static void first_install(struct ike_sa *sa, void *arg, enum cy_err err)
 {
-	struct ike_ke *k = arg;
 	struct v1_exchange *x = v1_current(sa);
-	struct quick *q = x->state;
-	struct knl_req *r = NULL;
+	struct knl_req *r;
 
-	if (!err)
-		err = v1_child_derive(
-		    q->child, sa, k ? cy_slice(k->secret, k->n_secret) : none, quick_ni(q), quick_nr(q));
-	ike_ke_free(k);
-	if (!err && !(r = child_install_req(q->child, x->commit ? CHILD_PART_IN : CHILD_PART_ALL)))
-		err = CY_E_NOMEM;
+	err = quick_install_req(sa, x->state, arg, err, x->commit ? CHILD_PART_IN : CHILD_PART_ALL, &r);
 	if (err) {
 		quick_fail(sa, x, err_text(err));
 		return;

@@ -150,16 +150,11 @@ static void second_install(struct ike_sa *sa, void *arg, enum cy_err err)
 	struct ike_ke *k = arg;
 	struct v1_exchange *x = v1_current(sa);
 	struct quick *q = x->state;
-	struct knl_req *r = NULL;
+	struct knl_req *r;
 
 	if (!err && k)
 		memcpy(q->ke_pub, k->pub, k->alg->public_len);
-	if (!err)
-		err = v1_child_derive(
-		    q->child, sa, k ? cy_slice(k->secret, k->n_secret) : none, quick_ni(q), quick_nr(q));
-	ike_ke_free(k);
-	if (!err && !(r = child_install_req(q->child, CHILD_PART_IN)))
-		err = CY_E_NOMEM;
+	err = quick_install_req(sa, q, k, err, CHILD_PART_IN, &r);
 	if (err) {
 		refuse(sa, x, V1N_NO_PROPOSAL_CHOSEN, err_text(err));
 		return;

@@ -46,12 +46,11 @@ static enum admission admit(struct sa_shard *s, const struct net_packet *p)
 		SA_COUNT(s->m, drop_half_open_limit);
 		return REFUSED;
 	}
-	if (sa_pool_is_behind(s, p, true))
-		return REFUSED;
+	/* it costs the pool nothing until who sent it goes on */
 	if (p->h.exchange == EXCHANGE_V1_MAIN && t->half_open_limit &&
 	    SA_READ(s->m, half_open) >= (t->half_open_limit + 3) / 4)
 		return KEPT;
-	return has_room(s) ? ADMITTED : REFUSED;
+	return !sa_pool_is_behind(s, p, true) && has_room(s) ? ADMITTED : REFUSED;
 }
 
 /* The step of a message for which there is no IKE_SA; NULL: it was dropped. Owns p. */

@@ -22,8 +22,8 @@ struct cy_steer_stats {
 	uint64_t fragments; /* passed on as they came */
 	uint64_t others;    /* not ESP */
 	uint64_t moves;     /* decided, to even out the loads */
-	uint64_t
-	    moved_gap; /* SAs that went over when no packet had come for a while; also when watching ends or begins */
+	/* SAs that went to another CPU, also when watching ends or begins */
+	uint64_t moved_gap;  /* when no packet had come for a while */
 	uint64_t moved_late; /* while packets kept coming: they may overtake each other */
 	uint64_t refused;    /* SAs that found no room */
 	uint32_t watching;   /* 1: packets are counted, and go where they went */

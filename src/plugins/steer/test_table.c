@@ -227,6 +227,17 @@ START_TEST(moves)
 }
 END_TEST
 
+/* A table that only watches, with SAs 1 to n. */
+static void init_watching(struct table *t, struct kernel *k, struct table_config *cfg, uint32_t n)
+{
+	init(t, k, MAX);
+	*cfg = t->cfg;
+	cfg->watch = true;
+	table_configure(t, cfg, 1);
+	for (uint32_t spi = 1; spi <= n; spi++)
+		ck_assert_int_eq(table_add(t, spi, 0), CY_OK);
+}
+
 /* While it only watches, SAs stay where they come, however uneven that is; afterwards they go to their CPUs, and are moved. */
 START_TEST(watching)
 {
@@ -234,12 +245,7 @@ START_TEST(watching)
 	struct kernel k;
 	struct table t;
 
-	init(&t, &k, MAX);
-	cfg = t.cfg;
-	cfg.watch = true;
-	table_configure(&t, &cfg, 1);
-	for (uint32_t spi = 1; spi <= 8; spi++)
-		ck_assert_int_eq(table_add(&t, spi, 0), CY_OK);
+	init_watching(&t, &k, &cfg, 8);
 	for (int i = 0; i < 6; i++) {
 		/* every other one is on the first CPU */
 		for (uint32_t spi = 1; spi <= 8; spi++)
@@ -265,12 +271,7 @@ START_TEST(beginning)
 	struct kernel k;
 	struct table t;
 
-	init(&t, &k, MAX);
-	cfg = t.cfg;
-	cfg.watch = true;
-	table_configure(&t, &cfg, 1);
-	for (uint32_t spi = 1; spi <= 4; spi++)
-		ck_assert_int_eq(table_add(&t, spi, 0), CY_OK);
+	init_watching(&t, &k, &cfg, 4);
 	for (uint32_t spi = 1; spi <= 4; spi++)
 		slot_of(&k, spi)->packets = 10;
 	table_tick(&t, 1000);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How many first requests are received when more come than can be done: the rule, and that it is followed. */
+#include "net_bed.h"
 #include "unit.h"
 
 #include <string.h>
 
-#include "daemon/net/net.h"
 #include "daemon/net/shed.h"
 #include "libcore/base/addr.h"
 
@@ -72,70 +72,6 @@ START_TEST(nobody_is_refused)
 }
 END_TEST
 
-struct bed {
-	struct env env;
-	struct daemon d;
-	struct net *net;
-	uint64_t now;
-	uint32_t keep;
-	unsigned asked, delivered;
-	bool late;
-};
-
-static uint64_t now_ns(struct env *e)
-{
-	return container_of(e, struct bed, env)->now;
-}
-
-static int64_t wall(struct env *e)
-{
-	(void)e;
-	return 1800000000;
-}
-
-static void rnd(struct env *e, void *out, size_t n)
-{
-	(void)e;
-	memset(out, 7, n);
-}
-
-static enum cy_err s_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *lanes)
-{
-	(void)cfg;
-	*out = plugin;
-	*lanes = 1;
-	return CY_OK;
-}
-
-static void s_close(void *s)
-{
-	(void)s;
-}
-
-static enum cy_err s_keep(void *s, uint32_t lane, uint32_t keep)
-{
-	struct bed *b = s;
-
-	EXPECT(lane == 0);
-	b->asked++;
-	b->keep = keep;
-	return CY_OK;
-}
-
-static const struct cy_socket_ops sops = {
-    .size = sizeof(sops), .name = "test", .open = s_open, .close = s_close, .keep_first = s_keep};
-
-static void deliver(void *user, struct worker *w, struct net_packet *p)
-{
-	struct bed *b = user;
-
-	(void)w;
-	b->delivered++;
-	if (b->late)
-		net_refused(p);
-	net_packet_free(p);
-}
-
 static void inject(struct bed *b, uint8_t exchange, uint8_t next, int n)
 {
 	uint8_t buf[IKE_HEADER_LEN] = {0};
@@ -164,34 +100,13 @@ static void window(struct bed *b, int firsts, int cookies, int others)
 	(void)worker_step(processor_worker(b->d.processor, 0), SIZE_MAX);
 }
 
-static void bed_init(struct bed *b)
-{
-	struct processor_config pc = {.n_workers = 1, .env = &b->env};
-
-	memset(b, 0, sizeof(*b));
-	b->now = 1000000000;
-	b->keep = SHED_KEEP_ALL;
-	b->env = (struct env){.now_ns = now_ns, .wall = wall, .random = rnd, .simulated = true};
-	b->d.env = &b->env;
-	b->d.tune.max_packet = 10000;
-	b->d.tune.receive_queue = 1 << 16;
-	ck_assert_int_eq(processor_new(&pc, &b->d.processor), CY_OK);
-	ck_assert_int_eq(net_new(&b->d, &sops, b, deliver, b, &b->net), CY_OK);
-}
-
-static void bed_fini(struct bed *b)
-{
-	net_free(b->net);
-	processor_free(b->d.processor);
-}
-
 /* By the queue, which has no room, and by whom they are delivered to. */
 START_TEST(fewer_are_received)
 {
 	struct bed b;
 	uint32_t keep;
 
-	bed_init(&b);
+	bed_init(&b, 1, 1 << 16);
 	window(&b, 10, 10, 10);
 	ck_assert_uint_eq(b.asked, 0);
 	inject(&b, EXCHANGE_IKE_SA_INIT, PAYLOAD_SA, 1000);
@@ -220,7 +135,7 @@ START_TEST(others_are_not_counted)
 {
 	struct bed b;
 
-	bed_init(&b);
+	bed_init(&b, 1, 1 << 16);
 	for (int i = 0; i < 5; i++)
 		window(&b, 0, 1000, 1000);
 	ck_assert_uint_eq(b.asked, 0);

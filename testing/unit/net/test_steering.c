@@ -1,96 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which worker gets a datagram, and what is dropped and counted on the way. */
+#include "net_bed.h"
 #include "unit.h"
 
 #include <string.h>
 
-#include "daemon/net/net.h"
 #include "libcore/base/addr.h"
 
-struct bed {
-	struct env env;
-	struct daemon d;
-	struct net *net;
-	uint64_t rnd;
-	unsigned delivered, worker;
-	uint32_t last_len;
-};
-
-static uint64_t now_ns(struct env *e)
-{
-	(void)e;
-	return 1000000000;
-}
-
-static int64_t wall(struct env *e)
-{
-	(void)e;
-	return 1800000000;
-}
-
-static void rnd(struct env *e, void *out, size_t n)
-{
-	struct bed *b = container_of(e, struct bed, env);
-
-	for (size_t i = 0; i < n; i++) {
-		b->rnd = b->rnd * 6364136223846793005ull + 1442695040888963407ull;
-		((uint8_t *)out)[i] = (uint8_t)(b->rnd >> 56);
-	}
-}
-
-static enum cy_err s_open(void *plugin, const struct cy_socket_config *cfg, void **out, uint32_t *lanes)
-{
-	(void)cfg;
-	*out = plugin;
-	*lanes = 1;
-	return CY_OK;
-}
-
-static void s_close(void *s)
-{
-	(void)s;
-}
-
-static size_t s_fds(void *s, uint32_t lane, int *out, size_t cap)
-{
-	(void)s;
-	(void)lane;
-	(void)out;
-	(void)cap;
-	return 0;
-}
-
-static const struct cy_socket_ops sops = {
-    .size = sizeof(sops), .name = "test", .open = s_open, .close = s_close, .fds = s_fds};
-
-static void deliver(void *user, struct worker *w, struct net_packet *p)
-{
-	struct bed *b = user;
-
-	b->delivered++;
-	b->worker = worker_index(w);
-	b->last_len = p->len;
-	net_packet_free(p);
-}
-
-static void bed_init(struct bed *b, uint32_t workers)
-{
-	struct processor_config pc = {.n_workers = workers, .env = &b->env};
-
-	memset(b, 0, sizeof(*b));
-	b->env = (struct env){.now_ns = now_ns, .wall = wall, .random = rnd, .simulated = true};
-	b->d.env = &b->env;
-	b->d.tune.max_packet = 10000;
-	b->d.tune.receive_queue = 16 << 20;
-	ck_assert_int_eq(processor_new(&pc, &b->d.processor), CY_OK);
-	ck_assert_int_eq(net_new(&b->d, &sops, b, deliver, b, &b->net), CY_OK);
-}
-
-static void bed_fini(struct bed *b)
-{
-	net_free(b->net);
-	processor_free(b->d.processor);
-}
+#define QUEUE (16 << 20)
 
 static void run(struct bed *b)
 {
@@ -132,7 +49,7 @@ START_TEST(an_spi_names_its_worker)
 	for (size_t c = 0; c < ARRAY_LEN(counts); c++) {
 		struct bed b;
 
-		bed_init(&b, counts[c]);
+		bed_init(&b, counts[c], QUEUE);
 		for (uint32_t w = 0; w < counts[c]; w++)
 			for (int i = 0; i < 20; i++) {
 				uint64_t spi = net_spi_new(b.net, &b.env, w);
@@ -165,7 +82,7 @@ START_TEST(a_message_reaches_its_owner)
 {
 	struct bed b;
 
-	bed_init(&b, 4);
+	bed_init(&b, 4, QUEUE);
 	for (uint32_t w = 0; w < 4; w++) {
 		uint64_t ours = net_spi_new(b.net, &b.env, w),
 		         theirs = net_spi_new(b.net, &b.env, (w + 1) % 4);
@@ -186,7 +103,7 @@ START_TEST(a_cookie_reaches_its_owner)
 {
 	struct bed b;
 
-	bed_init(&b, 4);
+	bed_init(&b, 4, QUEUE);
 	for (uint32_t w = 0; w < 4; w++)
 		for (uint8_t flags = 0; flags < 16; flags++) {
 			uint64_t cookie = net_cookie_new(b.net, &b.env, w), other = env_rand64(&b.env);
@@ -206,7 +123,7 @@ START_TEST(a_first_message_always_goes_to_the_same)
 	struct bed b;
 	unsigned seen[4] = {0};
 
-	bed_init(&b, 4);
+	bed_init(&b, 4, QUEUE);
 	for (uint64_t spi = 1; spi <= 400; spi++) {
 		unsigned first;
 
@@ -229,7 +146,7 @@ START_TEST(what_is_no_ike_is_counted)
 	uint8_t keepalive = 0xff, junk[3] = {0}, cut[20] = {0}, lying[IKE_HEADER_LEN] = {0};
 	struct cy_dgram d = {.data = &keepalive, .len = 1, .natt = 1};
 
-	bed_init(&b, 2);
+	bed_init(&b, 2, QUEUE);
 	ck_assert_int_eq(addr_parse("192.0.2.1", &d.src), CY_OK);
 	net_inject(b.net, NULL, &d);
 	d.data = junk;
@@ -260,7 +177,7 @@ START_TEST(what_came_together_is_taken_apart)
 	uint8_t buf[3 * (4 + IKE_HEADER_LEN)] = {0};
 	struct cy_dgram d = {.data = buf, .natt = 1, .segment = 4 + IKE_HEADER_LEN};
 
-	bed_init(&b, 2);
+	bed_init(&b, 2, QUEUE);
 	ck_assert_int_eq(addr_parse("192.0.2.1", &d.src), CY_OK);
 	for (uint32_t i = 0; i < 2; i++) {
 		struct writer w = writer_of(buf + i * d.segment + 4, IKE_HEADER_LEN);
