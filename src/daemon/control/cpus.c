@@ -313,10 +313,11 @@ void cmd_cpus(struct request *r)
 
 	if (!request_seconds(r, 1, &ns))
 		return;
-	c = cpus_begin(r->control);
+	ns = ns ? ns : NS_PER_MS;
+	c = cpus_begin(r->control, ns);
 	if (!c) {
 		request_fail(r, "limit", "out of memory");
 		return;
 	}
-	request_span(r, ns ? ns : NS_PER_MS, &q, c);
+	request_span(r, ns, &q, c);
 }

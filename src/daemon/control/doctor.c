@@ -225,7 +225,7 @@ static void costs_done(struct control *c, void *arg, void *const *acc, uint32_t 
 	costs_unref(costs);
 }
 
-static struct costs *costs_begin(struct control *c)
+static struct costs *costs_begin(struct control *c, uint64_t ns)
 {
 	static const struct walk_query q = {.acc_size = sizeof(struct costs_acc),
 	    .visit = costs_visit,
@@ -241,7 +241,7 @@ static struct costs *costs_begin(struct control *c)
 		free(costs);
 		return NULL;
 	}
-	costs->cpus = cpus_begin(c);
+	costs->cpus = cpus_begin(c, ns);
 	return costs;
 }
 
@@ -329,11 +329,12 @@ void cmd_doctor(struct request *r)
 
 	if (!request_seconds(r, 2, &ns))
 		return;
-	costs = costs_begin(r->control);
+	ns = ns ? ns : NS_PER_MS;
+	costs = costs_begin(r->control, ns);
 	if (!costs) {
 		request_fail(r, "limit", "out of memory");
 		return;
 	}
 	(void)control_speeds(r->control, &n);
-	request_span(r, ns ? ns : NS_PER_MS, &q, costs);
+	request_span(r, ns, &q, costs);
 }

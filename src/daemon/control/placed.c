@@ -234,7 +234,7 @@ bool cpus_ready(void *arg)
 {
 	struct cpus *c = arg;
 
-	if (!c->begun)
+	if (!c->begun || env_now(c->c->d->env) < c->begun_ns + c->ns)
 		return false;
 	if (!c->again) {
 		c->again = true;
@@ -247,7 +247,7 @@ bool cpus_ready(void *arg)
 	return c->done;
 }
 
-struct cpus *cpus_begin(struct control *control)
+struct cpus *cpus_begin(struct control *control, uint64_t ns)
 {
 	static const struct walk_query walk = {
 	    .acc_size = sizeof(struct placed_list), .visit = visit, .done = walk_done, .acc_fini = acc_fini};
@@ -257,6 +257,7 @@ struct cpus *cpus_begin(struct control *control)
 		return NULL;
 	c->refs = 2;
 	c->c = control;
+	c->ns = ns;
 	if (walk_sas(control, &walk, c) == CY_OK)
 		return c;
 	free(c);

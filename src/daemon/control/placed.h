@@ -35,15 +35,16 @@ struct cpus {
 	struct placed_list all;
 	struct cy_kernel_lane lanes[CPUS_LANES];
 	size_t n_lanes;
+	uint64_t ns;
 	uint64_t begun_ns, again_ns; /* when either counting began */
 	uint64_t sent, arrived;      /* by the plugin that steers, when it began */
 };
 
 /*
- * Begins to look; NULL: no memory. cpus_ready() is asked when the time is over, and begins to count again; it may never say yes.
- * cpus_unref() in any case.
+ * Begins to look, for so long from the first counting on; NULL: no memory. cpus_ready() is asked when the time is over, and begins to count
+ * again; it may never say yes. cpus_unref() in any case.
  */
-struct cpus *cpus_begin(struct control *c);
+struct cpus *cpus_begin(struct control *c, uint64_t ns);
 void cpus_unref(void *cpus);
 bool cpus_ready(void *cpus);
 size_t cpus_lanes(struct control *c, struct cy_kernel_lane *out);

@@ -375,6 +375,8 @@ int main(void)
 	(void)setrlimit(RLIMIT_CORE, &none);
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	(void)signal(SIGPIPE, SIG_IGN);
+	msg_init(&out, MSG_READY, 0);
+	send_out();
 	for (;;) {
 		receive_in(&type, &id, fields, lens);
 		if (type == MSG_LOGIN)

@@ -19,11 +19,13 @@
 #include <unistd.h>
 
 #define GIVE_UP_MS 2000 /* to leave PAM after the user did not answer */
+#define START_MS   30000 /* until it says that it is ready; no login waits for this one in particular */
 #define REAP_MS    200
 #define AGAIN_MS   1000 /* before one is started again that did nothing at all */
 #define STOP_MS    3000
 
 static void start_again(void *user);
+static void on_no_start(void *user);
 static void on_helper(void *user, uint32_t events);
 
 /* --- processes ------------------------------------------------------------------------------------------------------- */
@@ -107,8 +109,9 @@ static enum cy_err start_helper(struct helper *h)
 		return e;
 	}
 	h->fd = fd[0];
-	h->state = HELPER_IDLE;
+	h->state = HELPER_STARTING;
 	h->answered = false;
+	set_timer(h, START_MS, on_no_start);
 	return CY_OK;
 }
 
@@ -169,6 +172,23 @@ static void start_again(void *user)
 	helpers_dispatch(h->plugin);
 }
 
+static void count_killed(struct plugin *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->c.killed++;
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void on_no_start(void *user)
+{
+	struct helper *h = user;
+	struct plugin *p = h->plugin;
+
+	p->host->log(p->self, CY_LOG_WARN, "a helper was not ready after %d ms, it was killed", START_MS);
+	count_killed(p);
+	replace(h, "the helper did not start");
+}
+
 static void on_deadline(void *user)
 {
 	struct helper *h = user;
@@ -177,9 +197,7 @@ static void on_deadline(void *user)
 
 	snprintf(why, sizeof(why), "PAM was not done after %u ms, its helper was killed", p->deadline_ms);
 	p->host->log(p->self, CY_LOG_WARN, "%s (user '%s')", why, h->job ? h->job->user : "");
-	pthread_mutex_lock(&p->lock);
-	p->c.killed++;
-	pthread_mutex_unlock(&p->lock);
+	count_killed(p);
 	h->answered = true; /* it is not its fault */
 	replace(h, why);
 }
@@ -317,7 +335,14 @@ static void handle(struct helper *h)
 	enum msg_type type;
 	uint64_t id;
 
-	if (!msg_read(&p->msg, &type, &id, fields, lens) || !h->job || h->job->id != id) {
+	if (!msg_read(&p->msg, &type, &id, fields, lens))
+		type = 0;
+	if (type == MSG_READY && h->state == HELPER_STARTING) {
+		set_timer(h, 0, NULL);
+		h->state = HELPER_IDLE;
+		return;
+	}
+	if (!type || !h->job || h->job->id != id) {
 		replace(h, "the helper spoke out of turn");
 		return;
 	}

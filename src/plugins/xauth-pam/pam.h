@@ -37,7 +37,7 @@ struct job {
 	size_t n_secret;
 };
 
-enum helper_state { HELPER_DOWN, HELPER_IDLE, HELPER_LOGIN, HELPER_ASKING, HELPER_CLOSING };
+enum helper_state { HELPER_DOWN, HELPER_STARTING, HELPER_IDLE, HELPER_LOGIN, HELPER_ASKING, HELPER_CLOSING };
 
 struct helper {
 	struct plugin *plugin;

@@ -21,6 +21,7 @@ enum msg_type {
 	MSG_GIVE_UP,   /* instead of a reply */
 	MSG_CLOSE,     /* the session of this login; with the fields of a login when another helper had it */
 	/* from it */
+	MSG_READY,  /* once, before anything else; the login's number is 0 */
 	MSG_ASK,    /* FIELD_PROMPT, FIELD_MESSAGE */
 	MSG_DONE,   /* FIELD_RESULT and the rest */
 	MSG_CLOSED, /* FIELD_RESULT, FIELD_REASON */

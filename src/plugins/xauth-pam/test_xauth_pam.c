@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -303,7 +304,6 @@ START_TEST(helpers_that_die_or_hang)
 {
 	char status[512];
 
-	/* long enough for a new helper to begin on a machine with much to do */
 	start("helpers = 2\n deadline = 4s");
 	ck_assert_uint_eq(log_in(1, "die", "pie")->result, CY_XAUTH_ERROR);
 	ck_assert_ptr_nonnull(strstr(got.by_id[1].reason, "died"));
@@ -319,6 +319,24 @@ START_TEST(helpers_that_die_or_hang)
 		ck_assert_uint_eq(log_in(i, "u5", "p5")->result, CY_XAUTH_OK);
 	(void)ops->status(plugin, status, sizeof(status));
 	ck_assert_msg(strstr(status, "killed 2, died 1") != NULL, "%s", status);
+}
+END_TEST
+
+/* The time that a helper takes to begin is not the login's. */
+START_TEST(a_helper_that_begins_slowly)
+{
+	char path[128], more[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/slow", dir);
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_gt(fprintf(f, "#!/bin/sh\nsleep 6\nexec %s/xauth-pam-helper\n", BUILD_DIR), 0);
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_int_eq(chmod(path, 0755), 0);
+	snprintf(more, sizeof(more), "helpers = 1\n deadline = 5s\n helper = %s", path);
+	start(more);
+	ck_assert_uint_eq(log_in(1, "u1", "p1")->result, CY_XAUTH_OK);
 }
 END_TEST
 
@@ -437,6 +455,7 @@ UNIT_TESTS(xauth_pam)
 	tcase_add_test(tc, questions);
 	tcase_add_test(tc, a_user_who_does_not_answer);
 	tcase_add_test(tc, helpers_that_die_or_hang);
+	tcase_add_test(tc, a_helper_that_begins_slowly);
 	tcase_add_test(tc, sessions_outlive_their_helper);
 	tcase_add_test(tc, ended_early);
 	tcase_add_test(tc, a_full_queue);

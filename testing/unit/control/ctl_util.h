@@ -54,7 +54,7 @@ void ctl_put(struct ctl *t, const struct cy_dgram *d); /* it receives this; copi
 /* Connects and eats the hello. */
 void ctl_connect(struct ctl *t, struct ctl_client *cl);
 void ctl_send(struct ctl_client *cl, const char *text);
-/* The next line, NULL when the daemon has closed; fails the test after 5 s. */
+/* The next line, NULL when the daemon has closed; fails the test when there is none for so long that it hangs. */
 json_t *ctl_next(struct ctl_client *cl);
 /* Lines until "done", whose ok and error code are compared (NULL: ok). Returns how many items and progress lines came before. */
 size_t ctl_done(struct ctl_client *cl, const char *code);
