@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +25,8 @@
 
 #include "daemon/run.h"
 #include "libcore/conf/settings.h"
+
+#define HEAP_STEP (1 << 20) /* bytes, of which nothing is resident that is not used */
 
 enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_RUNNING = 3 };
 
@@ -343,6 +346,8 @@ int main(int argc, char **argv)
 
 	p.o.user = &p;
 	parse(&p, argc, argv);
+	/* What a heap grows by: by default each some tunnels are a system call, and the lock of all memory. */
+	(void)mallopt(M_TOP_PAD, HEAP_STEP);
 	umask(027);
 	no_core(&p);
 	if (!p.o.foreground)
