@@ -445,6 +445,8 @@ static void lane_start(struct worker *w, struct job *j)
 	int fds[LANE_FDS_MAX];
 
 	free(s);
+	if (!n->s)
+		return; /* stopped already */
 	lane->n_fds = n->ops->fds(n->s, lane->index, fds, LANE_FDS_MAX);
 	for (size_t i = 0; i < lane->n_fds; i++) {
 		lane->fd[i].lane = lane;
@@ -471,10 +473,13 @@ enum cy_err net_start(struct net *n)
 
 void net_stop(struct net *n)
 {
-	if (n && n->s) {
-		n->ops->close(n->s);
-		n->s = NULL;
-	}
+	if (!n || !n->s)
+		return;
+	/* what is left of the workers' timers and jobs runs after this */
+	for (uint32_t i = 0; i < n->n_lanes; i++)
+		worker_timer_cancel(n->lanes[i].worker, &n->lanes[i].shed_timer);
+	n->ops->close(n->s);
+	n->s = NULL;
 }
 
 void net_free(struct net *n)

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define GIVE_UP_MS 2000 /* to leave PAM after the user did not answer */
+#define GIVE_UP_MS 2000  /* to leave PAM after the user did not answer */
 #define START_MS   30000 /* until it says that it is ready; no login waits for this one in particular */
 #define REAP_MS    200
 #define AGAIN_MS   1000 /* before one is started again that did nothing at all */

@@ -42,7 +42,7 @@ static void s_close(void *s)
 
 static size_t s_fds(void *s, uint32_t lane, int *out, size_t cap)
 {
-	(void)s;
+	EXPECT(s != NULL);
 	(void)lane;
 	(void)out;
 	(void)cap;
@@ -53,7 +53,7 @@ static enum cy_err s_keep(void *s, uint32_t lane, uint32_t keep)
 {
 	struct bed *b = s;
 
-	EXPECT(lane == 0);
+	EXPECT(b && lane == 0);
 	b->asked++;
 	b->keep = keep;
 	return CY_OK;

@@ -130,6 +130,29 @@ START_TEST(fewer_are_received)
 }
 END_TEST
 
+/* A daemon that stops under a flood: what is left of its workers' timers runs when the sockets are gone. */
+START_TEST(stopped_meanwhile)
+{
+	struct bed b;
+	unsigned asked;
+
+	bed_init(&b, 1, 1 << 16);
+	ck_assert_int_eq(net_start(b.net), CY_OK);
+	window(&b, 1000, 0, 0);
+	window(&b, 1000, 0, 0);
+	asked = b.asked;
+	ck_assert_uint_gt(asked, 0);
+	inject(&b, EXCHANGE_IKE_SA_INIT, PAYLOAD_SA, 1000);
+	ck_assert_int_eq(net_start(b.net), CY_OK); /* a job that nobody came to */
+	net_stop(b.net);
+	b.now += SHED_WINDOW_NS + 2000000;
+	(void)worker_step(processor_worker(b.d.processor, 0), SIZE_MAX);
+	ck_assert_uint_eq(b.asked, asked);
+	ck_assert_uint_eq(worker_next_due(processor_worker(b.d.processor, 0)), UINT64_MAX);
+	bed_fini(&b);
+}
+END_TEST
+
 /* Those with a cookie, and what is for an IKE_SA, are not what there are too many of. */
 START_TEST(others_are_not_counted)
 {
@@ -148,5 +171,6 @@ UNIT_TESTS(shed)
 	tcase_add_test(tc, little_more_than_can_be_done);
 	tcase_add_test(tc, nobody_is_refused);
 	tcase_add_test(tc, fewer_are_received);
+	tcase_add_test(tc, stopped_meanwhile);
 	tcase_add_test(tc, others_are_not_counted);
 }
