@@ -255,6 +255,8 @@ struct cy_crl;
 	(1u << 2)                /* has a critical extension that is not understood (5.2): must not be used */
 #define CY_CRL_ONLY_CA (1u << 3) /* of CA certificates only (5.2.5) */
 #define CY_CRL_ONLY_EE (1u << 4) /* of end entities' only (5.2.5) */
+#define CY_CRL_POINTS                                                                                        \
+	(1u << 5) /* of those only that have one of points among their distribution points (6.3.3 (b)(2)) */
 struct cy_crl_info {
 	struct cy_slice der, issuer_der;  /* Name, DER */
 	struct cy_slice number;           /* extension value, may be empty */
@@ -262,6 +264,8 @@ struct cy_crl_info {
 	int64_t this_update, next_update; /* Unix seconds; next_update 0: none */
 	uint64_t n_revoked;
 	uint32_t flags;
+	const char *const *points; /* CY_CRL_POINTS: URIs, as in cy_cert_info.crl_uris */
+	size_t n_points;
 };
 
 enum cy_revocation {
