@@ -84,7 +84,7 @@ enum cy_err sources_add_crl(
 	enum cy_err e;
 
 	*out_why = "no plugin reads CRLs (openssl)";
-	if (!s->pki)
+	if (!s->can)
 		return CY_E_UNSUPPORTED;
 	e = source_read_crl(s, issuer, data, s->d->env->wall(s->d->env), &crl, out_why);
 	return e ? e : put(s, issuer, crl, name, out_why);
@@ -184,11 +184,11 @@ void sources_load_files(struct sources *s, const struct creds *c, const char *di
 	mark_old(s);
 	if (dir && (n = scandir(dir, &names, visible, alphasort)) < 0)
 		say(&l, CY_LOG_ERROR, "cannot read %s: %s", dir, strerror(errno));
-	if (n > 0 && !s->pki)
+	if (n > 0 && !s->can)
 		say(&l, CY_LOG_WARN, "%s: no plugin reads CRLs; load one, such as openssl", dir);
 	for (int i = 0; i < n; i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]->d_name);
-		if (s->pki)
+		if (s->can)
 			load_file(&l, c, path);
 		free(names[i]);
 	}

@@ -57,7 +57,7 @@ static void add(struct item *it, enum source_kind kind, const char *const *urls,
 
 static void add_all(struct item *it, const struct revocation *r)
 {
-	const struct cy_cert_info *info = crypto_pki(r->op->d->crypto)->cert_info(it->cert);
+	const struct cy_cert_info *info = sources_pki(r->op->d->sources)->cert_info(it->cert);
 	const struct creds *creds = r->op->config->creds;
 	const char *const *urls;
 	size_t n;
@@ -181,7 +181,7 @@ static bool ask(struct item *it, bool look)
 
 static const char *subject_of(const struct item *it)
 {
-	return crypto_pki(it->r->op->d->crypto)->cert_info(it->cert)->subject;
+	return sources_pki(it->r->op->d->sources)->cert_info(it->cert)->subject;
 }
 
 static void say(struct auth_op *op, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

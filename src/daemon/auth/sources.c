@@ -46,10 +46,9 @@ enum cy_err sources_new(struct daemon *d, struct sources **out)
 
 void sources_start(struct sources *s)
 {
-	const struct cy_pki_ops *pki = crypto_pki(s->d->crypto);
-
-	if (pki && CY_HAS(pki, ocsp_look) && pki->crl_load && pki->crl_look && pki->crl_signed_by)
-		s->pki = pki;
+	s->pki = crypto_pki(s->d->crypto);
+	s->can = s->pki && CY_HAS(s->pki, ocsp_look) && s->pki->crl_load && s->pki->crl_look &&
+	    s->pki->crl_signed_by && s->pki->ocsp_request && s->pki->ocsp_look;
 	s->ops = plugins_find(s->d->plugins, CY_KIND_FETCHER, NULL, &s->plugin);
 }
 
@@ -527,24 +526,35 @@ static void arm_run(struct worker *w, struct job *j)
 
 /* --- asking -------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_ca(const struct sources *s, struct cy_cert *cert)
+/* A CA may split its list: is the certificate among those that this part is of (RFC 5280, 6.3.3 (b)(2))? NULL: it is. */
+static const char *out_of_scope(const struct sources *s, const struct cy_crl_info *crl, struct cy_cert *cert)
 {
-	return s->pki->cert_info(cert)->flags & CY_CERT_CA;
+	const struct cy_cert_info *i = s->pki->cert_info(cert);
+
+	if (crl->flags & ((i->flags & CY_CERT_CA) ? CY_CRL_ONLY_EE : CY_CRL_ONLY_CA))
+		return crl->flags & CY_CRL_ONLY_CA ? "the CRL is of CA certificates only"
+		                                   : "the CRL is of end entities' certificates only";
+	if (!(crl->flags & CY_CRL_POINTS))
+		return NULL;
+	for (size_t a = 0; a < crl->n_points; a++)
+		for (size_t b = 0; b < i->n_crl_uris; b++)
+			if (strcmp(crl->points[a], i->crl_uris[b]) == 0)
+				return NULL;
+	return "the CRL is of other distribution points than the certificate names";
 }
 
 /* What is there says something of the certificate, be it outdated. */
 static bool says(struct sources *s, struct source *src, const struct source_question *q, struct source_said *out)
 {
-	uint32_t flags;
+	const char *no;
 
 	if (!src->has)
 		return false;
 	out->info = src->info;
 	if (src->crl) {
-		flags = s->pki->crl_info(src->crl)->flags;
-		if (flags & (is_ca(s, q->cert) ? CY_CRL_ONLY_EE : CY_CRL_ONLY_CA)) { /* RFC 5280, 6.3.3 (b)(2) */
-			snprintf(out->why, sizeof(out->why), "the CRL is of %s certificates only",
-			    flags & CY_CRL_ONLY_CA ? "CA" : "end entity");
+		no = out_of_scope(s, s->pki->crl_info(src->crl), q->cert);
+		if (no) {
+			snprintf(out->why, sizeof(out->why), "%s", no);
 			return false;
 		}
 		out->info.size = sizeof(out->info);
@@ -580,7 +590,7 @@ static bool knows_scheme(const struct sources *s, const char *url)
 
 static const char *cannot(const struct sources *s, const struct source_question *q)
 {
-	if (!s->pki)
+	if (!s->can)
 		return "no plugin reads CRLs and OCSP responses (openssl)";
 	if (q->kind == SOURCE_FILE)
 		return NULL;
@@ -692,7 +702,12 @@ void sources_count(struct sources *s, enum source_outcome what)
 
 bool sources_fetch(const struct sources *s)
 {
-	return s->pki && s->ops;
+	return s->can && s->ops;
+}
+
+const struct cy_pki_ops *sources_pki(const struct sources *s)
+{
+	return s->pki;
 }
 
 /* --- commands ------------------------------------------------------------------------------------------------------------------ */

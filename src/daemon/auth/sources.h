@@ -58,7 +58,8 @@ void sources_forget(struct sources *s, struct source_wait *wait); /* harmless wh
 /* What came of asking them all for one peer. */
 enum source_outcome { OUTCOME_GOOD, OUTCOME_REVOKED, OUTCOME_ACCEPTED, OUTCOME_REFUSED, OUTCOME_N };
 void sources_count(struct sources *s, enum source_outcome what);
-bool sources_fetch(const struct sources *s); /* is there a plugin that gets what a URL names? */
+const struct cy_pki_ops *sources_pki(const struct sources *s); /* whose certificates they are about */
+bool sources_fetch(const struct sources *s);                   /* is there a plugin that gets what a URL names? */
 
 /* --- CRLs of files: main thread, control thread --- */
 /* Those of a folder, for the issuers of the certificates in c, in the place of those that were there. dir NULL: none. */

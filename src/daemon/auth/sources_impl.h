@@ -42,7 +42,8 @@ struct source {
 
 struct sources {
 	struct daemon *d;
-	const struct cy_pki_ops *pki; /* NULL: there is nothing to check with */
+	const struct cy_pki_ops *pki; /* NULL: there are no certificates, either */
+	bool can;                     /* it reads CRLs and OCSP responses */
 	const struct cy_fetch_ops *ops;
 	void *plugin;
 	pthread_mutex_t lock;

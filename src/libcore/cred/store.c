@@ -335,7 +335,7 @@ enum cy_err creds_set_uris(struct creds *c, struct cy_cert *ca, const struct cre
 size_t creds_ca_uris(
     const struct creds *c, struct cy_cert *ca, enum cred_uri_kind kind, const char *const **out)
 {
-	const struct creds_cert *cert = creds_lookup_cert(c, c->pki->cert_info(ca));
+	const struct creds_cert *cert = c->pki ? creds_lookup_cert(c, c->pki->cert_info(ca)) : NULL;
 
 	if (!cert)
 		return 0;
