@@ -255,7 +255,8 @@ static void load_revocation(struct load *l, const struct config *c)
 	}
 	if (by_ca && (setup->ocsp || setup->fetch_crls) && !sources_fetch(l->r->d.sources))
 		tellf(l, setup->strict_crl != STRICT_NO ? CY_LOG_WARN : CY_LOG_NOTICE,
-		    "no plugin gets CRLs and OCSP responses (curl): only the CRLs in %s say which certificates were "
+		    "no plugin gets CRLs and OCSP responses (curl): only the CRLs in %s say which "
+		    "certificates were "
 		    "revoked",
 		    dir);
 }

@@ -161,12 +161,18 @@ static void print_revocation(json_t *r)
 	size_t i;
 
 	print_counters("revocation", r);
-	json_array_foreach(member(r, "hosts"), i, h) printf(
-	    "  CRLs and OCSP from %s: asked %lld times, %lld failed (%lld in a row), %lld not answered in time, "
-	    "longest %lld ms\n",
-	    get_str(h, "host"), (long long)get_int(h, "asked"), (long long)get_int(h, "failed"),
-	    (long long)get_int(h, "failed_in_a_row"), (long long)get_int(h, "late"),
-	    (long long)get_int(h, "max_ms"));
+	json_array_foreach(member(r, "hosts"), i, h)
+	{
+		printf("  CRLs and OCSP from %s: asked %lld times, %lld failed (%lld in a row), %lld not "
+		       "answered in "
+		       "time, longest %lld ms",
+		    get_str(h, "host"), (long long)get_int(h, "asked"), (long long)get_int(h, "failed"),
+		    (long long)get_int(h, "failed_in_a_row"), (long long)get_int(h, "late"),
+		    (long long)get_int(h, "max_ms"));
+		if (get_int(h, "running_ms") > 1000)
+			printf(", has been asked for %lld ms", (long long)get_int(h, "running_ms"));
+		putchar('\n');
+	}
 	if (*get_str(r, "plugin"))
 		printf("  fetching: %s\n", get_str(r, "plugin"));
 }

@@ -75,7 +75,8 @@ static void begin(void *plugin, const struct cy_fetch_request *r)
 		abort();
 	*t = (struct late){.n = n, .boot = n->boots, .id = r->id, .answer = r->answer, .to = r->to};
 	t->fails = (n->fetch.fail && sim_prng_below(p, 1000) < n->fetch.fail) || !make(n, r, t);
-	sim_at(n->sim, n->sim->now + (n->fetch.slow_ns ? sim_prng_below(p, n->fetch.slow_ns + 1) : 0), arrive, t);
+	sim_at(n->sim, n->sim->now + (n->fetch.slow_ns ? sim_prng_below(p, n->fetch.slow_ns + 1) : 0), arrive,
+	    t);
 }
 
 static void cancel(void *plugin, uint64_t id)

@@ -252,7 +252,8 @@ static bool add_revoked(X509_CRL *crl, const struct cached *c, int64_t when)
 	ASN1_ENUMERATED *why = ASN1_ENUMERATED_new();
 	bool ok = r && serial && t && why && ASN1_ENUMERATED_set(why, CRL_REASON_KEY_COMPROMISE) == 1 &&
 	    X509_REVOKED_set_serialNumber(r, serial) == 1 && X509_REVOKED_set_revocationDate(r, t) == 1 &&
-	    X509_REVOKED_add1_ext_i2d(r, NID_crl_reason, why, 0, 0) == 1 && X509_CRL_add0_revoked(crl, r) == 1;
+	    X509_REVOKED_add1_ext_i2d(r, NID_crl_reason, why, 0, 0) == 1 &&
+	    X509_CRL_add0_revoked(crl, r) == 1;
 
 	if (!ok)
 		X509_REVOKED_free(r);

@@ -185,7 +185,8 @@ static void configure(struct world *w, struct sim_node *n)
 	if (x % 6 == 1)
 		append(&n->conf_text, x % 4 ? "  strictcrlpolicy=yes\n" : "  strictcrlpolicy=ifuri\n");
 	if (x % 3)
-		append(&n->conf_text, "ca sim\n  cacert=sim.pem\n  auto=add\n  crluri=http://crl.sim/ca.crl\n");
+		append(
+		    &n->conf_text, "ca sim\n  cacert=sim.pem\n  auto=add\n  crluri=http://crl.sim/ca.crl\n");
 	if (x % 3 == 2)
 		append(&n->conf_text, "  ocspuri=http://ocsp.sim/\n");
 	for (uint32_t i = 0; i < w->n_links; i++) {

@@ -439,7 +439,8 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 	else if (strcmp(w[0], "crl-life") == 0 && n == 3)
 		node->fetch.life_s = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "revoke") == 0 && n == 3)
-		snprintf(node->fetch.revoked, sizeof(node->fetch.revoked), "%s", strcmp(w[2], "-") ? w[2] : "");
+		snprintf(
+		    node->fetch.revoked, sizeof(node->fetch.revoked), "%s", strcmp(w[2], "-") ? w[2] : "");
 	else if (strcmp(w[0], "script-slow") == 0 && is_time)
 		node->scripts.slow_ns = t;
 	else if (strcmp(w[0], "script-fail") == 0 && n == 3)

@@ -343,7 +343,8 @@ static enum cy_err set_uris(struct creds *c, const struct conf *conf)
 		    .ocsp = (const char *const *)s->ocsp_uris.s,
 		    .n_ocsp = s->ocsp_uris.n};
 
-		e = sim_cert(SIM_ED25519, "Simulated CA", &of) ? creds_add_cert(c, of.ca, true, &ca) : CY_E_UNSUPPORTED;
+		e = sim_cert(SIM_ED25519, "Simulated CA", &of) ? creds_add_cert(c, of.ca, true, &ca)
+		                                               : CY_E_UNSUPPORTED;
 		if (!e)
 			e = creds_set_uris(c, ca, &uris);
 	}

@@ -162,8 +162,9 @@ struct sim_node {
 		uint64_t slow_ns;      /* so long at most until an answer, 0 at once */
 		uint32_t fail;         /* thousandths of what is asked */
 		bool silent, nonsense; /* never an answer; answers that are none */
-		char revoked[128];     /* whose certificates the authority took back, by name, with blanks between */
-		uint32_t life_s;       /* until the next update, 0 a day */
+		char revoked
+		    [128]; /* whose certificates the authority took back, by name, with blanks between */
+		uint32_t life_s; /* until the next update, 0 a day */
 		struct sim_prng prng;
 		uint64_t asked, cancelled; /* since the start of the simulation */
 	} fetch;
@@ -360,8 +361,7 @@ struct sim_cert {
 };
 bool sim_cert(enum sim_key_kind kind, const char *name, struct sim_cert *out);
 /* What the authority says: those of these names are revoked. DER; false: no room, no openssl. */
-bool sim_crl(
-    const char *revoked, int64_t now, uint32_t life_s, uint8_t *out, size_t cap, size_t *out_n);
+bool sim_crl(const char *revoked, int64_t now, uint32_t life_s, uint8_t *out, size_t cap, size_t *out_n);
 bool sim_ocsp(struct cy_slice request, const char *revoked, int64_t now, uint32_t life_s, uint8_t *out,
     size_t cap, size_t *out_n);
 void sim_key_forget(void); /* what libcrypto keeps for a thread: its last errors, its random numbers */

@@ -121,7 +121,7 @@ static void digest_crl(struct digest *d)
 		    ? take_crl(s, d->src, &crl, d->now)
 		    : "there is no room for the CRL: revocation_cache";
 	}
-	source_settle(s, d->src, why);
+	source_settle(s, d->src, why ? SOURCE_UNFIT : SOURCE_CAME, why);
 	pthread_mutex_unlock(&s->lock);
 	if (crl)
 		s->pki->crl_unref(crl);
@@ -156,7 +156,7 @@ static void digest_ocsp(struct digest *d)
 	} else if (!why) {
 		why = "the OCSP response cannot be used";
 	}
-	source_settle(s, src, why);
+	source_settle(s, src, why ? SOURCE_UNFIT : SOURCE_CAME, why);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -177,7 +177,7 @@ static void digest_free(struct digest *d, const char *why)
 
 	pthread_mutex_lock(&s->lock);
 	if (why) /* it did not run */
-		source_settle(s, d->src, why);
+		source_settle(s, d->src, SOURCE_UNFIT, why);
 	last = source_unref(d->src);
 	pthread_mutex_unlock(&s->lock);
 	if (last)

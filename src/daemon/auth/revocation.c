@@ -75,7 +75,8 @@ static void add_all(struct item *it, const struct revocation *r)
 		add(it, SOURCE_CRL, info->crl_uris, info->n_crl_uris);
 	}
 	snprintf(it->why, sizeof(it->why), "%s",
-	    it->named ? "nothing says so" : "no server is named that knows it, and no file has a CRL of its issuer");
+	    it->named ? "nothing says so"
+	              : "no server is named that knows it, and no file has a CRL of its issuer");
 }
 
 /* --- what they say ----------------------------------------------------------------------------------------------------- */
@@ -111,8 +112,8 @@ static void note(struct item *it, const char *what)
 {
 	const char *url = it->ask[it->at].url;
 
-	snprintf(it->why, sizeof(it->why), "%s%s%.70s: %.70s", source_text(it), url ? " " : "", url ? url : "",
-	    what);
+	snprintf(it->why, sizeof(it->why), "%s%s%.70s: %.70s", source_text(it), url ? " " : "",
+	    url ? url : "", what);
 }
 
 /* True: it says something that decides. */

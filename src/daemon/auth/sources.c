@@ -7,8 +7,9 @@
 #include "daemon/auth/sources_impl.h"
 #include "libcore/plugin/loader.h"
 
-#define BACK_OFF_MAX    30         /* times fetch_retry */
-#define NO_NEXT_UPDATE  86400      /* s: so long counts what does not say for how long (RFC 5280, 5.1.2.5 wants it) */
+#define BACK_OFF_MAX 30 /* times fetch_retry */
+#define NO_NEXT_UPDATE                                                                                       \
+	86400 /* s: so long counts what does not say for how long (RFC 5280, 5.1.2.5 wants it) */
 #define REFRESH_LEAST_S 60
 #define TICK_MAX_NS     (60 * NS_PER_S)
 #define BEGIN_MAX       16 /* requests that one tick begins */
@@ -171,8 +172,8 @@ static struct source_host *host_get(struct sources *s, const char *url)
 	return &st->host[st->n_hosts++];
 }
 
-struct source *source_add(struct sources *s, enum source_kind kind, const char *url, struct cy_cert *cert,
-    struct cy_cert *issuer)
+struct source *source_add(
+    struct sources *s, enum source_kind kind, const char *url, struct cy_cert *cert, struct cy_cert *issuer)
 {
 	struct source *src = calloc(1, sizeof(*src));
 
@@ -194,8 +195,7 @@ struct source *source_add(struct sources *s, enum source_kind kind, const char *
 	}
 	if (kind != SOURCE_FILE)
 		src->host = host_get(s, url);
-	hmap_add(&s->table, &src->node,
-	    hash(s, kind, kind == SOURCE_FILE ? NULL : url, src->cert, issuer));
+	hmap_add(&s->table, &src->node, hash(s, kind, kind == SOURCE_FILE ? NULL : url, src->cert, issuer));
 	list_push(&s->used, &src->used);
 	s->stats.entries++;
 	s->stats.bytes += src->bytes;
@@ -261,10 +261,39 @@ static void wake(struct sources *s, struct source *src)
 	}
 }
 
-void source_settle(struct sources *s, struct source *src, const char *why)
+/* It is asked again after fetch_retry, then twice that and so on. */
+static void back_off(struct sources *s, struct source *src, const char *why)
 {
-	const struct tuning *t = &s->d->tune;
-	uint64_t now = env_now(s->d->env), took = now - src->asked_ns, off = t->fetch_retry_ns;
+	uint64_t first = s->d->tune.fetch_retry_ns, off = first;
+
+	for (uint32_t i = 0; i < src->failures && off < BACK_OFF_MAX * first; i++)
+		off *= 2;
+	if (off > BACK_OFF_MAX * first)
+		off = BACK_OFF_MAX * first;
+	src->failures++;
+	src->retry_ns = env_now(s->d->env) + off;
+	snprintf(src->why, sizeof(src->why), "%s", why);
+}
+
+/* A responder that is away is so for all certificates. */
+static void responder_ends(struct sources *s, const struct source *src, enum source_end end, const char *why)
+{
+	struct source *r = source_find(s, SOURCE_RESPONDER, src->url, NULL, src->issuer);
+
+	if (end != SOURCE_SILENT) {
+		if (r)
+			r->failures = 0;
+		return;
+	}
+	if (!r && s->stats.entries < s->d->tune.revocation_cache_entries)
+		r = source_add(s, SOURCE_RESPONDER, src->url, NULL, src->issuer);
+	if (r && env_now(s->d->env) >= r->retry_ns)
+		back_off(s, r, why);
+}
+
+void source_settle(struct sources *s, struct source *src, enum source_end end, const char *why)
+{
+	uint64_t took = env_now(s->d->env) - src->asked_ns;
 
 	if (took > s->stats.max_ns)
 		s->stats.max_ns = took;
@@ -272,25 +301,21 @@ void source_settle(struct sources *s, struct source *src, const char *why)
 		src->host->max_ns = took;
 	src->state = SOURCE_IDLE;
 	s->stats.fetching--;
-	if (why) {
-		for (uint32_t i = 0; i < src->failures && off < BACK_OFF_MAX * t->fetch_retry_ns; i++)
-			off *= 2;
-		if (off > BACK_OFF_MAX * t->fetch_retry_ns)
-			off = BACK_OFF_MAX * t->fetch_retry_ns;
-		src->failures++;
-		src->retry_ns = now + off;
-		snprintf(src->why, sizeof(src->why), "%s", why);
-		s->stats.failed++;
-		src->host->failed++;
-		src->host->in_a_row++;
-		LOGF(s->d->log, LOG_IKE, CY_LOG_WARN, NULL, "%s %.200s: %s; again in %llu s",
-		    src->kind == SOURCE_OCSP ? "OCSP responder" : "CRL", src->url, why,
-		    (unsigned long long)(off / NS_PER_S));
-	} else {
+	if (end == SOURCE_CAME) {
 		src->failures = 0;
 		s->stats.answered++;
 		src->host->in_a_row = 0;
+	} else {
+		s->stats.failed++;
+		src->host->failed++;
+		src->host->in_a_row++;
+		back_off(s, src, why);
+		LOGF(s->d->log, LOG_IKE, CY_LOG_WARN, NULL, "%s %.200s: %s; again in %llu s",
+		    src->kind == SOURCE_CRL ? "CRL" : "OCSP responder", src->url, why,
+		    (unsigned long long)((src->retry_ns - env_now(s->d->env)) / NS_PER_S));
 	}
+	if (src->kind == SOURCE_OCSP)
+		responder_ends(s, src, end, why);
 	wake(s, src);
 	source_arm(s);
 }
@@ -343,7 +368,7 @@ static void failed(struct sources *s, struct source *src, uint64_t id, const cha
 {
 	pthread_mutex_lock(&s->lock);
 	if (claim(src, id, SOURCE_DIGESTING))
-		source_settle(s, src, why);
+		source_settle(s, src, SOURCE_UNFIT, why);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -385,7 +410,7 @@ static void on_answer(void *to, uint64_t id, const struct cy_fetch_answer *a)
 		s->stats.late++;
 		src->host->late++;
 	}
-	source_settle(s, src, why);
+	source_settle(s, src, a->result == CY_FETCH_OK ? SOURCE_UNFIT : SOURCE_SILENT, why);
 	pthread_mutex_unlock(&s->lock);
 	done_with(s, src);
 }
@@ -471,7 +496,7 @@ static void look_at(struct sources *s, struct source *src, uint64_t now, int64_t
 		    (unsigned long long)(src->timeout_ns / NS_PER_MS));
 		s->stats.late++;
 		src->host->late++;
-		source_settle(s, src, why);
+		source_settle(s, src, SOURCE_SILENT, why);
 	} else if (src->state == SOURCE_FETCHING) {
 		sooner(&due->next, src->asked_ns + src->timeout_ns);
 	}
@@ -544,7 +569,8 @@ static const char *out_of_scope(const struct sources *s, const struct cy_crl_inf
 }
 
 /* What is there says something of the certificate, be it outdated. */
-static bool says(struct sources *s, struct source *src, const struct source_question *q, struct source_said *out)
+static bool says(
+    struct sources *s, struct source *src, const struct source_question *q, struct source_said *out)
 {
 	const char *no;
 
@@ -610,10 +636,22 @@ static struct source *get(struct sources *s, const struct source_question *q, st
 	return source_add(s, q->kind, q->url, q->cert, q->issuer);
 }
 
+/* What remembers failures: for an OCSP response that was never asked for, what became of others of the same responder. */
+static const struct source *failing(
+    const struct sources *s, const struct source *src, const struct source_question *q)
+{
+	const struct source *r = src->kind == SOURCE_OCSP && !src->failures
+	    ? source_find(s, SOURCE_RESPONDER, q->url, NULL, q->issuer)
+	    : NULL;
+
+	return r && r->failures ? r : src;
+}
+
 /* With the mutex. */
 static enum source_result ask(struct sources *s, const struct source_question *q, struct source_wait *wait,
     struct source_said *out, struct list *gone, struct order *order)
 {
+	const struct source *bad;
 	struct source *src;
 	bool has;
 
@@ -633,13 +671,14 @@ static enum source_result ask(struct sources *s, const struct source_question *q
 	has = says(s, src, q, out);
 	if (has && is_final(out))
 		return SOURCE_SAYS;
+	bad = failing(s, src, q);
 	if (q->kind != SOURCE_FILE && !q->look && !out->why[0]) {
-		if (src->state == SOURCE_IDLE && (!src->failures || env_now(s->d->env) >= src->retry_ns)) {
+		if (src->state == SOURCE_IDLE && (!bad->failures || env_now(s->d->env) >= bad->retry_ns)) {
 			src->timeout_ns = q->timeout_ns;
 			src->refresh_s = q->refresh_s;
 			order_begin(s, src, order);
 		}
-		if (src->state != SOURCE_IDLE && (!src->failures || q->insist)) {
+		if (src->state != SOURCE_IDLE && (!bad->failures || q->insist)) {
 			if (s->stats.waiting < s->d->tune.revocation_queue) {
 				list_push(&src->waits, &wait->node);
 				s->stats.waited++;
@@ -656,7 +695,7 @@ static enum source_result ask(struct sources *s, const struct source_question *q
 		return SOURCE_SAYS;
 	if (!out->why[0])
 		snprintf(out->why, sizeof(out->why), "%s",
-		    src->failures ? src->why : "it did not come within revocation_timeout");
+		    bad->failures ? bad->why : "it did not come within revocation_timeout");
 	return SOURCE_MUTE;
 }
 
@@ -742,7 +781,8 @@ static uint64_t drop_all(struct sources *s, bool files)
 	hmap_foreach (&s->table, b, n, tmp) {
 		struct source *src = container_of(n, struct source, node);
 
-		if ((src->kind == SOURCE_FILE) != files || (files && !src->old) || src->state != SOURCE_IDLE || src->refs != 1)
+		if ((src->kind == SOURCE_FILE) != files || (files && !src->old) ||
+		    src->state != SOURCE_IDLE || src->refs != 1)
 			continue;
 		source_drop(s, src);
 		list_push(&gone, &src->used);
@@ -767,8 +807,19 @@ void sources_drop_files(struct sources *s)
 
 void sources_read_stats(struct sources *s, struct sources_stats *out)
 {
+	uint64_t now = env_now(s->d->env);
+	struct hnode *n, *tmp;
+	size_t b;
+
 	pthread_mutex_lock(&s->lock);
 	*out = s->stats;
+	hmap_foreach (&s->table, b, n, tmp) {
+		const struct source *src = container_of(n, struct source, node);
+		struct source_host *h = src->host ? &out->host[src->host - s->stats.host] : NULL;
+
+		if (src->state == SOURCE_FETCHING && now - src->asked_ns > h->running_ns)
+			h->running_ns = now - src->asked_ns;
+	}
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -789,6 +840,8 @@ void sources_list(struct sources *s, void (*cb)(void *user, const struct source_
 		struct source *src = container_of(n, struct source, node);
 		const struct cy_crl_info *crl = src->crl ? s->pki->crl_info(src->crl) : NULL;
 
+		if (src->kind == SOURCE_RESPONDER)
+			continue;
 		cb(user,
 		    &(struct source_info){.kind = src->kind,
 		        .url = src->url,

@@ -18,7 +18,7 @@
 struct creds;
 struct sources;
 
-enum source_kind { SOURCE_OCSP = 1, SOURCE_FILE, SOURCE_CRL };
+enum source_kind { SOURCE_OCSP = 1, SOURCE_FILE, SOURCE_CRL, SOURCE_RESPONDER /* only that it fails */ };
 
 struct source_question {
 	enum source_kind kind;
@@ -59,7 +59,7 @@ void sources_forget(struct sources *s, struct source_wait *wait); /* harmless wh
 enum source_outcome { OUTCOME_GOOD, OUTCOME_REVOKED, OUTCOME_ACCEPTED, OUTCOME_REFUSED, OUTCOME_N };
 void sources_count(struct sources *s, enum source_outcome what);
 const struct cy_pki_ops *sources_pki(const struct sources *s); /* whose certificates they are about */
-bool sources_fetch(const struct sources *s);                   /* is there a plugin that gets what a URL names? */
+bool sources_fetch(const struct sources *s); /* is there a plugin that gets what a URL names? */
 
 /* --- CRLs of files: main thread, control thread --- */
 /* Those of a folder, for the issuers of the certificates in c, in the place of those that were there. dir NULL: none. */
@@ -78,7 +78,8 @@ uint64_t sources_purge(struct sources *s);
 struct source_host {
 	char name[64]; /* "others" of what has no room */
 	uint64_t asked, failed, late, max_ns;
-	uint32_t in_a_row; /* failures since the last answer */
+	uint64_t running_ns; /* so long nothing has come to what it is asked now, 0 nothing */
+	uint32_t in_a_row;   /* failures since the last answer */
 };
 struct sources_stats {
 	uint64_t asked, answered, failed, late, too_late, refused /* too many wait */, evicted;

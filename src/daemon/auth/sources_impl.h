@@ -59,15 +59,20 @@ struct sources {
 };
 
 /* With the mutex. */
-void source_settle(struct sources *s, struct source *src, const char *why /* NULL: it came */);
+enum source_end {
+	SOURCE_CAME,
+	SOURCE_UNFIT,  /* the server answered, and that is of no use */
+	SOURCE_SILENT, /* the server did not */
+};
+void source_settle(struct sources *s, struct source *src, enum source_end end, const char *why);
 bool source_unref(struct source *src); /* true: it must be freed, without the mutex */
 void source_free(struct sources *s, struct source *src);
 /* Takes out what was not used for longest until n bytes fit; the caller frees what is on `out`, without the mutex. */
 bool source_make_room(struct sources *s, uint64_t n, bool crls, struct list *out);
-struct source *source_find(
-    const struct sources *s, enum source_kind kind, const char *url, struct cy_cert *cert, struct cy_cert *issuer);
-struct source *source_add(struct sources *s, enum source_kind kind, const char *url, struct cy_cert *cert,
-    struct cy_cert *issuer);
+struct source *source_find(const struct sources *s, enum source_kind kind, const char *url,
+    struct cy_cert *cert, struct cy_cert *issuer);
+struct source *source_add(
+    struct sources *s, enum source_kind kind, const char *url, struct cy_cert *cert, struct cy_cert *issuer);
 void source_drop(struct sources *s, struct source *src); /* from the table; the caller has its reference */
 void source_arm(struct sources *s);
 

@@ -18,6 +18,7 @@ static void write_hosts(struct jw *w, const struct sources_stats *s)
 		jw_u64(w, "late", h->late);
 		jw_u64(w, "failed_in_a_row", h->in_a_row);
 		jw_u64(w, "max_ms", h->max_ns / NS_PER_MS);
+		jw_u64(w, "running_ms", h->running_ns / NS_PER_MS);
 		jw_obj_end(w);
 	}
 	jw_arr_end(w);

@@ -192,8 +192,9 @@ struct ike_sa {
 	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */
 	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
 	struct ike_assigned assigned;
-	struct ike_verification *verification; /* verify.c: waits to know whether the peer was revoked; NULL no */
-	const char *why; /* of the failure: one sentence, "" none; ike_sa_fail() */
+	struct ike_verification
+	    *verification; /* verify.c: waits to know whether the peer was revoked; NULL no */
+	const char *why;   /* of the failure: one sentence, "" none; ike_sa_fail() */
 
 	uint64_t about_conn, about_peer; /* whom its time is charged to (about.c) */
 	const struct conn *about_conn_of;

@@ -465,22 +465,33 @@ static void rule_revocation(struct doctor *d)
 {
 	const struct sources_stats *r = &d->in->now->revocation;
 	const struct source_host *worst = NULL;
+	struct finding *f;
 
-	for (uint32_t i = 0; i < r->n_hosts; i++)
-		if (r->host[i].failed && (!worst || r->host[i].failed > worst->failed))
-			worst = &r->host[i];
-	if (worst)
-		doctor_advise(
-		    doctor_add(d, "crl-server", r->outcome[OUTCOME_REFUSED] ? FINDING_LIMITS : FINDING_WARNS,
-		        (double)worst->failed, "failed",
-		        "%s, which CRLs or OCSP responses come from, failed %llu of %llu times, %llu of them by not "
-		        "answering in "
-		        "time; %u peers wait for servers now, and %llu could not wait (revocation_queue).",
-		        worst->name, (unsigned long long)worst->failed, (unsigned long long)worst->asked,
-		        (unsigned long long)worst->late, r->waiting, (unsigned long long)r->refused),
-		    "Only peers with certificates of its CA wait, and with strictcrlpolicy=yes (crl-strict=, "
-		    "ocsp-strict=) are refused. ipsec listcrls says what failed. Repair the server, name "
-		    "another one with crluri= in a ca section, or put the CRL into ipsec.d/crls.");
+	for (uint32_t i = 0; i < r->n_hosts; i++) {
+		const struct source_host *h = &r->host[i];
+
+		if ((h->failed || h->running_ns > SLOW_CALL) &&
+		    (!worst || h->failed > worst->failed ||
+		        (h->failed == worst->failed && h->running_ns > worst->running_ns)))
+			worst = h;
+	}
+	if (!worst)
+		return;
+	f = doctor_add(d, "crl-server", r->outcome[OUTCOME_REFUSED] ? FINDING_LIMITS : FINDING_WARNS,
+	    (double)worst->running_ns / (double)NS_PER_S, "s",
+	    "%s, which CRLs or OCSP responses come from, failed %llu of %llu times, %llu of them by not "
+	    "answering "
+	    "in time, and has now been asked for %.1f s; %u peers wait for such servers, and %llu could not "
+	    "wait "
+	    "(revocation_queue).",
+	    worst->name, (unsigned long long)worst->failed, (unsigned long long)worst->asked,
+	    (unsigned long long)worst->late, (double)worst->running_ns / (double)NS_PER_S, r->waiting,
+	    (unsigned long long)r->refused);
+	doctor_advise(f,
+	    "Only peers with certificates of its CA wait, and with strictcrlpolicy=yes (crl-strict=, "
+	    "ocsp-strict=) they are refused. ipsec listcrls says what failed. Repair the server, name "
+	    "another "
+	    "one with crluri= in a ca section, or put the CRL into ipsec.d/crls.");
 }
 
 static void rule_kernel(struct doctor *d)

@@ -34,11 +34,11 @@ struct conf_setup {
 	enum conn_unique unique;
 	bool unique_set;
 	enum conf_strict strict_crl;
-	bool ocsp, fetch_crls;                     /* servers are asked */
-	uint32_t crl_interval_s;                   /* a CRL is got again after so long at most; 0: when it asks for it */
-	uint32_t crl_timeout_ms, ocsp_timeout_ms;  /* 0: fetch_timeout of cygnet.conf */
-	bool no_ikev1;         /* ikev1-policy=drop */
-	char *virtual_private; /* text */
+	bool ocsp, fetch_crls;   /* servers are asked */
+	uint32_t crl_interval_s; /* a CRL is got again after so long at most; 0: when it asks for it */
+	uint32_t crl_timeout_ms, ocsp_timeout_ms; /* 0: fetch_timeout of cygnet.conf */
+	bool no_ikev1;                            /* ikev1-policy=drop */
+	char *virtual_private;                    /* text */
 	char *charondebug;
 	uint32_t ike_port, natt_port; /* 0 = default */
 	char *secretsfile;

@@ -63,8 +63,8 @@ struct cred_uris {
 	const char *const *crl, *const *ocsp;
 	size_t n_crl, n_ocsp;
 };
-enum cy_err creds_load_ca(struct creds *c, const char *file, const struct cred_uris *uris,
-    cred_report_fn report, void *user);
+enum cy_err creds_load_ca(
+    struct creds *c, const char *file, const struct cred_uris *uris, cred_report_fn report, void *user);
 enum cy_err creds_set_uris(struct creds *c, struct cy_cert *ca, const struct cred_uris *uris);
 /* leftcert=/rightcert=: a PEM/DER/P12 bundle; the first certificate is *out_cert (borrowed), the rest intermediates. */
 enum cy_err creds_load_cert(

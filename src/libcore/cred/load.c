@@ -391,8 +391,8 @@ enum cy_err creds_load_cacerts(struct creds *c, const char *dir_or_file, cred_re
 	return e;
 }
 
-enum cy_err creds_load_ca(struct creds *c, const char *file, const struct cred_uris *uris,
-    cred_report_fn report, void *user)
+enum cy_err creds_load_ca(
+    struct creds *c, const char *file, const struct cred_uris *uris, cred_report_fn report, void *user)
 {
 	enum cy_err e;
 

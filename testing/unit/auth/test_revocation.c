@@ -199,10 +199,8 @@ static struct {
 
 static void say(uint64_t id, enum cy_fetch_result result, const void *body, size_t n)
 {
-	const struct cy_fetch_answer a = {.size = sizeof(a),
-	    .result = result,
-	    .body = cy_slice(body, n),
-	    .reason = "the server said 404"};
+	const struct cy_fetch_answer a = {
+	    .size = sizeof(a), .result = result, .body = cy_slice(body, n), .reason = "the server said 404"};
 
 	server.answer(server.to, id, &a);
 }
@@ -417,7 +415,8 @@ START_TEST(good_and_revoked)
 	step();
 	in(&a);
 	ck_assert_str_eq(a.op.why, "");
-	out(&b, "was revoked on 2020-09-13 12:26:40 UTC, key compromise, says the CRL http://a.example/x.crl");
+	out(&b,
+	    "was revoked on 2020-09-13 12:26:40 UTC, key compromise, says the CRL http://a.example/x.crl");
 	ck_assert_uint_eq(stats().waiting, 0);
 	/* it is there now */
 	come(&c, 2);
@@ -957,6 +956,55 @@ START_TEST(ocsp)
 }
 END_TEST
 
+START_TEST(a_responder_that_is_silent)
+{
+	struct peer a, b, c;
+
+	for (int i = 0; i < 4; i++) {
+		leaf[i].i.n_ocsp_uris = 1;
+		leaf[i].i.n_crl_uris = 0;
+	}
+	come(&a, 0);
+	come(&b, 1);
+	pass(10200);
+	in(&a);
+	in(&b);
+	ck_assert_uint_eq(server.n, 2);
+	/* it is so for whoever else comes */
+	come(&c, 2);
+	in(&c);
+	ck_assert_msg(strstr(c.op.why, "no answer within"), "%s", c.op.why);
+	ck_assert_uint_eq(server.n, 2);
+	pass(11000);
+	come(&c, 2);
+	in(&c);
+	ck_assert_uint_eq(server.n, 3);
+	send_ocsp(2, CY_REVOCATION_REVOKED, wall() + 1000, true);
+	step();
+	come(&c, 2);
+	out(&c, "was revoked");
+	come(&c, 3);
+	ck_assert_uint_eq(c.n, 0);
+	ck_assert_uint_eq(server.n, 4);
+	send_ocsp(3, CY_REVOCATION_GOOD, wall() + 1000, true);
+	step();
+	in(&c);
+	/* an answer that is of no use says nothing of the others */
+	(void)sources_purge(d.sources);
+	server.n = 0;
+	come(&a, 0);
+	send_ocsp(0, CY_REVOCATION_GOOD, wall() + 1000, false);
+	step();
+	in(&a);
+	come(&b, 1);
+	ck_assert_uint_eq(server.n, 2);
+	ck_assert_uint_eq(b.n, 0);
+	send_ocsp(1, CY_REVOCATION_REVOKED, wall() + 1000, true);
+	step();
+	out(&b, "was revoked");
+}
+END_TEST
+
 START_TEST(all_of_the_path)
 {
 	struct text t = crl(10);
@@ -1064,6 +1112,7 @@ UNIT_TESTS(revocation)
 	tcase_add_test(tc, how_many_are_kept);
 	tcase_add_test(tc, how_many_wait);
 	tcase_add_test(tc, ocsp);
+	tcase_add_test(tc, a_responder_that_is_silent);
 	tcase_add_test(tc, all_of_the_path);
 	tcase_add_test(tc, files);
 	tcase_add_test(tc, who_does_it);

@@ -284,9 +284,15 @@ START_TEST(a_crl_server_is_away)
 	r->host[1].failed = 4;
 	r->host[1].late = 3;
 	r->waiting = 7;
-	says(only("crl-server", FINDING_WARNS), "crl.example, which CRLs or OCSP responses come from, failed 4 of 5",
-	    "ipsec listcrls");
+	says(only("crl-server", FINDING_WARNS),
+	    "crl.example, which CRLs or OCSP responses come from, failed 4 of 5", "ipsec listcrls");
 	says(only("crl-server", FINDING_WARNS), "7 peers wait", "crluri=");
+	r->host[1].failed = 0;
+	r->host[1].running_ns = 500 * NS_PER_MS;
+	run();
+	ck_assert_uint_eq(n_found, 0);
+	r->host[1].running_ns = 9 * NS_PER_S;
+	says(only("crl-server", FINDING_WARNS), "asked for 9.0 s", "crluri=");
 	r->outcome[OUTCOME_REFUSED] = 1;
 	only("crl-server", FINDING_LIMITS);
 }
