@@ -325,7 +325,8 @@ void source_settle(struct sources *s, struct source *src, enum source_end end, c
 /* What is asked for without the mutex, because a plugin may answer at once. */
 struct order {
 	struct source *src; /* a reference; NULL: nothing */
-	uint64_t id;
+	uint64_t id, timeout_ns;
+	uint8_t nonce[SOURCE_NONCE];
 };
 
 static void order_begin(struct sources *s, struct source *src, struct order *out)
@@ -340,7 +341,8 @@ static void order_begin(struct sources *s, struct source *src, struct order *out
 	s->stats.asked++;
 	s->stats.fetching++;
 	src->host->asked++;
-	*out = (struct order){src, src->id};
+	*out = (struct order){.src = src, .id = src->id, .timeout_ns = src->timeout_ns};
+	memcpy(out->nonce, src->nonce, sizeof(out->nonce));
 	source_arm(s);
 }
 
@@ -419,7 +421,7 @@ static void order_send(struct sources *s, const struct order *o)
 {
 	struct source *src = o->src;
 	struct cy_fetch_request r = {.size = sizeof(r),
-	    .deadline_ms = (uint32_t)(src->timeout_ns / NS_PER_MS),
+	    .deadline_ms = (uint32_t)(o->timeout_ns / NS_PER_MS),
 	    .id = o->id,
 	    .url = src->url,
 	    .max_bytes = src->kind == SOURCE_OCSP ? 64 << 10 : s->d->tune.crl_size_max,
@@ -430,7 +432,7 @@ static void order_send(struct sources *s, const struct order *o)
 
 	if (src->kind == SOURCE_OCSP) {
 		if (s->pki->ocsp_request(
-		        src->cert, src->issuer, cy_slice(src->nonce, sizeof(src->nonce)), &post, &n)) {
+		        src->cert, src->issuer, cy_slice(o->nonce, sizeof(o->nonce)), &post, &n)) {
 			failed(s, src, o->id, "no OCSP request could be made");
 			done_with(s, src);
 			return;
