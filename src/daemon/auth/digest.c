@@ -117,9 +117,8 @@ static void digest_crl(struct digest *d)
 	pthread_mutex_lock(&s->lock);
 	if (!e) {
 		bytes = source_crl_bytes(s->pki->crl_info(crl));
-		why = source_make_room(s, bytes, true, &gone)
-		    ? take_crl(s, d->src, &crl, d->now)
-		    : "there is no room for the CRL: revocation_cache";
+		why = source_room_for_crl(s, bytes, &gone) ? take_crl(s, d->src, &crl, d->now)
+		                                           : "there is no room for the CRL: revocation_cache";
 	}
 	source_settle(s, d->src, why ? SOURCE_UNFIT : SOURCE_CAME, why);
 	pthread_mutex_unlock(&s->lock);

@@ -216,26 +216,43 @@ void source_drop(struct sources *s, struct source *src)
 	s->stats.crls -= src->crl != NULL;
 }
 
-bool source_make_room(struct sources *s, uint64_t n, bool crls, struct list *out)
+/* Takes out the one that was not used for longest. False: there is none. */
+static bool evict(struct sources *s, bool crls, struct list *out)
 {
-	const struct tuning *t = &s->d->tune;
-	struct list *at = s->used.next;
+	struct list *at;
 
-	/* so that there is always something small to take out for what is asked for next */
-	while (s->stats.bytes + n > t->revocation_cache || s->stats.entries >= t->revocation_cache_entries ||
-	    (crls && s->stats.crls > t->revocation_cache_entries / 2)) {
+	list_foreach (at, &s->used) {
 		struct source *src = list_entry(at, struct source, used);
 
-		if (at == &s->used)
-			return false;
-		at = at->next;
 		if (src->state != SOURCE_IDLE || src->refs != 1 || src->kind == SOURCE_FILE ||
 		    (src->crl && !crls))
 			continue;
 		source_drop(s, src);
 		s->stats.evicted++;
 		list_push(out, &src->used);
+		return true;
 	}
+	return false;
+}
+
+static bool room_for_one(struct sources *s, struct list *out)
+{
+	while (s->stats.entries >= s->d->tune.revocation_cache_entries)
+		if (!evict(s, false, out))
+			return false;
+	return true;
+}
+
+bool source_room_for_crl(struct sources *s, uint64_t n, struct list *out)
+{
+	const struct tuning *t = &s->d->tune;
+
+	if (n > t->revocation_cache)
+		return false;
+	/* of the entries half, so that there is always something small to take out for what is asked for next */
+	while (s->stats.bytes + n > t->revocation_cache || s->stats.crls >= t->revocation_cache_entries / 2)
+		if (!evict(s, true, out))
+			return false;
 	return true;
 }
 
@@ -633,7 +650,7 @@ static struct source *get(struct sources *s, const struct source_question *q, st
 
 	if (src || q->kind == SOURCE_FILE || q->look)
 		return src;
-	if (!source_make_room(s, 4096, false, gone))
+	if (!room_for_one(s, gone))
 		return NULL;
 	return source_add(s, q->kind, q->url, q->cert, q->issuer);
 }

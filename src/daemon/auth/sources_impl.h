@@ -68,7 +68,7 @@ void source_settle(struct sources *s, struct source *src, enum source_end end, c
 bool source_unref(struct source *src); /* true: it must be freed, without the mutex */
 void source_free(struct sources *s, struct source *src);
 /* Takes out what was not used for longest until n bytes fit; the caller frees what is on `out`, without the mutex. */
-bool source_make_room(struct sources *s, uint64_t n, bool crls, struct list *out);
+bool source_room_for_crl(struct sources *s, uint64_t n, struct list *out);
 struct source *source_find(const struct sources *s, enum source_kind kind, const char *url,
     struct cy_cert *cert, struct cy_cert *issuer);
 struct source *source_add(
