@@ -251,7 +251,7 @@ enum cy_err ossl_crl_load(struct cy_slice data, struct cy_crl **out, const char 
 
 	if (data.n == 0 || data.n > INT_MAX)
 		return ossl_fail(CY_E_PARSE, out_why, "it is empty");
-	if (ossl_is_pem(data)) {
+	if (data.p[0] != 0x30 && ossl_is_pem(data)) {
 		der = from_pem(data, &n);
 		if (!der)
 			return ossl_fail(CY_E_PARSE, out_why, "there is no CRL in its PEM");
