@@ -7,9 +7,9 @@
 #include "daemon/auth/sources_impl.h"
 #include "libcore/plugin/loader.h"
 
-#define BACK_OFF_MAX 30 /* times fetch_retry */
-#define NO_NEXT_UPDATE                                                                                       \
-	86400 /* s: so long counts what does not say for how long (RFC 5280, 5.1.2.5 wants it) */
+#define BACK_OFF_MAX    30    /* times fetch_retry */
+#define CRL_LASTS       86400 /* s: one that does not say for how long (RFC 5280, 5.1.2.5 wants it to) */
+#define OCSP_LASTS      300   /* s: the same; there may be a newer one at any time (RFC 6960, 2.4) */
 #define REFRESH_LEAST_S 60
 #define TICK_MAX_NS     (60 * NS_PER_S)
 #define BEGIN_MAX       16 /* requests that one tick begins */
@@ -474,7 +474,9 @@ void source_arm(struct sources *s)
 
 static int64_t ends(const struct source *src)
 {
-	return src->info.next_update ? src->info.next_update : src->came + NO_NEXT_UPDATE;
+	if (src->info.next_update)
+		return src->info.next_update;
+	return src->came + (src->kind == SOURCE_OCSP ? OCSP_LASTS : CRL_LASTS);
 }
 
 /* When three quarters of its time are over. */
