@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/auth/revocation.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -129,7 +130,7 @@ static bool take(struct item *it, const struct source_said *said)
 	}
 	if (said->outdated) {
 		snprintf(text, sizeof(text), "outdated since %s", date(said->info.next_update, when));
-		note(it, text);
+		note(it, said->info.next_update ? text : "outdated");
 		return false;
 	}
 	if (said->info.status == CY_REVOCATION_GOOD) {
@@ -193,6 +194,10 @@ static void say(struct auth_op *op, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(op->why, sizeof(op->why), fmt, ap);
 	va_end(ap);
+	/* names of certificates are the peer's text */
+	for (char *p = op->why; *p; p++)
+		if (iscntrl((unsigned char)*p))
+			*p = '?';
 }
 
 static bool is_strict(const struct item *it)
@@ -218,17 +223,20 @@ static enum cy_err revoked(struct revocation *r, struct item *it)
 static enum cy_err judge(struct revocation *r)
 {
 	enum source_outcome outcome = OUTCOME_GOOD;
+	bool known = false;
 
 	for (size_t i = 0; i < r->n && outcome != OUTCOME_REFUSED; i++) {
 		struct item *it = &r->item[i];
 
+		known |= it->verdict == GOOD;
 		if (it->verdict != NOT_KNOWN || (!is_strict(it) && !it->named))
 			continue;
 		outcome = is_strict(it) ? OUTCOME_REFUSED : OUTCOME_ACCEPTED;
 		say(r->op, "whether the certificate '%.70s' was revoked is not known: %.160s", subject_of(it),
 		    it->why);
 	}
-	sources_count(r->op->d->sources, outcome);
+	if (known || outcome != OUTCOME_GOOD)
+		sources_count(r->op->d->sources, outcome);
 	return outcome == OUTCOME_REFUSED ? CY_E_AUTH : CY_OK;
 }
 

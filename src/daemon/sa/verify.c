@@ -59,6 +59,7 @@ static void ask_servers(struct ike_sa *sa, struct ike_verification *v)
 	ike_cont cont = v->cont;
 	enum cy_err err;
 
+	op->why[0] = '\0'; /* a key that was tried in vain may have left something there */
 	if (revocation_check(op, sa->shard->w, decided, v, &v->waits, &err)) {
 		free(v);
 		finish(sa, cont, op, err);
