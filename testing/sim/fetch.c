@@ -7,6 +7,8 @@
 
 #include <cygnet/fetch.h>
 
+#include "daemon/auth/sources.h"
+#include "libcore/cred/cred.h"
 #include "libcore/plugin/loader.h"
 #include "sim.h"
 
@@ -90,6 +92,32 @@ static void cancel(void *plugin, uint64_t id)
 static const char *const schemes[] = {"http", NULL};
 static const struct cy_fetch_ops ops = {
     .size = sizeof(ops), .name = "sim", .schemes = schemes, .begin = begin, .cancel = cancel};
+
+static void find_ca(void *user, struct cy_cert *cert, bool ca, bool has_key)
+{
+	struct cy_cert **out = user;
+
+	(void)has_key;
+	if (ca)
+		*out = cert;
+}
+
+bool sim_fetch_file(struct sim_node *n)
+{
+	struct config *c = n->d ? daemon_config(n->d) : NULL;
+	struct cy_cert *ca = NULL;
+	uint8_t body[BODY_MAX];
+	const char *why;
+	size_t len;
+	bool ok = false;
+
+	if (c)
+		creds_list(c->creds, find_ca, &ca);
+	if (ca && sim_crl(n->fetch.revoked, n->env.e.wall(&n->env.e), 86400, body, sizeof(body), &len))
+		ok = sources_add_crl(n->d->sources, ca, cy_slice(body, len), "ca.crl", &why) == CY_OK;
+	config_unref(c);
+	return ok;
+}
 
 enum cy_err sim_fetch_provide(struct sim_node *n, struct plugins *plugins)
 {

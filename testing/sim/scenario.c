@@ -21,6 +21,7 @@
  *	authorize-slow NODE T     authorize-refuse NODE THOUSANDTHS     authorize-silent NODE 0|1 (its plugins that may say no)
  *	fetch-slow NODE T     fetch-fail NODE THOUSANDTHS     fetch-silent|fetch-nonsense NODE 0|1 (what gets CRLs and OCSP responses for it)
  *	crl-life NODE SECONDS (until their next update)     revoke NODE NAME (the certificate, in what it gets from now on; "-" of nobody)
+ *	crl-file NODE (it has the CRL as a file, as it is now)
  *	slow-io NODE T (lookups of names and the lease store)     no-names NODE 0|1     store-fails NODE THOUSANDTHS
  *	reload NODE (conf-again NODE ... end before it: with another configuration)
  *	datagram FROM TO HEX (which no daemon would send, from port 500 to port 500)
@@ -537,7 +538,10 @@ static bool on_node(struct script *sc, char **w, size_t n)
 		sim_halt(node);
 	else if (strcmp(w[0], "reload") == 0)
 		sim_reload(node);
-	else if (strcmp(w[0], "datagram") == 0 && n == 4) {
+	else if (strcmp(w[0], "crl-file") == 0) {
+		if (!sim_fetch_file(node))
+			bad(sc, "its daemon does not take the CRL");
+	} else if (strcmp(w[0], "datagram") == 0 && n == 4) {
 		struct sim_node *to = sim_node(sc->s, w[2]);
 
 		if (!to || !datagram(node, to, w[3]))

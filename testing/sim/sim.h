@@ -311,6 +311,7 @@ uint64_t sim_xauth_count(struct sim_node *n, bool in); /* sessions, or logins in
 
 /* --- authorize.c, fetch.c, store.c: other plugins of a node --- */
 enum cy_err sim_fetch_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
+bool sim_fetch_file(struct sim_node *n); /* it has the CRL as a file, as it is now */
 enum cy_err sim_authorize_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
 enum cy_err sim_store_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
 void sim_store_clear(struct sim_node *n);
