@@ -117,6 +117,7 @@ void requests_run(struct plugin *p); /* what other threads wanted */
 void request_fail(struct request *r, enum cy_fetch_result result, const char *reason, ...)
     __attribute__((format(printf, 3, 4)));
 void request_succeed(struct request *r);
+void request_connecting(struct request *r); /* again, where it redirects */
 void request_connected(struct request *r);
 void request_unparked(struct request *r);
 void requests_fini(struct plugin *p); /* answers nothing */

@@ -234,12 +234,6 @@ static void on_deadline(void *user)
 	dispatch(p);
 }
 
-/* The first time; what a redirect costs is the deadline's. */
-void request_connected(struct request *r)
-{
-	cancel_timer(r->plugin, &r->connect);
-}
-
 static void on_connect_time(void *user)
 {
 	struct request *r = user;
@@ -248,6 +242,22 @@ static void on_connect_time(void *user)
 	request_fail(
 	    r, CY_FETCH_FAILED, "%s: %s after %u ms", r->host->name, how_far(r), (unsigned)p->connect_ms);
 	dispatch(p);
+}
+
+void request_connecting(struct request *r)
+{
+	struct plugin *p = r->plugin;
+
+	cancel_timer(p, &r->connect);
+	r->connected = false;
+	if (p->host->timer(p->self, p->connect_ms, 0, on_connect_time, r, &r->connect))
+		r->connect = NULL; /* the deadline ends it */
+}
+
+void request_connected(struct request *r)
+{
+	cancel_timer(r->plugin, &r->connect);
+	r->connected = true;
 }
 
 static bool set_deadline(struct plugin *p, struct request *r)
@@ -296,8 +306,7 @@ void dispatch(struct plugin *p)
 		pthread_mutex_unlock(&p->lock);
 		r->state = REQUEST_RUNNING;
 		p->running++;
-		if (p->host->timer(p->self, p->connect_ms, 0, on_connect_time, r, &r->connect))
-			r->connect = NULL; /* the deadline ends it */
+		request_connecting(r);
 		if (!transfer_start(r))
 			request_fail(r, CY_FETCH_FAILED, "%s: libcurl cannot begin", r->host->name);
 	}

@@ -65,16 +65,13 @@ static int on_asking(void *resolver, void *reserved, void *user)
 	struct request *r = user;
 
 	r->asking = true;
-	r->connected = false;
+	request_connecting(r);
 	return 0;
 }
 
 static int on_connected(void *user, char *remote_ip, char *local_ip, int remote_port, int local_port)
 {
-	struct request *r = user;
-
-	r->connected = true;
-	request_connected(r);
+	request_connected(user);
 	return CURL_PREREQFUNC_OK;
 }
 
