@@ -63,6 +63,7 @@ struct request {
 	struct curl_slist *headers;
 	uint64_t started_ns;
 	bool asking; /* for an address */
+	bool opened; /* there is a socket, and no connection yet */
 	bool connected;
 	bool too_big;
 	uint8_t *body;

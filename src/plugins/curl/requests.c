@@ -258,6 +258,7 @@ void request_connected(struct request *r)
 {
 	cancel_timer(r->plugin, &r->connect);
 	r->connected = true;
+	r->opened = false;
 }
 
 static bool set_deadline(struct plugin *p, struct request *r)

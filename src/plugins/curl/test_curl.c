@@ -642,8 +642,10 @@ END_TEST
 
 START_TEST(from_where)
 {
-	start("interface = 127.0.0.1");
+	start("interface = 127.0.0.1\n deadline = 2s");
 	is_ok(fetch(1, "a.test", "/ok/10"), 10);
+	is_failure(fetch(4, "a.test", "/never"), CY_FETCH_LATE, "a.test: there was no answer after 2000 ms");
+	ck_assert_ptr_nonnull(strstr(status(), "0 names still asked for"));
 	stop();
 	settings_unref(settings);
 	start("interface = lo");

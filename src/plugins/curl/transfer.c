@@ -64,6 +64,9 @@ static int on_asking(void *resolver, void *reserved, void *user)
 {
 	struct request *r = user;
 
+	/* once it has a socket, it is the address of plugins.curl.interface that libcurl reads so */
+	if (r->opened)
+		return 0;
 	r->asking = true;
 	request_connecting(r);
 	return 0;
@@ -81,6 +84,7 @@ static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_socka
 	struct request *r = user;
 
 	r->asking = false;
+	r->opened = true;
 	if (r->state == REQUEST_PARKED)
 		return CURL_SOCKET_BAD;
 	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
