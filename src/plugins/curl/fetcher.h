@@ -17,17 +17,17 @@
 #define HOST_MAX   256 /* characters of a name (RFC 1035, 2.3.4) */
 
 /*
- * libcurl asks for addresses in a thread, and who does not wait for the thread leaves it behind until the name servers' time is up. It
- * counts as a transfer of its host for so long, and there are so many at most.
+ * libcurl asks for addresses in a thread. Who takes a transfer from it meanwhile waits for the thread, or leaves it behind, and
+ * then libcurl 7.88 looks at what the thread may have freed. So a transfer that is given up while it asks is parked: answered, and
+ * gone when the thread is. It counts as one of its host, and there are so many at most.
  */
-#define LEFT_BEHIND_MS  30000
-#define LEFT_BEHIND_MAX 256
+#define PARKED_MAX 256
 
 struct host {
 	TAILQ_ENTRY(host) all;
 	TAILQ_ENTRY(host) turn;         /* waiting > 0: of those with requests; otherwise idle: of the idle */
 	TAILQ_HEAD(, request) requests; /* that wait */
-	uint32_t waiting, running, left_behind;
+	uint32_t waiting, running, parked;
 	bool idle;
 	bool ailing; /* it did not answer last time */
 	uint32_t ms; /* what a transfer takes, about */
@@ -35,25 +35,18 @@ struct host {
 };
 TAILQ_HEAD(hosts, host);
 
-/* A thread of libcurl that still asks for an address, as far as we know. */
-struct left_behind {
-	TAILQ_ENTRY(left_behind) next;
-	struct host *host;
-	uint64_t until_ns;
-};
-
 /* What a transfer tells of its host. */
 enum host_word { HOST_UNKNOWN, HOST_ANSWERED, HOST_SILENT };
 
-enum request_state { REQUEST_NEW, REQUEST_WAITING, REQUEST_RUNNING, REQUEST_DONE };
+enum request_state { REQUEST_NEW, REQUEST_WAITING, REQUEST_RUNNING, REQUEST_PARKED };
 
 struct request {
-	TAILQ_ENTRY(request) next; /* begun; then of its host */
+	TAILQ_ENTRY(request) next; /* begun; then of its host; then of those parked */
 	TAILQ_ENTRY(request) cancels;
 	struct request *bucket;
 	struct plugin *plugin;
 	enum request_state state;
-	bool cancelled; /* of the lock */
+	bool cancelled, in_cancels; /* of the lock */
 	uint64_t id, max_bytes;
 	char *url, *content_type;
 	uint8_t *post;
@@ -62,7 +55,7 @@ struct request {
 	void *to;
 	uint64_t begun_ns;
 	uint32_t deadline_ms;
-	struct cy_timer *deadline;
+	struct cy_timer *deadline, *connect;
 	struct host *host;
 
 	/* the transfer */
@@ -70,6 +63,8 @@ struct request {
 	struct curl_slist *headers;
 	uint64_t started_ns;
 	bool asking; /* for an address */
+	bool opened; /* there is a socket, and no connection yet */
+	bool connected;
 	bool too_big;
 	uint8_t *body;
 	size_t n_body, body_cap, n_header;
@@ -87,7 +82,7 @@ struct sock {
 
 struct counters {
 	uint64_t done, failed, late, refused, cancelled, bytes;
-	uint32_t running, waiting, left_behind, slowest_ms;
+	uint32_t running, waiting, parked, slowest_ms;
 	char slowest[HOST_MAX];
 };
 
@@ -105,11 +100,11 @@ struct plugin {
 	/* the plugin's thread */
 	struct cy_watch *wake_watch;
 	CURLM *multi;
-	struct cy_timer *curl_timer, *left_timer;
+	struct cy_timer *curl_timer;
 	TAILQ_HEAD(, sock) socks;
 	struct hosts hosts, turn, idle;
-	TAILQ_HEAD(, left_behind) left;
-	uint32_t running, n_left, n_idle;
+	struct requests parked;
+	uint32_t running, n_parked, n_idle;
 	uint32_t transfers, host_transfers, host_queue, connect_ms, deadline_ms;
 	long redirects;
 	char interface[128], proxy[512];
@@ -123,6 +118,9 @@ void requests_run(struct plugin *p); /* what other threads wanted */
 void request_fail(struct request *r, enum cy_fetch_result result, const char *reason, ...)
     __attribute__((format(printf, 3, 4)));
 void request_succeed(struct request *r);
+void request_connecting(struct request *r); /* again, where it redirects */
+void request_connected(struct request *r);
+void request_unparked(struct request *r);
 void requests_fini(struct plugin *p); /* answers nothing */
 /* Starts what there is room for. */
 void dispatch(struct plugin *p);
@@ -133,8 +131,9 @@ void host_queue_push(struct plugin *p, struct host *h, struct request *r);
 void host_queue_remove(struct plugin *p, struct request *r);
 /* The next one to start, taken from its queue; NULL: no host may have another. */
 struct request *host_next(struct plugin *p);
-/* left: a thread of libcurl is left behind */
-void host_ended(struct plugin *p, struct host *h, uint32_t ms, enum host_word word, bool left);
+void host_ended(struct plugin *p, struct host *h, uint32_t ms, enum host_word word);
+void host_parked(struct plugin *p, struct host *h);
+void host_unparked(struct plugin *p, struct host *h);
 void host_release(struct plugin *p, struct host *h); /* idle, if nothing is for it */
 void hosts_publish(struct plugin *p);                /* to the counters */
 void hosts_fini(struct plugin *p);
@@ -143,8 +142,8 @@ void hosts_fini(struct plugin *p);
 bool transfers_init(struct plugin *p);
 void transfers_fini(struct plugin *p);
 bool transfer_start(struct request *r); /* false: libcurl cannot */
-/* The transfer is gone; it may not have been done. */
-void transfer_end(struct request *r, enum host_word word);
+/* True: it is parked, and request_unparked() tells of its end; false: it is gone. It may not have been done. */
+bool transfer_end(struct request *r, enum host_word word);
 /* The host a URL names; false: it is no URL to fetch, and *out_why says why. */
 bool transfer_host(const char *url, char out[HOST_MAX], const char **out_why);
 

@@ -16,7 +16,7 @@ void host_release(struct plugin *p, struct host *h)
 {
 	struct host *oldest;
 
-	if (h->idle || h->waiting || h->running || h->left_behind)
+	if (h->idle || h->waiting || h->running || h->parked)
 		return;
 	h->idle = true;
 	TAILQ_INSERT_TAIL(&p->idle, h, turn);
@@ -72,8 +72,7 @@ void host_queue_remove(struct plugin *p, struct request *r)
 
 static bool may_start(const struct plugin *p, const struct host *h)
 {
-	return h->running + h->left_behind < (h->ailing ? 1 : p->host_transfers) &&
-	    p->n_left < LEFT_BEHIND_MAX;
+	return h->running + h->parked < (h->ailing ? 1 : p->host_transfers) && p->n_parked < PARKED_MAX;
 }
 
 struct request *host_next(struct plugin *p)
@@ -96,57 +95,6 @@ struct request *host_next(struct plugin *p)
 	return r;
 }
 
-/* --- what is left behind --- */
-
-static void left_later(struct plugin *p);
-
-static void left_expire(void *user)
-{
-	struct plugin *p = user;
-	struct left_behind *l;
-	uint64_t now = p->host->now_ns(p->self);
-
-	p->host->timer_cancel(p->self, p->left_timer);
-	p->left_timer = NULL;
-	while ((l = TAILQ_FIRST(&p->left)) && l->until_ns <= now) {
-		TAILQ_REMOVE(&p->left, l, next);
-		p->n_left--;
-		l->host->left_behind--;
-		host_release(p, l->host);
-		free(l);
-	}
-	left_later(p);
-	dispatch(p);
-}
-
-static void left_later(struct plugin *p)
-{
-	const struct left_behind *l = TAILQ_FIRST(&p->left);
-	uint64_t now = p->host->now_ns(p->self);
-
-	if (!l || p->left_timer)
-		return;
-	if (p->host->timer(p->self, l->until_ns > now ? (uint32_t)((l->until_ns - now) / 1000000 + 1) : 1, 0,
-	        left_expire, p, &p->left_timer))
-		p->left_timer = NULL; /* with the next one */
-}
-
-static void leave_behind(struct plugin *p, struct host *h)
-{
-	struct left_behind *l = malloc(sizeof(*l));
-
-	if (!l)
-		return;
-	l->host = h;
-	l->until_ns = p->host->now_ns(p->self) + LEFT_BEHIND_MS * 1000000ull;
-	h->left_behind++;
-	p->n_left++;
-	TAILQ_INSERT_TAIL(&p->left, l, next);
-	left_later(p);
-}
-
-/* --- */
-
 void hosts_publish(struct plugin *p)
 {
 	const struct host *h, *slowest = NULL;
@@ -157,33 +105,37 @@ void hosts_publish(struct plugin *p)
 	pthread_mutex_lock(&p->lock);
 	p->c.slowest_ms = slowest ? slowest->ms : 0;
 	(void)snprintf(p->c.slowest, sizeof(p->c.slowest), "%s", slowest ? slowest->name : "");
-	p->c.left_behind = p->n_left;
+	p->c.parked = p->n_parked;
 	p->c.running = p->running;
 	pthread_mutex_unlock(&p->lock);
 }
 
-void host_ended(struct plugin *p, struct host *h, uint32_t ms, enum host_word word, bool left)
+void host_ended(struct plugin *p, struct host *h, uint32_t ms, enum host_word word)
 {
 	h->running--;
 	if (word != HOST_UNKNOWN) {
 		h->ailing = word == HOST_SILENT;
 		h->ms = h->ms ? (uint32_t)((3ull * h->ms + ms) / 4) : ms;
 	}
-	if (left)
-		leave_behind(p, h);
+}
+
+void host_parked(struct plugin *p, struct host *h)
+{
+	h->parked++;
+	p->n_parked++;
+}
+
+void host_unparked(struct plugin *p, struct host *h)
+{
+	h->parked--;
+	p->n_parked--;
+	host_release(p, h);
 }
 
 void hosts_fini(struct plugin *p)
 {
-	struct left_behind *l;
 	struct host *h;
 
-	if (p->left_timer)
-		p->host->timer_cancel(p->self, p->left_timer);
-	while ((l = TAILQ_FIRST(&p->left))) {
-		TAILQ_REMOVE(&p->left, l, next);
-		free(l);
-	}
 	while ((h = TAILQ_FIRST(&p->hosts)))
 		host_free(p, h);
 }

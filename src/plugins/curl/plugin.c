@@ -25,7 +25,7 @@ static int status(void *plugin, char *out, size_t cap)
 	    "%llu bytes, %u names still asked for, slowest host %s (%u ms)",
 	    c.running, c.waiting, (unsigned long long)c.done, (unsigned long long)c.failed,
 	    (unsigned long long)c.late, (unsigned long long)c.refused, (unsigned long long)c.cancelled,
-	    (unsigned long long)c.bytes, c.left_behind, c.slowest[0] ? c.slowest : "none", c.slowest_ms);
+	    (unsigned long long)c.bytes, c.parked, c.slowest[0] ? c.slowest : "none", c.slowest_ms);
 }
 
 static const char *const schemes[] = {"http", "https", NULL};
@@ -140,7 +140,7 @@ static enum cy_err init(const struct cy_host *host, void *self, void **out_plugi
 	TAILQ_INIT(&p->hosts);
 	TAILQ_INIT(&p->turn);
 	TAILQ_INIT(&p->idle);
-	TAILQ_INIT(&p->left);
+	TAILQ_INIT(&p->parked);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	read_settings(p);
 	if (transfers_init(p) && p->wake >= 0)

@@ -104,7 +104,7 @@ void request_cancel(void *plugin, uint64_t id)
 	for (r = *bucket_of(p, id); r && r->id != id; r = r->bucket)
 		;
 	if (r && !r->cancelled) {
-		r->cancelled = true;
+		r->cancelled = r->in_cancels = true;
 		TAILQ_INSERT_TAIL(&p->cancels, r, cancels);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -114,46 +114,61 @@ void request_cancel(void *plugin, uint64_t id)
 
 /* --- the plugin's thread: how one ends --- */
 
+static void cancel_timer(struct plugin *p, struct cy_timer **t)
+{
+	if (*t)
+		p->host->timer_cancel(p->self, *t);
+	*t = NULL;
+}
+
 /* It is neither waiting nor being transferred any more. */
 static void stop(struct request *r, enum host_word word)
 {
 	struct plugin *p = r->plugin;
-	bool waited = r->state == REQUEST_NEW || r->state == REQUEST_WAITING;
 
-	if (r->deadline)
-		p->host->timer_cancel(p->self, r->deadline);
-	r->deadline = NULL;
+	cancel_timer(p, &r->deadline);
+	cancel_timer(p, &r->connect);
 	if (r->state == REQUEST_WAITING)
 		host_queue_remove(p, r);
-	if (r->state == REQUEST_RUNNING)
-		transfer_end(r, word);
-	if (r->host)
-		host_release(p, r->host);
-	r->host = NULL;
-	r->state = REQUEST_DONE;
-	if (waited) {
+	if (r->state == REQUEST_RUNNING) {
+		if (transfer_end(r, word)) {
+			r->state = REQUEST_PARKED;
+			TAILQ_INSERT_TAIL(&p->parked, r, next);
+		}
+	} else {
 		pthread_mutex_lock(&p->lock);
 		p->waiting--;
 		pthread_mutex_unlock(&p->lock);
 	}
+	if (r->host)
+		host_release(p, r->host);
 	hosts_publish(p);
 }
 
-/* After this nobody finds it; one that was cancelled meanwhile is freed by who looks at that. */
+/* Nobody finds it any more. */
 static void forget(struct request *r)
 {
 	struct plugin *p = r->plugin;
 	struct request **at;
-	bool cancelled;
 
 	pthread_mutex_lock(&p->lock);
 	for (at = bucket_of(p, r->id); *at != r; at = &(*at)->bucket)
 		;
 	*at = r->bucket;
-	cancelled = r->cancelled;
+	if (r->in_cancels)
+		TAILQ_REMOVE(&p->cancels, r, cancels);
 	pthread_mutex_unlock(&p->lock);
-	if (!cancelled)
+	if (r->state != REQUEST_PARKED)
 		request_free(r);
+}
+
+void request_unparked(struct request *r)
+{
+	struct plugin *p = r->plugin;
+
+	TAILQ_REMOVE(&p->parked, r, next);
+	host_unparked(p, r->host);
+	request_free(r);
 }
 
 static void finish(struct request *r, const struct cy_fetch_answer *a)
@@ -200,13 +215,11 @@ void request_succeed(struct request *r)
 
 static const char *how_far(const struct request *r)
 {
-	curl_off_t connected = 0;
-
 	if (r->state != REQUEST_RUNNING)
 		return "its turn had not come";
 	if (r->asking)
 		return "no name server had answered";
-	if (curl_easy_getinfo(r->easy, CURLINFO_CONNECT_TIME_T, &connected) != CURLE_OK || !connected)
+	if (!r->connected)
 		return "there was no connection";
 	return r->n_header ? "the answer was not complete" : "there was no answer";
 }
@@ -219,6 +232,33 @@ static void on_deadline(void *user)
 	request_fail(
 	    r, CY_FETCH_LATE, "%s: %s after %u ms", r->host->name, how_far(r), (unsigned)r->deadline_ms);
 	dispatch(p);
+}
+
+static void on_connect_time(void *user)
+{
+	struct request *r = user;
+	struct plugin *p = r->plugin;
+
+	request_fail(
+	    r, CY_FETCH_FAILED, "%s: %s after %u ms", r->host->name, how_far(r), (unsigned)p->connect_ms);
+	dispatch(p);
+}
+
+void request_connecting(struct request *r)
+{
+	struct plugin *p = r->plugin;
+
+	cancel_timer(p, &r->connect);
+	r->connected = false;
+	if (p->host->timer(p->self, p->connect_ms, 0, on_connect_time, r, &r->connect))
+		r->connect = NULL; /* the deadline ends it */
+}
+
+void request_connected(struct request *r)
+{
+	cancel_timer(r->plugin, &r->connect);
+	r->connected = true;
+	r->opened = false;
 }
 
 static bool set_deadline(struct plugin *p, struct request *r)
@@ -267,38 +307,51 @@ void dispatch(struct plugin *p)
 		pthread_mutex_unlock(&p->lock);
 		r->state = REQUEST_RUNNING;
 		p->running++;
+		request_connecting(r);
 		if (!transfer_start(r))
 			request_fail(r, CY_FETCH_FAILED, "%s: libcurl cannot begin", r->host->name);
 	}
 	hosts_publish(p);
 }
 
-void requests_run(struct plugin *p)
+static struct request *next_begun(struct plugin *p)
 {
-	struct requests begun, cancels;
 	struct request *r;
 
-	TAILQ_INIT(&begun);
-	TAILQ_INIT(&cancels);
-	/* what was cancelled was begun before */
 	pthread_mutex_lock(&p->lock);
-	TAILQ_CONCAT(&begun, &p->begun, next);
-	TAILQ_CONCAT(&cancels, &p->cancels, cancels);
+	r = TAILQ_FIRST(&p->begun);
+	if (r)
+		TAILQ_REMOVE(&p->begun, r, next);
 	pthread_mutex_unlock(&p->lock);
-	while ((r = TAILQ_FIRST(&begun))) {
-		TAILQ_REMOVE(&begun, r, next);
-		take_in(p, r);
+	return r;
+}
+
+static struct request *next_cancelled(struct plugin *p)
+{
+	struct request *r;
+
+	pthread_mutex_lock(&p->lock);
+	r = TAILQ_FIRST(&p->cancels);
+	if (r) {
+		TAILQ_REMOVE(&p->cancels, r, cancels);
+		r->in_cancels = false;
+		p->c.cancelled++;
+		if (r->state == REQUEST_NEW)
+			TAILQ_REMOVE(&p->begun, r, next);
 	}
-	while ((r = TAILQ_FIRST(&cancels))) {
-		TAILQ_REMOVE(&cancels, r, cancels);
-		if (r->state != REQUEST_DONE) {
-			pthread_mutex_lock(&p->lock);
-			p->c.cancelled++;
-			pthread_mutex_unlock(&p->lock);
-			stop(r, HOST_UNKNOWN);
-			forget(r);
-		}
-		request_free(r);
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+void requests_run(struct plugin *p)
+{
+	struct request *r;
+
+	while ((r = next_begun(p)))
+		take_in(p, r);
+	while ((r = next_cancelled(p))) {
+		stop(r, HOST_UNKNOWN);
+		forget(r);
 	}
 	dispatch(p);
 }
@@ -307,16 +360,9 @@ void requests_fini(struct plugin *p)
 {
 	struct request *r;
 
-	/* one that is done is in no bucket any more; one that is not, is in one also when it is cancelled */
-	while ((r = TAILQ_FIRST(&p->cancels))) {
-		TAILQ_REMOVE(&p->cancels, r, cancels);
-		if (r->state == REQUEST_DONE)
-			request_free(r);
-	}
 	for (size_t i = 0; i < BUCKETS; i++)
 		while ((r = p->buckets[i])) {
-			p->buckets[i] = r->bucket;
 			stop(r, HOST_UNKNOWN);
-			request_free(r);
+			forget(r);
 		}
 }

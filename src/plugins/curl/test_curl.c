@@ -32,7 +32,7 @@ static struct web *web;
 
 /* --- names ------------------------------------------------------------------------------------------------------------------ */
 
-/* Who asks for a name in dead.test waits for its name server. */
+/* Who asks for a name in dead.test or slow.test waits for its name server; the latter answers in the end. */
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -103,6 +103,8 @@ __attribute__((visibility("default"))) int getaddrinfo(
 		ask_dead();
 		return EAI_AGAIN;
 	}
+	if (node && ends_with(node, "slow.test"))
+		ask_dead();
 	if (node && ends_with(node, "none.test"))
 		return EAI_NONAME;
 	if (node && ends_with(node, ".test"))
@@ -466,6 +468,26 @@ START_TEST(dead_names)
 }
 END_TEST
 
+/* What was given up while a name was asked for is over when there is an answer, whatever it is. */
+START_TEST(late_names)
+{
+	start("host_transfers = 1");
+	begin(&(struct ask){.id = 1, .url = "http://x.dead.test/"});
+	begin(&(struct ask){.id = 2, .url = at("x.slow.test", "/never")});
+	begin(&(struct ask){.id = 3, .url = at("x.slow.test", "/ok/10")});
+	wait_asking(2);
+	ops->cancel(plugin, 1);
+	ops->cancel(plugin, 2);
+	wait_status("0 transfers, 1 requests wait");
+	ck_assert_ptr_nonnull(strstr(status(), "2 names still asked for"));
+	release_dead();
+	is_ok(wait_answer(3), 10);
+	wait_status("0 names still asked for");
+	ck_assert_uint_eq(web_most_holding(web), 0);
+	ck_assert_uint_eq(got.total, 1);
+}
+END_TEST
+
 START_TEST(a_host_has_its_share)
 {
 	start("transfers = 10\n host_transfers = 3");
@@ -587,11 +609,11 @@ START_TEST(cancelled)
 	ck_assert_int_eq(pthread_join(t, NULL), 0);
 	(void)cancel_all(NULL);
 	wait_status("0 transfers, 0 requests wait");
-	for (size_t i = 0; i < 400; i++)
-		ck_assert_uint_le(got.by_id[i].n, 1);
 	ck_assert(web_wait_holding(web, 0));
 	is_ok(fetch(500, "a.test", "/ok/10"), 10);
 	is_ok(fetch(501, "h1.test", "/ok/10"), 10);
+	for (size_t i = 0; i < 400; i++)
+		ck_assert_uint_le(got.by_id[i].n, 1);
 }
 END_TEST
 
@@ -620,8 +642,10 @@ END_TEST
 
 START_TEST(from_where)
 {
-	start("interface = 127.0.0.1");
+	start("interface = 127.0.0.1\n deadline = 2s");
 	is_ok(fetch(1, "a.test", "/ok/10"), 10);
+	is_failure(fetch(4, "a.test", "/never"), CY_FETCH_LATE, "a.test: there was no answer after 2000 ms");
+	ck_assert_ptr_nonnull(strstr(status(), "0 names still asked for"));
 	stop();
 	settings_unref(settings);
 	start("interface = lo");
@@ -669,6 +693,7 @@ UNIT_TESTS(curl)
 	tcase_add_test(tc, deadlines);
 	tcase_add_test(tc, settings_of_time);
 	tcase_add_test(tc, dead_names);
+	tcase_add_test(tc, late_names);
 	tcase_add_test(tc, a_host_has_its_share);
 	tcase_add_test(tc, an_ailing_host);
 	tcase_add_test(tc, full_queues);

@@ -17,6 +17,8 @@
 #define MAX_HEADER 65536 /* bytes of all headers of an answer, with those of redirects */
 #define FIRST_BODY 4096
 
+#define NO_TIMEOUT_MS 2000000000L
+
 /* --- what libcurl calls while it transfers --- */
 
 static size_t on_body(char *data, size_t size, size_t n, void *user)
@@ -60,14 +62,31 @@ static size_t on_header(char *data, size_t size, size_t n, void *user)
 
 static int on_asking(void *resolver, void *reserved, void *user)
 {
-	((struct request *)user)->asking = true;
+	struct request *r = user;
+
+	/* once it has a socket, it is the address of plugins.curl.interface that libcurl reads so */
+	if (r->opened)
+		return 0;
+	r->asking = true;
+	request_connecting(r);
 	return 0;
 }
 
-/* There is an address. */
+static int on_connected(void *user, char *remote_ip, char *local_ip, int remote_port, int local_port)
+{
+	request_connected(user);
+	return CURL_PREREQFUNC_OK;
+}
+
+/* There is an address; for one that is parked this is the end. */
 static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *a)
 {
-	((struct request *)user)->asking = false;
+	struct request *r = user;
+
+	r->asking = false;
+	r->opened = true;
+	if (r->state == REQUEST_PARKED)
+		return CURL_SOCKET_BAD;
 	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
@@ -130,9 +149,9 @@ static bool set_where(const struct request *r, CURL *e)
 
 static bool set_how(struct request *r, CURL *e)
 {
-	/* what is left behind is counted, see hosts.c; a libcurl before 7.87 does not know this, and waits */
-	(void)curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 	return curl_easy_setopt(e, CURLOPT_PRIVATE, r) == CURLE_OK &&
+	    /* for the plugin's end: it leaves behind what still asks */
+	    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->error) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_USERAGENT, "cygnet") == CURLE_OK &&
@@ -141,7 +160,8 @@ static bool set_how(struct request *r, CURL *e)
 	    curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
-	    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)r->plugin->connect_ms) == CURLE_OK &&
+	    /* on_connect_time() comes before; but libcurl tries an address for half of this if there are others */
+	    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)r->plugin->connect_ms * 3 / 2) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE,
 	        r->max_bytes < INT64_MAX ? (curl_off_t)r->max_bytes : (curl_off_t)INT64_MAX) == CURLE_OK;
 }
@@ -154,6 +174,8 @@ static bool set_calls(struct request *r, CURL *e)
 	    curl_easy_setopt(e, CURLOPT_HEADERDATA, r) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_RESOLVER_START_FUNCTION, on_asking) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_RESOLVER_START_DATA, r) == CURLE_OK &&
+	    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected) == CURLE_OK &&
+	    curl_easy_setopt(e, CURLOPT_PREREQDATA, r) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, r) == CURLE_OK;
 }
@@ -170,23 +192,34 @@ bool transfer_start(struct request *r)
 	    curl_multi_add_handle(p->multi, e) == CURLM_OK;
 }
 
-void transfer_end(struct request *r, enum host_word word)
+static void clean_up(struct request *r)
 {
-	struct plugin *p = r->plugin;
-	uint64_t took = (p->host->now_ns(p->self) - r->started_ns) / 1000000;
-
 	if (r->easy) {
-		(void)curl_multi_remove_handle(p->multi, r->easy);
+		(void)curl_multi_remove_handle(r->plugin->multi, r->easy);
 		curl_easy_cleanup(r->easy);
 	}
 	curl_slist_free_all(r->headers);
 	r->easy = NULL;
 	r->headers = NULL;
+}
+
+bool transfer_end(struct request *r, enum host_word word)
+{
+	struct plugin *p = r->plugin;
+	uint64_t took = (p->host->now_ns(p->self) - r->started_ns) / 1000000;
+
 	p->running--;
+	host_ended(p, r->host, took < UINT32_MAX ? (uint32_t)took : UINT32_MAX, word);
 	pthread_mutex_lock(&p->lock);
 	p->c.bytes += r->n_body;
 	pthread_mutex_unlock(&p->lock);
-	host_ended(p, r->host, took < UINT32_MAX ? (uint32_t)took : UINT32_MAX, word, r->asking);
+	if (r->asking) {
+		(void)curl_easy_setopt(r->easy, CURLOPT_CONNECTTIMEOUT_MS, NO_TIMEOUT_MS);
+		host_parked(p, r->host);
+		return true;
+	}
+	clean_up(r);
+	return false;
 }
 
 bool transfer_host(const char *url, char out[HOST_MAX], const char **out_why)
@@ -241,18 +274,11 @@ static void failed(struct request *r, CURLcode code)
 	switch (code) {
 	case CURLE_COULDNT_RESOLVE_HOST:
 	case CURLE_COULDNT_RESOLVE_PROXY:
-		/* there was an answer of a kind: its thread has ended */
-		r->asking = false;
 		request_fail(
 		    r, CY_FETCH_FAILED, "%s: there is no such name, or no name server answered", host);
 		break;
 	case CURLE_COULDNT_CONNECT:
 		fail_connect(r);
-		break;
-	case CURLE_OPERATION_TIMEDOUT: /* of the connection: for the whole there is the deadline */
-		request_fail(r, CY_FETCH_FAILED, "%s: %s after %u ms", host,
-		    r->asking ? "no name server had answered" : "there was no connection",
-		    (unsigned)r->plugin->connect_ms);
 		break;
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
@@ -282,6 +308,12 @@ static void done(struct request *r, CURLcode code)
 {
 	long status = 0;
 
+	r->asking = false; /* whatever there was, its thread has ended */
+	if (r->state == REQUEST_PARKED) {
+		clean_up(r);
+		request_unparked(r);
+		return;
+	}
 	(void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (r->n_header > MAX_HEADER)
 		request_fail(r, CY_FETCH_TOO_BIG, "%s: its headers are larger than %d bytes", r->host->name,
@@ -418,8 +450,13 @@ bool transfers_init(struct plugin *p)
 
 void transfers_fini(struct plugin *p)
 {
+	struct request *r;
 	struct sock *s;
 
+	while ((r = TAILQ_FIRST(&p->parked))) {
+		clean_up(r);
+		request_unparked(r);
+	}
 	if (p->multi)
 		(void)curl_multi_cleanup(p->multi);
 	while ((s = TAILQ_FIRST(&p->socks)))
