@@ -845,6 +845,11 @@ void sources_drop_files(struct sources *s)
 	(void)drop_all(s, true);
 }
 
+bool sources_ticks(const struct sources *s)
+{
+	return timer_is_set(&s->tick);
+}
+
 /* --- looking --------------------------------------------------------------------------------------------------------------------- */
 
 void sources_read_stats(struct sources *s, struct sources_stats *out)

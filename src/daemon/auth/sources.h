@@ -73,6 +73,9 @@ void sources_retry(struct sources *s);
 /* All that came from servers goes; how many. */
 uint64_t sources_purge(struct sources *s);
 
+/* Worker 0 has a timer of it. On that worker. */
+bool sources_ticks(const struct sources *s);
+
 /* --- looking --- */
 #define SOURCE_HOSTS 32
 struct source_host {
