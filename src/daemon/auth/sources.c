@@ -310,7 +310,7 @@ static void responder_ends(struct sources *s, const struct source *src, enum sou
 
 void source_settle(struct sources *s, struct source *src, enum source_end end, const char *why)
 {
-	uint64_t took = env_now(s->d->env) - src->asked_ns;
+	uint64_t now = env_now(s->d->env), took = now - src->asked_ns;
 
 	if (took > s->stats.max_ns)
 		s->stats.max_ns = took;
@@ -329,7 +329,7 @@ void source_settle(struct sources *s, struct source *src, enum source_end end, c
 		back_off(s, src, why);
 		LOGF(s->d->log, LOG_IKE, CY_LOG_WARN, NULL, "%s %.200s: %s; again in %llu s",
 		    src->kind == SOURCE_CRL ? "CRL" : "OCSP responder", src->url, why,
-		    (unsigned long long)((src->retry_ns - env_now(s->d->env)) / NS_PER_S));
+		    (unsigned long long)((src->retry_ns - now + NS_PER_S / 2) / NS_PER_S));
 	}
 	if (src->kind == SOURCE_OCSP)
 		responder_ends(s, src, end, why);

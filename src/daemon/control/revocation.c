@@ -110,7 +110,7 @@ void cmd_listcrls(struct request *r)
 
 void cmd_purgecrls(struct request *r)
 {
-	struct jw w;
+	struct jw w = {0};
 	uint64_t n = sources_purge(r->control->d->sources);
 
 	request_begin(r, &w, "data");

@@ -118,7 +118,6 @@ def ocsp(bed):
     """an OCSP responder says good, then revoked; away, the tunnel comes up all the same"""
     conn = bed.conn()
     ca = Authority(bed, conn, f"authorityInfoAccess=OCSP;URI:{OCSP_URL}")
-    bed.lay()
     ca.respond()
     tunnel(bed, conn)
     bed.left.down()
