@@ -202,8 +202,8 @@ static void answer(struct connection *c)
 	} else if (strcmp(p, "/huge") == 0) {
 		(void)(say(c, "HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n") &&
 		    put_bytes(c, 0, 100000));
-	} else if (strcmp(p, "/endless") == 0) {
-		(void)say(c, "HTTP/1.1 200 OK\r\n\r\n");
+	} else if (strncmp(p, "/endless", 8) == 0) {
+		(void)say(c, p[8] ? "HTTP/1.1 404 No\r\n\r\n" : "HTTP/1.1 200 OK\r\n\r\n");
 		while (put_bytes(c, 0, 4096))
 			;
 	} else if (strcmp(p, "/headers") == 0) {

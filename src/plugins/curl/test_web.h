@@ -9,7 +9,7 @@
  *	/cookie                 sets one, and redirects to /cookies, which answers with those it was sent
  *	/never, /drip           holds the request, without an answer or with a byte now and then
  *	/short, /close          ends in the midst of the answer, or before it
- *	/huge, /endless         says it has 10 GB, or does not end
+ *	/huge, /endless         says it has 10 GB, or does not end; /endless404 with that status
  *	/headers                headers without an end
  *
  * Any thread.

@@ -272,11 +272,6 @@ static void failed(struct request *r, CURLcode code)
 	const char *host = r->host->name;
 
 	switch (code) {
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_RESOLVE_PROXY:
-		request_fail(
-		    r, CY_FETCH_FAILED, "%s: there is no such name, or no name server answered", host);
-		break;
 	case CURLE_COULDNT_CONNECT:
 		fail_connect(r);
 		break;
