@@ -11,7 +11,7 @@
 #define CRL_LASTS       86400 /* s: one that does not say for how long (RFC 5280, 5.1.2.5 wants it to) */
 #define OCSP_LASTS      300   /* s: the same; there may be a newer one at any time (RFC 6960, 2.4) */
 #define REFRESH_LEAST_S 60
-#define TICK_MAX_NS     (60 * NS_PER_S)
+#define WALK_MAX_NS     (60 * NS_PER_S)
 #define BEGIN_MAX       16 /* requests that one tick begins */
 
 /* CRLReason (RFC 5280, 5.3.1): such a revocation may be taken back. */
@@ -33,6 +33,8 @@ enum cy_err sources_new(struct daemon *d, struct sources **out)
 	s->d = d;
 	d->env->random(d->env, key, sizeof(key));
 	list_init(&s->used);
+	list_init(&s->busy);
+	s->walk_ns = UINT64_MAX;
 	s->arm.fn = arm_run;
 	s->tick.fn = on_tick;
 	e = hmap_init(&s->table, key);
@@ -91,6 +93,7 @@ void sources_clear(struct sources *s)
 			source_free(s, container_of(n, struct source, node));
 	}
 	list_init(&s->used);
+	list_init(&s->busy);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -317,7 +320,9 @@ void source_settle(struct sources *s, struct source *src, enum source_end end, c
 	if (took > src->host->max_ns)
 		src->host->max_ns = took;
 	src->state = SOURCE_IDLE;
+	list_del(&src->busy);
 	s->stats.fetching--;
+	s->walk |= src->kind == SOURCE_CRL;
 	if (end == SOURCE_CAME) {
 		src->failures = 0;
 		s->stats.answered++;
@@ -351,6 +356,7 @@ static void order_begin(struct sources *s, struct source *src, struct order *out
 	if (src->kind == SOURCE_OCSP)
 		s->d->env->random(s->d->env, src->nonce, sizeof(src->nonce));
 	src->state = SOURCE_FETCHING;
+	list_push(&s->busy, &src->busy);
 	src->id = ++s->last_id;
 	src->asked_ns = env_now(s->d->env);
 	src->refs++;
@@ -380,6 +386,7 @@ static bool claim(struct source *src, uint64_t id, enum source_state next)
 	if (src->state != SOURCE_FETCHING || src->id != id)
 		return false;
 	src->state = next;
+	list_del(&src->busy);
 	return true;
 }
 
@@ -395,18 +402,13 @@ static void on_answer(void *to, uint64_t id, const struct cy_fetch_answer *a)
 {
 	struct sources *s = to;
 	struct source *src = NULL;
-	struct hnode *n, *tmp;
-	size_t b;
+	struct list *at;
 	const char *why;
 
 	pthread_mutex_lock(&s->lock);
-	/* few are being got at a time, and what is kept is bounded */
-	hmap_foreach (&s->table, b, n, tmp) {
-		struct source *at = container_of(n, struct source, node);
-
-		if (at->state == SOURCE_FETCHING && at->id == id)
-			src = at;
-	}
+	list_foreach (at, &s->busy)
+		if (list_entry(at, struct source, busy)->id == id)
+			src = list_entry(at, struct source, busy);
 	if (s->stopped)
 		src = NULL;
 	if (!src) {
@@ -508,15 +510,14 @@ static bool is_late(const struct source *src, uint64_t now)
 	return src->state == SOURCE_FETCHING && now >= src->asked_ns + src->timeout_ns;
 }
 
-/* With the mutex. What is settled may change the table. */
+/* With the mutex. */
 static void give_up(struct sources *s, struct due *due, uint64_t now)
 {
-	struct hnode *n, *tmp;
+	struct list *n;
 	char why[64];
-	size_t b;
 
-	hmap_foreach (&s->table, b, n, tmp) {
-		struct source *src = container_of(n, struct source, node);
+	list_foreach (n, &s->busy) {
+		struct source *src = list_entry(n, struct source, busy);
 
 		if (is_late(src, now) && due->n_late < BEGIN_MAX)
 			due->late[due->n_late++] = src;
@@ -536,21 +537,34 @@ static void give_up(struct sources *s, struct due *due, uint64_t now)
 /* With the mutex: what ends soon is got again. */
 static void look_at(struct sources *s, struct source *src, uint64_t now, int64_t wall, struct due *due)
 {
-	if (src->state == SOURCE_FETCHING)
-		sooner(&due->next, src->asked_ns + src->timeout_ns);
 	if (src->state != SOURCE_IDLE || src->kind != SOURCE_CRL || !src->has || !src->wanted)
 		return;
 	if (wall < refresh_at(src)) {
-		sooner(&due->next, now + (uint64_t)(refresh_at(src) - wall) * NS_PER_S);
+		sooner(&s->walk_ns, now + (uint64_t)(refresh_at(src) - wall) * NS_PER_S);
 	} else if (now < src->retry_ns && src->failures) {
-		sooner(&due->next, src->retry_ns);
+		sooner(&s->walk_ns, src->retry_ns);
 	} else if (due->n_begin == BEGIN_MAX) {
-		sooner(&due->next, now + NS_PER_S);
+		sooner(&s->walk_ns, now + NS_PER_S);
 	} else {
 		order_begin(s, src, &due->begin[due->n_begin++]);
 		s->stats.background++;
-		sooner(&due->next, now + src->timeout_ns);
 	}
+}
+
+/* With the mutex. */
+static void walk(struct sources *s, struct due *due, uint64_t now)
+{
+	int64_t wall = s->d->env->wall(s->d->env);
+	struct hnode *n, *tmp;
+	size_t b;
+
+	s->walk = false;
+	s->walk_ns = UINT64_MAX;
+	hmap_foreach (&s->table, b, n, tmp)
+		look_at(s, container_of(n, struct source, node), now, wall, due);
+	/* the wall clock may be set: never look too far ahead */
+	if (s->walk_ns != UINT64_MAX)
+		sooner(&s->walk_ns, now + WALK_MAX_NS);
 }
 
 static void on_tick(struct timer *t)
@@ -558,9 +572,7 @@ static void on_tick(struct timer *t)
 	struct sources *s = container_of(t, struct sources, tick);
 	struct due due = {.next = UINT64_MAX};
 	uint64_t now = env_now(s->d->env);
-	int64_t wall = s->d->env->wall(s->d->env);
-	struct hnode *n, *tmp;
-	size_t b;
+	struct list *n;
 
 	pthread_mutex_lock(&s->lock);
 	if (s->stopped) {
@@ -569,18 +581,21 @@ static void on_tick(struct timer *t)
 	}
 	s->armed = true; /* what is settled here is looked at here */
 	give_up(s, &due, now);
-	hmap_foreach (&s->table, b, n, tmp)
-		look_at(s, container_of(n, struct source, node), now, wall, &due);
+	if (s->walk || now >= s->walk_ns)
+		walk(s, &due, now);
+	list_foreach (n, &s->busy)
+		sooner(&due.next,
+		    list_entry(n, struct source, busy)->asked_ns +
+		        list_entry(n, struct source, busy)->timeout_ns);
+	sooner(&due.next, s->walk_ns);
 	s->armed = false;
 	pthread_mutex_unlock(&s->lock);
 	for (size_t i = 0; i < due.n_late; i++)
 		s->ops->cancel(s->plugin, due.cancel[i]);
 	for (size_t i = 0; i < due.n_begin; i++)
 		order_send(s, &due.begin[i]);
-	/* the wall clock may be set: never look too far ahead */
 	if (due.next != UINT64_MAX)
-		worker_timer_set(processor_worker(s->d->processor, 0), &s->tick,
-		    due.next < now + TICK_MAX_NS ? due.next : now + TICK_MAX_NS);
+		worker_timer_set(processor_worker(s->d->processor, 0), &s->tick, due.next);
 }
 
 static void arm_run(struct worker *w, struct job *j)
@@ -634,6 +649,7 @@ static bool says(
 	list_push(&s->used, &src->used);
 	if (!src->wanted && src->kind == SOURCE_CRL) {
 		src->wanted = true;
+		s->walk = true;
 		source_arm(s);
 	}
 	return true;
@@ -855,16 +871,15 @@ bool sources_ticks(const struct sources *s)
 void sources_read_stats(struct sources *s, struct sources_stats *out)
 {
 	uint64_t now = env_now(s->d->env);
-	struct hnode *n, *tmp;
-	size_t b;
+	struct list *n;
 
 	pthread_mutex_lock(&s->lock);
 	*out = s->stats;
-	hmap_foreach (&s->table, b, n, tmp) {
-		const struct source *src = container_of(n, struct source, node);
-		struct source_host *h = src->host ? &out->host[src->host - s->stats.host] : NULL;
+	list_foreach (n, &s->busy) {
+		const struct source *src = list_entry(n, struct source, busy);
+		struct source_host *h = &out->host[src->host - s->stats.host];
 
-		if (src->state == SOURCE_FETCHING && now - src->asked_ns > h->running_ns)
+		if (now - src->asked_ns > h->running_ns)
 			h->running_ns = now - src->asked_ns;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -877,32 +892,64 @@ void sources_plugin_status(struct sources *s, char *out, size_t cap)
 		(void)s->ops->status(s->plugin, out, cap);
 }
 
-void sources_list(struct sources *s, void (*cb)(void *user, const struct source_info *i), void *user)
+/* With the mutex; what it points to stays while there is a reference. why is copied. */
+static struct source_info info_of(const struct sources *s, const struct source *src, char *why, size_t cap)
 {
+	const struct cy_crl_info *crl = src->crl ? s->pki->crl_info(src->crl) : NULL;
+
+	snprintf(why, cap, "%s", src->failures ? src->why : "");
+	return (struct source_info){.kind = src->kind,
+	    .url = src->url,
+	    .issuer = s->pki->cert_info(src->issuer)->subject,
+	    .subject = src->cert ? s->pki->cert_info(src->cert)->subject : "",
+	    .why = why,
+	    .this_update = src->info.this_update,
+	    .next_update = src->info.next_update,
+	    .n_revoked = crl ? crl->n_revoked : 0,
+	    .bytes = src->bytes,
+	    .failures = src->failures,
+	    .status = src->cert && src->has ? src->info.status : 0,
+	    .has = src->has,
+	    .busy = src->state != SOURCE_IDLE};
+}
+
+/* References to all of them: what is done with each is not for workers to wait for. */
+static struct source **snapshot(struct sources *s, size_t *out_n)
+{
+	struct source **all;
 	struct hnode *n, *tmp;
 	size_t b;
 
+	*out_n = 0;
 	pthread_mutex_lock(&s->lock);
-	hmap_foreach (&s->table, b, n, tmp) {
-		struct source *src = container_of(n, struct source, node);
-		const struct cy_crl_info *crl = src->crl ? s->pki->crl_info(src->crl) : NULL;
+	all = calloc(s->table.n + 1, sizeof(struct source *));
+	if (all)
+		hmap_foreach (&s->table, b, n, tmp) {
+			struct source *src = container_of(n, struct source, node);
 
-		if (src->kind == SOURCE_RESPONDER)
-			continue;
-		cb(user,
-		    &(struct source_info){.kind = src->kind,
-		        .url = src->url,
-		        .issuer = s->pki->cert_info(src->issuer)->subject,
-		        .subject = src->cert ? s->pki->cert_info(src->cert)->subject : "",
-		        .why = src->failures ? src->why : "",
-		        .this_update = src->info.this_update,
-		        .next_update = src->info.next_update,
-		        .n_revoked = crl ? crl->n_revoked : 0,
-		        .bytes = src->bytes,
-		        .failures = src->failures,
-		        .status = src->cert && src->has ? src->info.status : 0,
-		        .has = src->has,
-		        .busy = src->state != SOURCE_IDLE});
-	}
+			if (src->kind == SOURCE_RESPONDER)
+				continue;
+			src->refs++;
+			all[(*out_n)++] = src;
+		}
 	pthread_mutex_unlock(&s->lock);
+	return all;
+}
+
+void sources_list(struct sources *s, void (*cb)(void *user, const struct source_info *i), void *user)
+{
+	struct source_info i;
+	struct source **all;
+	char why[sizeof(all[0]->why)];
+	size_t n;
+
+	all = snapshot(s, &n);
+	for (size_t k = 0; k < n; k++) {
+		pthread_mutex_lock(&s->lock);
+		i = info_of(s, all[k], why, sizeof(why));
+		pthread_mutex_unlock(&s->lock);
+		cb(user, &i);
+		done_with(s, all[k]);
+	}
+	free(all);
 }

@@ -17,6 +17,7 @@ enum source_state { SOURCE_IDLE, SOURCE_FETCHING, SOURCE_DIGESTING };
 struct source {
 	struct hnode node;
 	struct list used;  /* in sources.used, longest ago first */
+	struct list busy;  /* in sources.busy while it is FETCHING */
 	struct list waits; /* source_wait */
 	uint32_t refs;     /* the table's, and of who works on it; with the mutex */
 	enum source_kind kind;
@@ -49,13 +50,15 @@ struct sources {
 	pthread_mutex_t lock;
 	bool stopped;
 	struct hmap table;
-	struct list used;
+	struct list used, busy;
 	uint64_t last_id;
 	struct sources_stats stats;
 	/* on worker 0: what is due */
 	struct job arm;
 	bool armed;
 	struct timer tick;
+	bool walk; /* a CRL came, or began to be of use: when must which be got again? */
+	uint64_t walk_ns;
 };
 
 /* With the mutex. */

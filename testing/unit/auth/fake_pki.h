@@ -76,7 +76,7 @@ static enum cy_err f_crl_load(struct cy_slice data, struct cy_crl **out, const c
 	    .issuer = "CA",
 	    .this_update = crl->t.this_update,
 	    .next_update = crl->t.next_update,
-	    .n_revoked = crl->t.many ? 1000 : 1,
+	    .n_revoked = crl->t.many ? 6250 : 1,
 	    .flags = crl->t.flags,
 	    .points = &crl->t.point,
 	    .n_points = 1};
