@@ -82,7 +82,7 @@ static struct cached {
 	char name[64];
 	uint8_t cert[2048], key[2048];
 	size_t n_cert, n_key;
-} cache[64];
+} cache[128];
 static size_t n_cache;
 
 static EVP_PKEY *make_key(enum sim_key_kind kind, const char *name)

@@ -25,19 +25,18 @@ static void on_tick(struct timer *t);
 enum cy_err sources_new(struct daemon *d, struct sources **out)
 {
 	struct sources *s = calloc(1, sizeof(*s));
-	uint64_t key[2];
+	static const uint64_t no_key[2];
 	enum cy_err e;
 
 	if (!s)
 		return CY_E_NOMEM;
 	s->d = d;
-	d->env->random(d->env, key, sizeof(key));
 	list_init(&s->used);
 	list_init(&s->busy);
 	s->walk_ns = UINT64_MAX;
 	s->arm.fn = arm_run;
 	s->tick.fn = on_tick;
-	e = hmap_init(&s->table, key);
+	e = hmap_init(&s->table, no_key); /* it is drawn for the first one */
 	if (e) {
 		free(s);
 		return e;
@@ -188,6 +187,9 @@ struct source *source_add(
 		free(src);
 		return NULL;
 	}
+	if (!s->keyed)
+		s->d->env->random(s->d->env, s->table.key, sizeof(s->table.key));
+	s->keyed = true;
 	list_init(&src->waits);
 	src->refs = 1;
 	src->issuer = s->pki->cert_ref(issuer);

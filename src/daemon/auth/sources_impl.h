@@ -48,7 +48,7 @@ struct sources {
 	const struct cy_fetch_ops *ops;
 	void *plugin;
 	pthread_mutex_t lock;
-	bool stopped;
+	bool stopped, keyed;
 	struct hmap table;
 	struct list used, busy;
 	uint64_t last_id;
