@@ -41,7 +41,7 @@ enum host_word { HOST_UNKNOWN, HOST_ANSWERED, HOST_SILENT };
 enum request_state { REQUEST_NEW, REQUEST_WAITING, REQUEST_RUNNING, REQUEST_PARKED };
 
 struct request {
-	TAILQ_ENTRY(request) next; /* begun; then of its host; then of those parked */
+	TAILQ_ENTRY(request) next; /* begun; then of its host, of those running, of those parked */
 	TAILQ_ENTRY(request) cancels;
 	struct request *bucket;
 	struct plugin *plugin;
@@ -61,7 +61,7 @@ struct request {
 	/* the transfer */
 	CURL *easy;
 	struct curl_slist *headers;
-	uint64_t started_ns;
+	uint64_t started_ns, connect_due_ns;
 	bool asking; /* for an address */
 	bool opened; /* there is a socket, and no connection yet */
 	bool connected;
@@ -103,7 +103,7 @@ struct plugin {
 	struct cy_timer *curl_timer;
 	TAILQ_HEAD(, sock) socks;
 	struct hosts hosts, turn, idle;
-	struct requests parked;
+	struct requests active, parked;
 	uint32_t running, n_parked, n_idle;
 	uint32_t transfers, host_transfers, host_queue, connect_ms, deadline_ms;
 	long redirects;
@@ -120,6 +120,8 @@ void request_fail(struct request *r, enum cy_fetch_result result, const char *re
 void request_succeed(struct request *r);
 void request_connecting(struct request *r); /* again, where it redirects */
 void request_connected(struct request *r);
+/* Before libcurl looks at the time: what has asked for an address for too long is parked, or libcurl would leave its thread behind. */
+void requests_expire(struct plugin *p);
 void request_unparked(struct request *r);
 void requests_fini(struct plugin *p); /* answers nothing */
 /* Starts what there is room for. */

@@ -140,6 +140,7 @@ static enum cy_err init(const struct cy_host *host, void *self, void **out_plugi
 	TAILQ_INIT(&p->hosts);
 	TAILQ_INIT(&p->turn);
 	TAILQ_INIT(&p->idle);
+	TAILQ_INIT(&p->active);
 	TAILQ_INIT(&p->parked);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	read_settings(p);

@@ -131,6 +131,7 @@ static void stop(struct request *r, enum host_word word)
 	if (r->state == REQUEST_WAITING)
 		host_queue_remove(p, r);
 	if (r->state == REQUEST_RUNNING) {
+		TAILQ_REMOVE(&p->active, r, next);
 		if (transfer_end(r, word)) {
 			r->state = REQUEST_PARKED;
 			TAILQ_INSERT_TAIL(&p->parked, r, next);
@@ -234,14 +235,31 @@ static void on_deadline(void *user)
 	dispatch(p);
 }
 
+static void no_connection(struct request *r)
+{
+	request_fail(r, CY_FETCH_FAILED, "%s: %s after %u ms", r->host->name, how_far(r),
+	    (unsigned)r->plugin->connect_ms);
+}
+
 static void on_connect_time(void *user)
 {
 	struct request *r = user;
 	struct plugin *p = r->plugin;
 
-	request_fail(
-	    r, CY_FETCH_FAILED, "%s: %s after %u ms", r->host->name, how_far(r), (unsigned)p->connect_ms);
+	no_connection(r);
 	dispatch(p);
+}
+
+void requests_expire(struct plugin *p)
+{
+	uint64_t now = p->host->now_ns(p->self);
+	struct request *r, *next;
+
+	for (r = TAILQ_FIRST(&p->active); r; r = next) {
+		next = TAILQ_NEXT(r, next);
+		if (r->asking && r->connect_due_ns <= now)
+			no_connection(r);
+	}
 }
 
 void request_connecting(struct request *r)
@@ -250,6 +268,7 @@ void request_connecting(struct request *r)
 
 	cancel_timer(p, &r->connect);
 	r->connected = false;
+	r->connect_due_ns = p->host->now_ns(p->self) + p->connect_ms * 1000000ull;
 	if (p->host->timer(p->self, p->connect_ms, 0, on_connect_time, r, &r->connect))
 		r->connect = NULL; /* the deadline ends it */
 }
@@ -306,6 +325,7 @@ void dispatch(struct plugin *p)
 		p->waiting--;
 		pthread_mutex_unlock(&p->lock);
 		r->state = REQUEST_RUNNING;
+		TAILQ_INSERT_TAIL(&p->active, r, next);
 		p->running++;
 		request_connecting(r);
 		if (!transfer_start(r))

@@ -160,8 +160,9 @@ static bool set_how(struct request *r, CURL *e)
 	    curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
-	    /* on_connect_time() comes before; but libcurl tries an address for half of this if there are others */
-	    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)r->plugin->connect_ms * 3 / 2) == CURLE_OK &&
+	    /* ours comes before; but libcurl tries an address for half of this if there are others */
+	    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)r->plugin->connect_ms * 3 / 2 + 2000) ==
+	    CURLE_OK &&
 	    curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE,
 	        r->max_bytes < INT64_MAX ? (curl_off_t)r->max_bytes : (curl_off_t)INT64_MAX) == CURLE_OK;
 }
@@ -335,6 +336,7 @@ static void run(struct plugin *p, curl_socket_t s, int events)
 	char *mine;
 	int n;
 
+	requests_expire(p);
 	(void)curl_multi_socket_action(p->multi, s, events, &n);
 	while ((m = curl_multi_info_read(p->multi, &n))) {
 		if (m->msg != CURLMSG_DONE ||
