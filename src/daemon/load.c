@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/auth/sources.h"
 #include "daemon/kernel/knl.h"
 #include "daemon/net/interfaces.h"
 #include "daemon/policy/select.h"
@@ -212,11 +213,16 @@ static enum cy_err load_creds(struct load *l, struct conf *conf, struct creds *c
 
 	if (l->have_cacerts)
 		(void)!creds_load_cacerts(creds, NULL, on_cred, l);
-	for (size_t i = 0; i < conf->n_cas; i++)
-		if (conf->cas[i].cacert &&
-		    (e = creds_load_cacerts(creds, conf->cas[i].cacert, on_cred, l)) != CY_OK)
-			tellf(l, CY_LOG_ERROR, "ca %s: %s: %s", conf->cas[i].name, conf->cas[i].cacert,
-			    err_text(e));
+	for (size_t i = 0; i < conf->n_cas; i++) {
+		const struct conf_ca *ca = &conf->cas[i];
+		const struct cred_uris uris = {.crl = (const char *const *)ca->crl_uris.s,
+		    .n_crl = ca->crl_uris.n,
+		    .ocsp = (const char *const *)ca->ocsp_uris.s,
+		    .n_ocsp = ca->ocsp_uris.n};
+
+		if (ca->cacert && (e = creds_load_ca(creds, ca->cacert, &uris, on_cred, l)) != CY_OK)
+			tellf(l, CY_LOG_ERROR, "ca %s: %s: %s", ca->name, ca->cacert, err_text(e));
+	}
 	if (access(l->r->secrets, F_OK) != 0) {
 		tellf(l, CY_LOG_WARN, "%s: no such file: there are no secrets", l->r->secrets);
 	} else {
@@ -229,6 +235,30 @@ static enum cy_err load_creds(struct load *l, struct conf *conf, struct creds *c
 	for (size_t i = 0; i < conf->n_conns; i++)
 		load_conn(l, creds, conf->conns[i]);
 	return CY_OK;
+}
+
+/* CRLs of files take the place of those that were there before. What is not got is said once a load. */
+static void load_revocation(struct load *l, const struct config *c)
+{
+	const struct conf_setup *setup = &c->conf->setup;
+	const char *slash = strrchr(l->r->conf, '/');
+	int n = slash ? (int)(slash - l->r->conf) : 1;
+	bool by_ca = false;
+	char dir[4096];
+
+	snprintf(dir, sizeof(dir), "%.*s/ipsec.d/crls", n, slash ? l->r->conf : ".");
+	sources_load_files(l->r->d.sources, c->creds, access(dir, F_OK) == 0 ? dir : NULL, on_cred, l);
+	for (size_t i = 0; i < c->conf->n_conns; i++) {
+		const struct conn_auth_round *a = &c->conf->conns[i]->remote.auth[0];
+
+		by_ca |= a->method == AUTH_PUBKEY && !a->pubkey && !a->certs.n;
+	}
+	if (by_ca && (setup->ocsp || setup->fetch_crls) && !sources_fetch(l->r->d.sources))
+		tellf(l, setup->strict_crl != STRICT_NO ? CY_LOG_WARN : CY_LOG_NOTICE,
+		    "no plugin gets CRLs and OCSP responses (curl): only the CRLs in %s say which "
+		    "certificates were "
+		    "revoked",
+		    dir);
 }
 
 /* What the data plane cannot do is said now, and not when the first peer comes. */
@@ -347,6 +377,7 @@ enum cy_err load_config(struct run *r, daemon_report_fn report, void *user, stru
 	}
 	if (!e) {
 		add_pools(&l, c->conf);
+		load_revocation(&l, c);
 		*out = c;
 	} else {
 		config_unref(c);
@@ -455,6 +486,7 @@ enum cy_err daemon_reload(struct daemon *d, daemon_report_fn report, void *user)
 	if (!r->o.configure)
 		reload_settings(r, &l);
 	knl_devices_changed(d->knl);
+	sources_retry(d->sources);
 	if (before)
 		conf_diff(before->conf, after->conf, apply, &diff);
 	tellf(&l, CY_LOG_INFO,

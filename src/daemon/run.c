@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/auth/sources.h"
 #include "daemon/auth/xauth.h"
 #include "daemon/control/control.h"
 #include "daemon/ikev2/ikev2.h"
@@ -412,8 +413,12 @@ static enum cy_err make_all(struct run *r, struct why *why)
 	}
 	if (!e)
 		e = make_core(r, why);
+	if (!e && (e = sources_new(d, &d->sources)) != CY_OK)
+		return fail(r, why, e, "the cache of CRLs: %s", err_text(e));
 	if (!e)
 		e = make_plugins(r, why);
+	if (!e)
+		sources_start(d->sources);
 	if (!e)
 		e = make_leases(r, why);
 	if (!e && (e = xauth_new(d, &d->xauth)) != CY_OK)
@@ -599,6 +604,7 @@ void daemon_free(struct daemon *d)
 	if (r->stuck)
 		return;
 	leases_stop(d->leases);
+	sources_stop(d->sources);
 	/* what the pool held comes back to SAs and leases, so these are freed after it */
 	pool_free(d->pool);
 	d->pool = NULL;
@@ -615,12 +621,14 @@ void daemon_free(struct daemon *d)
 		plugins_set_password(d->plugins, NULL, NULL);
 	interfaces_free(d->interfaces);
 	config_unref(d->config);
+	sources_clear(d->sources);
 	plugins_free(d->plugins);
 	procs_free(d->procs);
 	/* back ends may answer until their end; it goes nowhere any more */
 	if (d->processor)
 		run_leftovers(r);
 	xauth_free(d->xauth);
+	sources_free(d->sources);
 	crypto_free(d->crypto);
 	bus_free(d->bus);
 	processor_free(d->processor);

@@ -46,9 +46,9 @@ struct verb {
 	int (*run)(const struct options *o);
 };
 extern const struct verb verb_check, verb_cpus, verb_doctor, verb_down, verb_leases, verb_listalgs,
-    verb_listcerts, verb_load_test, verb_log, verb_loglevel, verb_metrics, verb_reload, verb_restart,
-    verb_route, verb_start, verb_stats, verb_status, verb_statusall, verb_stop, verb_unroute, verb_up,
-    verb_usage, verb_version;
+    verb_listcerts, verb_listcrls, verb_load_test, verb_log, verb_loglevel, verb_metrics, verb_purgecrls,
+    verb_reload, verb_restart, verb_route, verb_start, verb_stats, verb_status, verb_statusall, verb_stop,
+    verb_unroute, verb_up, verb_usage, verb_version;
 
 /* --- client.c --- */
 struct call {

@@ -11,8 +11,8 @@
 
 static const struct verb *const verbs[] = {&verb_start, &verb_stop, &verb_restart, &verb_reload, &verb_up,
     &verb_down, &verb_route, &verb_unroute, &verb_status, &verb_statusall, &verb_stats, &verb_doctor,
-    &verb_usage, &verb_cpus, &verb_metrics, &verb_leases, &verb_listalgs, &verb_listcerts, &verb_log,
-    &verb_loglevel, &verb_check, &verb_load_test, &verb_version, NULL};
+    &verb_usage, &verb_cpus, &verb_metrics, &verb_leases, &verb_listalgs, &verb_listcerts, &verb_listcrls,
+    &verb_purgecrls, &verb_log, &verb_loglevel, &verb_check, &verb_load_test, &verb_version, NULL};
 
 static void usage(FILE *to)
 {

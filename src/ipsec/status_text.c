@@ -155,6 +155,28 @@ static void print_authorize(json_t *all)
 	    (long long)get_int(p, "refused"), (long long)get_int(p, "late"), (long long)get_int(p, "max_us"));
 }
 
+static void print_revocation(json_t *r)
+{
+	json_t *h;
+	size_t i;
+
+	print_counters("revocation", r);
+	json_array_foreach(member(r, "hosts"), i, h)
+	{
+		printf("  CRLs and OCSP from %s: asked %lld times, %lld failed (%lld in a row), %lld not "
+		       "answered in "
+		       "time, longest %lld ms",
+		    get_str(h, "host"), (long long)get_int(h, "asked"), (long long)get_int(h, "failed"),
+		    (long long)get_int(h, "failed_in_a_row"), (long long)get_int(h, "late"),
+		    (long long)get_int(h, "max_ms"));
+		if (get_int(h, "running_ms") > 1000)
+			printf(", has been asked for %lld ms", (long long)get_int(h, "running_ms"));
+		putchar('\n');
+	}
+	if (*get_str(r, "plugin"))
+		printf("  fetching: %s\n", get_str(r, "plugin"));
+}
+
 static void print_sockets(json_t *sockets)
 {
 	char in[64], out[64];
@@ -239,6 +261,7 @@ static void print_all(json_t *d)
 	print_counters("XAUTH", member(d, "xauth"));
 	json_object_foreach(member(member(d, "xauth"), "backends"), name, v)
 	    printf("  XAUTH by %s%s%s\n", name, *json_string_value(v) ? ": " : "", json_string_value(v));
+	print_revocation(member(d, "revocation"));
 	print_counters("control", member(d, "control"));
 	print_cpus(member(d, "cpus"));
 	if (get_int(d, "log_dropped"))

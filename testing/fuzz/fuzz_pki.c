@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything the openssl plugin reads: certificates, keys, bundles, names. Input: a byte that says which, and the bytes.
+ * Everything the openssl plugin reads: certificates, keys, bundles, names, CRLs, OCSP responses. Input: a byte that says which, and
+ * the bytes; of an OCSP response after those of the issuer and of the certificate in question, with two bytes of length each.
  */
 
 #include <stdlib.h>
@@ -50,6 +51,60 @@ static void look_at_cert(struct cy_cert *c)
 		must(why != NULL);
 }
 
+#define NOW 1800000000 /* within the corpus' certificates */
+
+static void look_at_crl(struct cy_crl *c)
+{
+	static const uint8_t serial[] = {0x12, 0x34, 0x56};
+	const struct cy_crl_info *i = ossl_pki.crl_info(c);
+	struct cy_revocation_info said = {0};
+
+	must(i->issuer && i->der.n && i->issuer_der.n);
+	for (size_t k = 0; k < i->n_points; k++)
+		must(i->points[k] != NULL);
+	must(i->n_points == 0 || (i->flags & CY_CRL_POINTS));
+	must(ossl_pki.crl_look(c, cy_slice(serial, sizeof(serial)), &said) == CY_OK);
+	must(said.status == CY_REVOCATION_GOOD || said.status == CY_REVOCATION_REVOKED);
+	must(said.status == CY_REVOCATION_GOOD || i->n_revoked > 0);
+}
+
+static struct cy_cert *take_cert(struct cy_slice *in)
+{
+	struct cy_cert *cert = NULL;
+	size_t n;
+
+	if (in->n < 2)
+		return NULL;
+	n = (size_t)in->p[0] << 8 | in->p[1];
+	n = n < in->n - 2 ? n : in->n - 2;
+	(void)!ossl_pki.cert_load(cy_slice(in->p + 2, n), &cert, NULL);
+	*in = cy_slice(in->p + 2 + n, in->n - 2 - n);
+	return cert;
+}
+
+static void read_response(struct cy_slice in)
+{
+	static const uint8_t nonce[] = "a nonce";
+	struct cy_cert *issuer = take_cert(&in), *cert = take_cert(&in);
+	struct cy_revocation_info said = {0};
+	const char *why = NULL;
+	uint8_t *request;
+	size_t n;
+
+	if (issuer && cert) {
+		if (ossl_pki.ocsp_look(in, cert, issuer, cy_slice(nonce, 7), NOW, &said, &why) == CY_OK)
+			must(said.status >= CY_REVOCATION_GOOD && said.status <= CY_REVOCATION_UNKNOWN);
+		else
+			must(why != NULL && said.status == 0);
+		if (ossl_pki.ocsp_request(cert, issuer, cy_slice(nonce, 7), &request, &n) == CY_OK) {
+			must(n > 0);
+			free(request);
+		}
+	}
+	ossl_pki.cert_unref(issuer);
+	ossl_pki.cert_unref(cert);
+}
+
 /* Quotes, and blanks at the ends of a value, are printed as they are. */
 static bool plain(const char *text)
 {
@@ -87,10 +142,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cy_privkey *priv;
 	struct cy_pubkey *pub;
 	struct cy_cert *cert;
+	struct cy_crl *crl;
 
 	if (size < 2)
 		return 0;
-	switch (data[0] % 5) {
+	switch (data[0] % 7) {
 	case 0:
 		if (ossl_pki.cert_load(in, &cert, NULL) == CY_OK) {
 			look_at_cert(cert);
@@ -114,6 +170,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 4:
 		read_name(in);
+		break;
+	case 5:
+		if (ossl_pki.crl_load(in, &crl, NULL) == CY_OK) {
+			look_at_crl(crl);
+			ossl_pki.crl_unref(crl);
+		}
+		break;
+	case 6:
+		read_response(in);
 		break;
 	}
 	return 0;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates, made with openssl when a test needs them."""
 import os
+import time
 
 from .proc import run
 
@@ -47,10 +48,35 @@ class Pki:
         return self._issue(name, kind, parent, ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"],
                            bulk, days=30)
 
-    def leaf(self, name, parent, kind="ecdsa", bulk=0, days=20):
-        """A gateway's certificate; `name` becomes CN and subjectAltName."""
+    def leaf(self, name, parent, kind="ecdsa", bulk=0, days=20, more=()):
+        """A gateway's certificate; `name` becomes CN and subjectAltName. `more` are further extensions."""
         return self._issue(name, kind, parent, ["basicConstraints=CA:FALSE", "keyUsage=digitalSignature",
-                                                f"subjectAltName=DNS:{name}"], bulk, days)
+                                                f"subjectAltName=DNS:{name}", *more], bulk, days)
+
+    def index(self, ca, issued, revoked=()):
+        """What `openssl ca` and `openssl ocsp` know of an authority's certificates: a file."""
+        when = time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() - 60))
+        path = os.path.join(self.directory, f"{ca.name}.index")
+        with open(path, "w") as f:
+            for cert in issued:
+                serial = run(["openssl", "x509", "-in", cert.path, "-noout", "-serial"]).strip().split("=")[1]
+                state = ("R", f"{when},keyCompromise") if cert in revoked else ("V", "")
+                f.write(f"{state[0]}\t491231235959Z\t{state[1]}\t{serial}\tunknown\t/CN={cert.name}\n")
+        return path
+
+    def crl(self, ca, issued, revoked=(), path=None):
+        """The list of what an authority has revoked, as DER."""
+        index, base = self.index(ca, issued, revoked), os.path.join(self.directory, ca.name)
+        self.serial += 1
+        with open(base + ".crlnumber", "w") as f:
+            f.write(f"{self.serial:04x}\n")
+        with open(base + ".conf", "w") as f:
+            f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={index}\ncrlnumber={base}.crlnumber\ndefault_md=sha256\n")
+        run(["openssl", "ca", "-gencrl", "-config", base + ".conf", "-cert", ca.path, "-keyfile", ca.key, "-crldays", "1",
+             "-out", base + ".crl.pem"])
+        run(["openssl", "crl", "-in", base + ".crl.pem", "-outform", "DER", "-out", base + ".crl"])
+        os.replace(base + ".crl", path or base + ".crl")
+        return path or base + ".crl"
 
     def _issue(self, name, kind, parent, extensions, bulk, days):
         """`bulk` bytes of comment make a certificate as large as a test wants it."""

@@ -30,6 +30,7 @@ class Cygnet(Peer):
     def __init__(self, ns, side, directory, backend, settings=""):
         super().__init__(ns, side, directory, backend)
         self.settings = settings
+        self.setup = ""   # further lines of config setup
         self.secrets = []
 
     # Command lines
@@ -89,7 +90,7 @@ class Cygnet(Peer):
         self.ipsec("reload")
 
     def _write_conf(self):
-        text = "config setup\n\tdialect=strongswan\n\tuniqueids=yes\n\n"
+        text = "config setup\n\tdialect=strongswan\n\tuniqueids=yes\n" + self.setup + "\n"
         authorities = {}
         for conn in self.conns:
             for end in conn.seen_from(self.side):

@@ -14,6 +14,7 @@
 #ifdef SIM_PUBKEY
 #	include <openssl/crypto.h>
 #	include <openssl/evp.h>
+#	include <openssl/ocsp.h>
 #	include <openssl/pem.h>
 #	include <openssl/x509v3.h>
 #endif
@@ -81,7 +82,7 @@ static struct cached {
 	char name[64];
 	uint8_t cert[2048], key[2048];
 	size_t n_cert, n_key;
-} cache[64];
+} cache[128];
 static size_t n_cache;
 
 static EVP_PKEY *make_key(enum sim_key_kind kind, const char *name)
@@ -212,12 +213,161 @@ bool sim_cert(enum sim_key_kind kind, const char *name, struct sim_cert *out)
 	return true;
 }
 
+/* --- what was taken back ----------------------------------------------------------------------------------------------- */
+
+static X509 *authority(EVP_PKEY **out_key)
+{
+	const unsigned char *p = cache[0].cert, *k = cache[0].key;
+	X509 *cert = d2i_X509(NULL, &p, (long)cache[0].n_cert);
+
+	*out_key = d2i_AutoPrivateKey(NULL, &k, (long)cache[0].n_key);
+	return cert;
+}
+
+static bool is_named(const char *name, const char *names)
+{
+	size_t n = strlen(name);
+
+	for (const char *at = names; (at = strstr(at, name)) != NULL; at += n)
+		if ((at == names || at[-1] == ' ') && (at[n] == '\0' || at[n] == ' '))
+			return true;
+	return false;
+}
+
+static ASN1_INTEGER *serial_of(const struct cached *c)
+{
+	const unsigned char *p = c->cert;
+	X509 *cert = d2i_X509(NULL, &p, (long)c->n_cert);
+	ASN1_INTEGER *serial = cert ? ASN1_INTEGER_dup(X509_get_serialNumber(cert)) : NULL;
+
+	X509_free(cert);
+	return serial;
+}
+
+static bool add_revoked(X509_CRL *crl, const struct cached *c, int64_t when)
+{
+	X509_REVOKED *r = X509_REVOKED_new();
+	ASN1_INTEGER *serial = serial_of(c);
+	ASN1_TIME *t = ASN1_TIME_set(NULL, (time_t)when);
+	ASN1_ENUMERATED *why = ASN1_ENUMERATED_new();
+	bool ok = r && serial && t && why && ASN1_ENUMERATED_set(why, CRL_REASON_KEY_COMPROMISE) == 1 &&
+	    X509_REVOKED_set_serialNumber(r, serial) == 1 && X509_REVOKED_set_revocationDate(r, t) == 1 &&
+	    X509_REVOKED_add1_ext_i2d(r, NID_crl_reason, why, 0, 0) == 1 &&
+	    X509_CRL_add0_revoked(crl, r) == 1;
+
+	if (!ok)
+		X509_REVOKED_free(r);
+	ASN1_INTEGER_free(serial);
+	ASN1_TIME_free(t);
+	ASN1_ENUMERATED_free(why);
+	return ok;
+}
+
+bool sim_crl(const char *revoked, int64_t now, uint32_t life_s, uint8_t *out, size_t cap, size_t *out_n)
+{
+	EVP_PKEY *key = NULL;
+	X509 *ca = n_cache ? authority(&key) : NULL;
+	X509_CRL *crl = X509_CRL_new();
+	ASN1_TIME *from = ASN1_TIME_set(NULL, (time_t)now), *to = ASN1_TIME_set(NULL, (time_t)now + life_s);
+	bool ok = ca && key && crl && from && to && X509_CRL_set_version(crl, 1) == 1 &&
+	    X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca)) == 1 &&
+	    X509_CRL_set1_lastUpdate(crl, from) == 1 && X509_CRL_set1_nextUpdate(crl, to) == 1;
+	int n = -1;
+
+	for (size_t i = 1; i < n_cache && ok; i++)
+		if (is_named(cache[i].name, revoked))
+			ok = add_revoked(crl, &cache[i], now);
+	if (ok && X509_CRL_sort(crl) == 1 && X509_CRL_sign(crl, key, NULL) > 0)
+		n = i2d_X509_CRL(crl, NULL);
+	ok = n > 0 && (size_t)n <= cap;
+	if (ok)
+		*out_n = (size_t)i2d_X509_CRL(crl, &out);
+	ASN1_TIME_free(from);
+	ASN1_TIME_free(to);
+	X509_CRL_free(crl);
+	X509_free(ca);
+	EVP_PKEY_free(key);
+	return ok;
+}
+
+static bool is_revoked(OCSP_CERTID *id, const char *revoked)
+{
+	ASN1_INTEGER *serial = NULL;
+	bool found = false;
+
+	(void)OCSP_id_get0_info(NULL, NULL, NULL, &serial, id);
+	for (size_t i = 1; i < n_cache && !found; i++) {
+		ASN1_INTEGER *mine = serial_of(&cache[i]);
+
+		found = is_named(cache[i].name, revoked) && ASN1_INTEGER_cmp(mine, serial) == 0;
+		ASN1_INTEGER_free(mine);
+	}
+	return found;
+}
+
+bool sim_ocsp(struct cy_slice request, const char *revoked, int64_t now, uint32_t life_s, uint8_t *out,
+    size_t cap, size_t *out_n)
+{
+	const unsigned char *p = request.p;
+	OCSP_REQUEST *q = d2i_OCSP_REQUEST(NULL, &p, (long)request.n);
+	OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
+	OCSP_RESPONSE *r = NULL;
+	EVP_PKEY *key = NULL;
+	X509 *ca = n_cache ? authority(&key) : NULL;
+	ASN1_TIME *from = ASN1_GENERALIZEDTIME_set(NULL, (time_t)now),
+	          *to = ASN1_GENERALIZEDTIME_set(NULL, (time_t)now + life_s);
+	bool ok = q && basic && ca && key && from && to;
+	int n = -1;
+
+	for (int i = 0; ok && i < OCSP_request_onereq_count(q); i++) {
+		OCSP_CERTID *id = OCSP_onereq_get0_id(OCSP_request_onereq_get0(q, i));
+		bool bad = is_revoked(id, revoked);
+
+		ok = OCSP_basic_add1_status(basic, id,
+		         bad ? V_OCSP_CERTSTATUS_REVOKED : V_OCSP_CERTSTATUS_GOOD,
+		         bad ? OCSP_REVOKED_STATUS_KEYCOMPROMISE : 0, bad ? from : NULL, from, to) != NULL;
+	}
+	ok = ok && OCSP_copy_nonce(basic, q) > 0 && OCSP_basic_sign(basic, ca, key, NULL, NULL, 0) == 1 &&
+	    (r = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic)) != NULL;
+	if (ok)
+		n = i2d_OCSP_RESPONSE(r, NULL);
+	ok = n > 0 && (size_t)n <= cap;
+	if (ok)
+		*out_n = (size_t)i2d_OCSP_RESPONSE(r, &out);
+	ASN1_TIME_free(from);
+	ASN1_TIME_free(to);
+	OCSP_RESPONSE_free(r);
+	OCSP_BASICRESP_free(basic);
+	OCSP_REQUEST_free(q);
+	X509_free(ca);
+	EVP_PKEY_free(key);
+	return ok;
+}
+
 void sim_key_forget(void)
 {
 	OPENSSL_thread_stop();
 }
 
 #else
+
+bool sim_crl(const char *revoked, int64_t now, uint32_t life_s, uint8_t *out, size_t cap, size_t *out_n)
+{
+	(void)revoked;
+	(void)now;
+	(void)life_s;
+	(void)out;
+	(void)cap;
+	(void)out_n;
+	return false;
+}
+
+bool sim_ocsp(struct cy_slice request, const char *revoked, int64_t now, uint32_t life_s, uint8_t *out,
+    size_t cap, size_t *out_n)
+{
+	(void)request;
+	return sim_crl(revoked, now, life_s, out, cap, out_n);
+}
 
 void sim_key_forget(void)
 {

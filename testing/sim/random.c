@@ -29,7 +29,7 @@ struct world {
 	uint32_t n;
 	struct link links[NODES_MAX * NODES_MAX];
 	uint32_t n_links;
-	struct sim_prng scripts; /* what is drawn for them: all else stays what it was */
+	struct sim_prng scripts, fetch; /* what is drawn for them: all else stays what it was */
 };
 
 static uint32_t draw(struct world *w, uint32_t n)
@@ -178,8 +178,17 @@ static const char *extras(struct world *w)
 /* The configuration of a node from what its connections are now. */
 static void configure(struct world *w, struct sim_node *n)
 {
+	uint64_t x = w->s->seed + n->index; /* not drawn */
+
 	free(n->conf_text);
 	n->conf_text = strdup(w->setup[n->index]);
+	if (x % 6 == 1)
+		append(&n->conf_text, x % 4 ? "  strictcrlpolicy=yes\n" : "  strictcrlpolicy=ifuri\n");
+	if (x % 3)
+		append(
+		    &n->conf_text, "ca sim\n  cacert=sim.pem\n  auto=add\n  crluri=http://crl.sim/ca.crl\n");
+	if (x % 3 == 2)
+		append(&n->conf_text, "  ocspuri=http://ocsp.sim/\n");
 	for (uint32_t i = 0; i < w->n_links; i++) {
 		const struct link *l = &w->links[i];
 
@@ -302,6 +311,7 @@ static void make_world(struct world *w)
 		if ((w->s->seed + i) % 5 == 2)
 			append(&w->nodes[i]->settings_text, "init_limit_half_open = 1\n");
 		users_get(w, i);
+		w->nodes[i]->fetch.life_s = 100 + (uint32_t)(w->s->seed + i) % 5 * 200;
 		if ((w->s->seed + i) % 3 == 0) /* not drawn: what follows stays what it was */
 			append(&w->nodes[i]->settings_text, "ikev1_commit = yes\n");
 		if ((w->s->seed + i) % 4 == 0)
@@ -435,6 +445,42 @@ static void ail_scripts(struct world *w)
 	case 9:
 		n->scripts.slow_ns = n->scripts.fail = n->scripts.crash = 0;
 		n->scripts.silent = false;
+		break;
+	default:
+		break;
+	}
+}
+
+/* The servers of CRLs and OCSP that a node asks are slow, fail, send nonsense or never answer. */
+static void ail_fetch(struct world *w)
+{
+	static const uint64_t slow[] = {100 * NS_PER_MS, 3 * NS_PER_S, 30 * NS_PER_S};
+	uint64_t x = sim_prng_next(&w->fetch);
+	struct sim_node *n = w->nodes[x / 64 % w->n];
+
+	switch (x % 64) {
+	case 0:
+	case 1:
+	case 2:
+		n->fetch.slow_ns = slow[x % 64];
+		break;
+	case 3:
+	case 4:
+		n->fetch.fail = (uint32_t)sim_prng_below(&w->fetch, 1001);
+		break;
+	case 5:
+	case 6:
+		n->fetch.silent = true;
+		break;
+	case 7:
+		n->fetch.nonsense = true;
+		break;
+	case 8:
+	case 9:
+	case 10:
+	case 11:
+		n->fetch.slow_ns = n->fetch.fail = 0;
+		n->fetch.silent = n->fetch.nonsense = false;
 		break;
 	default:
 		break;
@@ -595,6 +641,7 @@ void sim_random(struct sim *s)
 	uint64_t end;
 
 	sim_prng_seed(&w.scripts, s->seed ^ 0x5c21975);
+	sim_prng_seed(&w.fetch, s->seed ^ 0xfe7c4);
 	make_world(&w);
 	for (uint32_t i = 0; i < w.n && !s->failure[0]; i++)
 		sim_boot(w.nodes[i]);
@@ -604,6 +651,7 @@ void sim_random(struct sim *s)
 		for (uint32_t i = draw(&w, 3); i-- > 0;)
 			one_act(&w);
 		ail_scripts(&w);
+		ail_fetch(&w);
 		for (uint32_t i = 0; i < w.n; i++) /* who sends next */
 			w.nodes[i]->kernel.cpu = (int32_t)draw(&w, 5) - 1;
 		(void)all_flow(&w);

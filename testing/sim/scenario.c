@@ -19,6 +19,9 @@
  *	xauth-slow NODE T     xauth-refuse|xauth-error NODE THOUSANDTHS     xauth-rounds NODE N     xauth-silent NODE 0|1
  *	xauth-gives-address|xauth-gives-pool|xauth-gives-group NODE WHAT (of users of its back end; "-" nothing)
  *	authorize-slow NODE T     authorize-refuse NODE THOUSANDTHS     authorize-silent NODE 0|1 (its plugins that may say no)
+ *	fetch-slow NODE T     fetch-fail NODE THOUSANDTHS     fetch-silent|fetch-nonsense NODE 0|1 (what gets CRLs and OCSP responses for it)
+ *	crl-life NODE SECONDS (until their next update)     revoke NODE NAME (the certificate, in what it gets from now on; "-" of nobody)
+ *	crl-file NODE (it has the CRL as a file, as it is now)
  *	slow-io NODE T (lookups of names and the lease store)     no-names NODE 0|1     store-fails NODE THOUSANDTHS
  *	reload NODE (conf-again NODE ... end before it: with another configuration)
  *	datagram FROM TO HEX (which no daemon would send, from port 500 to port 500)
@@ -27,12 +30,13 @@
  *
  * Conditions: traffic NODE ADDRESS NODE ADDRESS (both ways), sas|established|half-open|children NODE N,
  * child NODE CONN N, event NODE KIND [N] (at least N so far, 1), log NODE TEXT, leases|policies|devices NODE N,
- * stored NODE N (in its lease store) stored-in-use NODE N,
+ * fetches NODE N (so far), waiting NODE N (IKE_SAs, for CRLs and OCSP), stored NODE N (in its lease store) stored-in-use NODE N,
  * fragments NODE N (at least N were sent so far), vips NODE N (of its data plane), logins NODE N (who is in), logging-in NODE N, acquires|dumps NODE N (dumps: how often the daemon compared its SAs with the data plane).
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/auth/sources.h"
 #include "daemon/net/net.h"
 #include "daemon/policy/lease.h"
 #include "daemon/sa/manager.h"
@@ -209,7 +213,15 @@ static bool number_is(struct script *sc, struct sim_node *n, const char *what, u
 		*got = sim_xauth_count(n, true);
 	else if (strcmp(what, "logging-in") == 0)
 		*got = sim_xauth_count(n, false);
-	else if (strcmp(what, "stored") == 0)
+	else if (strcmp(what, "fetches") == 0)
+		*got = n->fetch.asked;
+	else if (strcmp(what, "waiting") == 0) {
+		struct sources_stats st = {0};
+
+		if (n->d)
+			sources_read_stats(n->d->sources, &st);
+		*got = st.waiting;
+	} else if (strcmp(what, "stored") == 0)
 		*got = sim_store_count(n, false);
 	else if (strcmp(what, "stored-in-use") == 0)
 		*got = sim_store_count(n, true);
@@ -417,6 +429,19 @@ static bool ailment(struct sim_node *node, char **w, size_t n)
 		node->authorize.refuse = (uint32_t)atoi(w[2]);
 	else if (strcmp(w[0], "authorize-silent") == 0 && n == 3)
 		node->authorize.silent = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "fetch-slow") == 0 && is_time)
+		node->fetch.slow_ns = t;
+	else if (strcmp(w[0], "fetch-fail") == 0 && n == 3)
+		node->fetch.fail = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "fetch-silent") == 0 && n == 3)
+		node->fetch.silent = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "fetch-nonsense") == 0 && n == 3)
+		node->fetch.nonsense = atoi(w[2]) != 0;
+	else if (strcmp(w[0], "crl-life") == 0 && n == 3)
+		node->fetch.life_s = (uint32_t)atoi(w[2]);
+	else if (strcmp(w[0], "revoke") == 0 && n == 3)
+		snprintf(
+		    node->fetch.revoked, sizeof(node->fetch.revoked), "%s", strcmp(w[2], "-") ? w[2] : "");
 	else if (strcmp(w[0], "script-slow") == 0 && is_time)
 		node->scripts.slow_ns = t;
 	else if (strcmp(w[0], "script-fail") == 0 && n == 3)
@@ -513,7 +538,10 @@ static bool on_node(struct script *sc, char **w, size_t n)
 		sim_halt(node);
 	else if (strcmp(w[0], "reload") == 0)
 		sim_reload(node);
-	else if (strcmp(w[0], "datagram") == 0 && n == 4) {
+	else if (strcmp(w[0], "crl-file") == 0) {
+		if (!sim_fetch_file(node))
+			bad(sc, "its daemon does not take the CRL");
+	} else if (strcmp(w[0], "datagram") == 0 && n == 4) {
 		struct sim_node *to = sim_node(sc->s, w[2]);
 
 		if (!to || !datagram(node, to, w[3]))

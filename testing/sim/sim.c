@@ -251,6 +251,7 @@ struct sim_node *sim_add(
 	sim_prng_seed(&n->env.prng, sim_prng_next(&s->prng));
 	sim_prng_seed(&n->starving.prng, sim_prng_next(&s->prng));
 	sim_prng_seed(&n->scripts.prng, s->seed ^ 0x5c217 ^ (uint64_t)n->index << 32);
+	sim_prng_seed(&n->fetch.prng, s->seed ^ 0xfe7c4 ^ (uint64_t)n->index << 32);
 	sim_prng_seed(&n->scripts.starving.prng, s->seed ^ 0x57a2e ^ (uint64_t)n->index << 32);
 	n->conf_text = strdup(conf);
 	n->secrets_text = strdup(secrets);
@@ -326,6 +327,28 @@ static enum cy_err load_pubkeys(struct creds *c, struct conf *conf)
 			}
 	}
 	return CY_OK;
+}
+
+/* A ca section is about the one authority that there is. */
+static enum cy_err set_uris(struct creds *c, const struct conf *conf)
+{
+	enum cy_err e = CY_OK;
+	struct cy_cert *ca;
+	struct sim_cert of;
+
+	for (size_t i = 0; i < conf->n_cas && !e; i++) {
+		const struct conf_ca *s = &conf->cas[i];
+		const struct cred_uris uris = {.crl = (const char *const *)s->crl_uris.s,
+		    .n_crl = s->crl_uris.n,
+		    .ocsp = (const char *const *)s->ocsp_uris.s,
+		    .n_ocsp = s->ocsp_uris.n};
+
+		e = sim_cert(SIM_ED25519, "Simulated CA", &of) ? creds_add_cert(c, of.ca, true, &ca)
+		                                               : CY_E_UNSUPPORTED;
+		if (!e)
+			e = creds_set_uris(c, ca, &uris);
+	}
+	return e;
 }
 
 static enum cy_err add_psk(struct creds *c, const char *a, const char *b, const char *key)
@@ -430,6 +453,8 @@ static enum cy_err configure(void *user, struct daemon *d, struct config **out)
 		e = add_secrets(c->creds, d, n->secrets_text);
 	if (!e)
 		e = load_pubkeys(c->creds, c->conf);
+	if (!e)
+		e = set_uris(c->creds, c->conf);
 	if (!e) {
 		daemon_keep_same(d, c->conf);
 		e = conn_index_new(c->conf, &c->index);
@@ -477,6 +502,8 @@ static enum cy_err provide(void *user, struct plugins *plugins)
 
 	if (!e)
 		e = sim_authorize_provide(n, plugins);
+	if (!e)
+		e = sim_fetch_provide(n, plugins);
 	return e ? e : sim_store_provide(n, plugins);
 }
 
@@ -599,6 +626,8 @@ void sim_recover(struct sim_node *n)
 	n->listener_stalls = false;
 	n->xauth.slow_ns = n->xauth.refuse = n->xauth.error = n->xauth.rounds = 0;
 	n->xauth.silent = n->authorize.silent = n->no_names = false;
+	n->fetch.slow_ns = n->fetch.fail = 0;
+	n->fetch.silent = n->fetch.nonsense = false;
 	n->authorize.slow_ns = n->authorize.refuse = n->store_fails = 0;
 	n->scripts.slow_ns = n->scripts.fail = n->scripts.crash = 0;
 	n->scripts.silent = false;

@@ -158,6 +158,16 @@ struct sim_node {
 		uint64_t started, failed, never_end, lost, refused_before;
 		uint64_t due; /* when the plugin or a process has something to do */
 	} scripts;
+	struct {
+		uint64_t slow_ns;      /* so long at most until an answer, 0 at once */
+		uint32_t fail;         /* thousandths of what is asked */
+		bool silent, nonsense; /* never an answer; answers that are none */
+		char revoked
+		    [128]; /* whose certificates the authority took back, by name, with blanks between */
+		uint32_t life_s; /* until the next update, 0 a day */
+		struct sim_prng prng;
+		uint64_t asked, cancelled; /* since the start of the simulation */
+	} fetch;
 	bool no_names;                    /* host names do not resolve */
 	uint32_t store_fails;             /* thousandths of the calls of its lease store */
 	struct list stored;               /* which outlives its daemon */
@@ -299,7 +309,9 @@ void sim_xauth_clear(struct sim_node *n); /* its daemon is gone */
 bool sim_xauth_let_in(struct sim_node *n, uint64_t login);
 uint64_t sim_xauth_count(struct sim_node *n, bool in); /* sessions, or logins in progress */
 
-/* --- authorize.c, store.c: other plugins of a node --- */
+/* --- authorize.c, fetch.c, store.c: other plugins of a node --- */
+enum cy_err sim_fetch_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
+bool sim_fetch_file(struct sim_node *n); /* it has the CRL as a file, as it is now */
 enum cy_err sim_authorize_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
 enum cy_err sim_store_provide(struct sim_node *n, struct plugins *plugins) CY_MUST_USE;
 void sim_store_clear(struct sim_node *n);
@@ -349,6 +361,10 @@ struct sim_cert {
 	struct cy_slice cert, key, ca; /* DER */
 };
 bool sim_cert(enum sim_key_kind kind, const char *name, struct sim_cert *out);
+/* What the authority says: those of these names are revoked. DER; false: no room, no openssl. */
+bool sim_crl(const char *revoked, int64_t now, uint32_t life_s, uint8_t *out, size_t cap, size_t *out_n);
+bool sim_ocsp(struct cy_slice request, const char *revoked, int64_t now, uint32_t life_s, uint8_t *out,
+    size_t cap, size_t *out_n);
 void sim_key_forget(void); /* what libcrypto keeps for a thread: its last errors, its random numbers */
 
 #endif

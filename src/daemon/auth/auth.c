@@ -34,6 +34,8 @@ void auth_op_free(struct auth_op *op)
 	free(op->raw_key.p);
 	if (op->leaf)
 		crypto_pki(op->d->crypto)->cert_unref(op->leaf);
+	for (size_t i = 0; i < op->n_path; i++)
+		crypto_pki(op->d->crypto)->cert_unref(op->path[i]);
 	for (size_t i = 0; i < op->n_certs; i++)
 		free(op->certs[i].p);
 	conn_unref(op->conn);

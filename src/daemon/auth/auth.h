@@ -37,7 +37,10 @@ struct auth_op {
 	    v1_key; /* enum cy_key_type: octets are the HASH of IKEv1, signed with such a key as RFC 2409 5.1 wants; 0 no */
 	uint16_t v1_bits;      /* and of this size; 0 any */
 	struct cy_buf raw_key; /* SubjectPublicKeyInfo the peer sent (RFC 7670), empty none */
-	char why[256];         /* of a failure: one sentence */
+	/* verified, and not by a key that the connection names: from the peer's certificate to the CA; references */
+	struct cy_cert *path[AUTH_CERTS_MAX];
+	size_t n_path;
+	char why[384]; /* of a failure: one sentence */
 };
 
 struct auth_op *auth_op_new(

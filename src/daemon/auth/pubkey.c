@@ -272,6 +272,8 @@ static enum cy_err verify_chain(
 		    leaf->subject, trust.why ? trust.why : "no path to a trusted CA");
 		return CY_E_AUTH;
 	}
+	for (; op->n_path < trust.n; op->n_path++)
+		op->path[op->n_path] = pki->cert_ref(trust.path[op->n_path]);
 	return CY_OK;
 }
 

@@ -616,6 +616,7 @@ void write_daemon(struct control *c, struct jw *w, bool all)
 	write_authorize(c, w);
 	write_procs(c, w);
 	write_xauth(c, w);
+	write_revocation(c, w);
 	write_control(c, w);
 	write_log(c, w);
 	if (!d->env->simulated)

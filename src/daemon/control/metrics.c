@@ -236,6 +236,28 @@ static void write_rest(struct metrics *m, const struct sample *s)
 	single(m, "cygnet_sent_messages", "counter", "Messages of IKE sent.", (double)s->net.tx_ike);
 }
 
+static void write_revocation_metrics(struct metrics *m, const struct sources_stats *s)
+{
+	single(m, "cygnet_revocation_waiting", "gauge", "IKE_SAs that wait for CRLs or OCSP responses.",
+	    (double)s->waiting);
+	single(m, "cygnet_revocation_cache_bytes", "gauge", "Memory of CRLs and OCSP responses.",
+	    (double)s->bytes);
+	family(m, "cygnet_revocation_peers", "counter", "What came of asking whether a peer was revoked.");
+	one(m, "outcome", "good", s->outcome[OUTCOME_GOOD]);
+	one(m, "outcome", "revoked", s->outcome[OUTCOME_REVOKED]);
+	one(m, "outcome", "unknown_accepted", s->outcome[OUTCOME_ACCEPTED]);
+	one(m, "outcome", "unknown_refused", s->outcome[OUTCOME_REFUSED]);
+	family_end(m);
+	family(m, "cygnet_fetches", "counter", "CRLs and OCSP responses that servers were asked for.");
+	for (uint32_t i = 0; i < s->n_hosts; i++)
+		one(m, "host", s->host[i].name, s->host[i].asked);
+	family_end(m);
+	family(m, "cygnet_fetches_failed", "counter", "Those that could not be had.");
+	for (uint32_t i = 0; i < s->n_hosts; i++)
+		one(m, "host", s->host[i].name, s->host[i].failed);
+	family_end(m);
+}
+
 static void of_cpus(struct metrics *m, const struct cy_steer_cpu *cpus, size_t n, const char *name,
     const char *type, const char *help, size_t at)
 {
@@ -468,6 +490,7 @@ static void write_metrics(struct request *r)
 	single(&m, "cygnet_child_sas", "gauge", "CHILD_SAs.", (double)s->sas.child_sas);
 	write_workers(&m, s);
 	write_drops(&m, s);
+	write_revocation_metrics(&m, &s->revocation);
 	write_rest(&m, s);
 	write_steering(&m, d);
 	write_carried(&m);

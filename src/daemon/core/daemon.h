@@ -29,6 +29,7 @@ struct processor;
 struct procs;
 struct sa_manager;
 struct settings;
+struct sources;
 struct traps;
 struct xauth;
 
@@ -53,6 +54,8 @@ struct tuning {
 	uint64_t init_queue_ns, receive_queue, fragment_memory, fragment_timeout_ns;
 	uint64_t authorize_timeout_ns;
 	uint32_t authorize_queue;
+	uint64_t fetch_timeout_ns, fetch_retry_ns, crl_size_max, revocation_timeout_ns, revocation_cache;
+	uint32_t revocation_queue, revocation_cache_entries;
 	bool crash_detection;
 	bool ikev1_commit;
 	uint64_t ikev1_phase2_delay_ns;
@@ -91,6 +94,7 @@ struct daemon {
 	struct sa_manager *sas;
 	struct traps *traps;
 	struct xauth *xauth;
+	struct sources *sources;      /* of CRLs and OCSP responses */
 	struct authorize *authorize;  /* who may say no */
 	const struct ike_ops *ike[3]; /* by major version; NULL: not built */
 	struct tuning tune;

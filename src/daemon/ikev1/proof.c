@@ -277,6 +277,5 @@ void v1_verify(struct ike_sa *sa, ike_cont cont)
 		return;
 	}
 	memcpy(op->data.p, p->u.sig1.p, p->u.sig1.n);
-	ike_run(sa, auth_verify_is_slow(op), (enum cy_err(*)(void *))auth_pubkey_verify, cont,
-	    (void (*)(void *))auth_op_free, op);
+	ike_verify(sa, (enum cy_err(*)(void *))auth_pubkey_verify, cont, op);
 }

@@ -320,5 +320,5 @@ void v2_auth_request(struct ike_sa *sa)
 	op->data.n = auth->u.auth.data.n;
 	memcpy(op->data.p, auth->u.auth.data.p, op->data.n);
 	v2_take_certs(sa, first, op);
-	ike_run(sa, auth_verify_is_slow(op), auth_verify, verified, (void (*)(void *))auth_op_free, op);
+	ike_verify(sa, auth_verify, verified, op);
 }

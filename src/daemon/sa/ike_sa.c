@@ -319,6 +319,7 @@ void ike_sa_destroy(struct ike_sa *sa, const char *why)
 	if (was_up)
 		SA_UNCOUNT(s->m, up);
 	sa->op_id = 0;
+	ike_verify_end(sa);
 	worker_timer_cancel(w, &sa->t_retransmit);
 	worker_timer_cancel(w, &sa->t_fragments);
 	worker_timer_cancel(w, &sa->t_half_open);

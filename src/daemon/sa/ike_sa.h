@@ -192,7 +192,9 @@ struct ike_sa {
 	char *user;           /* XAUTH name of the peer, or ours as a client; NULL none */
 	uint64_t xauth_login; /* of the peer: a login in progress or its session, 0 none */
 	struct ike_assigned assigned;
-	const char *why; /* of the failure: one sentence, "" none; ike_sa_fail() */
+	struct ike_verification
+	    *verification; /* verify.c: waits to know whether the peer was revoked; NULL no */
+	const char *why;   /* of the failure: one sentence, "" none; ike_sa_fail() */
 
 	uint64_t about_conn, about_peer; /* whom its time is charged to (about.c) */
 	const struct conn *about_conn_of;
@@ -290,6 +292,14 @@ enum cy_err ike_lease(
 typedef void (*ike_cont)(struct ike_sa *sa, void *arg, enum cy_err err);
 void ike_run(struct ike_sa *sa, bool slow, enum cy_err (*fn)(void *arg), ike_cont cont,
     void (*drop)(void *arg), void *arg);
+/*
+ * Is the peer who it says it is: fn(op), perhaps on the pool, and then whether its certificates were revoked, which servers may have to be
+ * asked for. cont gets op and frees it, as with ike_run(); with a failure op->why says what it is. Gives t_half_open the time that servers
+ * may take.
+ */
+struct auth_op;
+void ike_verify(struct ike_sa *sa, enum cy_err (*fn)(void *op), ike_cont cont, struct auth_op *op);
+void ike_verify_end(struct ike_sa *sa); /* the SA goes */
 /* Submit a kernel request; cont gets it as arg and frees it. When the SA is gone what was added is removed again. */
 void ike_kernel(struct ike_sa *sa, struct knl_req *r, ike_cont cont);
 /*

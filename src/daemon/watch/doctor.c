@@ -460,6 +460,40 @@ static void rule_logins(struct doctor *d)
 	    "let more logins run at a time: ipsec statusall shows its queue.");
 }
 
+/* A server that is away costs who comes first its deadline, or with strictcrlpolicy=yes everybody the tunnel. */
+static void rule_revocation(struct doctor *d)
+{
+	const struct sources_stats *r = &d->in->now->revocation;
+	const struct source_host *worst = NULL;
+	struct finding *f;
+
+	for (uint32_t i = 0; i < r->n_hosts; i++) {
+		const struct source_host *h = &r->host[i];
+
+		if ((h->failed || h->running_ns > SLOW_CALL) &&
+		    (!worst || h->failed > worst->failed ||
+		        (h->failed == worst->failed && h->running_ns > worst->running_ns)))
+			worst = h;
+	}
+	if (!worst)
+		return;
+	f = doctor_add(d, "crl-server", r->outcome[OUTCOME_REFUSED] ? FINDING_LIMITS : FINDING_WARNS,
+	    (double)worst->running_ns / (double)NS_PER_S, "s",
+	    "%s, which CRLs or OCSP responses come from, failed %llu of %llu times, %llu of them by not "
+	    "answering "
+	    "in time, and has now been asked for %.1f s; %u peers wait for such servers, and %llu could not "
+	    "wait "
+	    "(revocation_queue).",
+	    worst->name, (unsigned long long)worst->failed, (unsigned long long)worst->asked,
+	    (unsigned long long)worst->late, (double)worst->running_ns / (double)NS_PER_S, r->waiting,
+	    (unsigned long long)r->refused);
+	doctor_advise(f,
+	    "Only peers with certificates of its CA wait, and with strictcrlpolicy=yes (crl-strict=, "
+	    "ocsp-strict=) they are refused. ipsec listcrls says what failed. Repair the server, name "
+	    "another "
+	    "one with crluri= in a ca section, or put the CRL into ipsec.d/crls.");
+}
+
 static void rule_kernel(struct doctor *d)
 {
 	const struct knl_stats *k = &d->in->now->kernel;
@@ -663,7 +697,7 @@ static int pressing(const void *a, const void *b)
 size_t doctor_run(const struct doctor_input *in, void (*cb)(void *user, const struct finding *f), void *user)
 {
 	static void (*const rules[])(struct doctor * d) = {rule_sockets, rule_workers, rule_starved,
-	    rule_inbox, rule_shed, rule_pool, rule_logins, rule_kernel, doctor_rule_errors,
+	    rule_inbox, rule_shed, rule_pool, rule_logins, rule_revocation, rule_kernel, doctor_rule_errors,
 	    doctor_rule_machine, rule_limits, rule_steps, rule_peers, rule_algorithms, rule_listeners,
 	    rule_log, rule_clock};
 	struct doctor *d = calloc(1, sizeof(*d));

@@ -172,6 +172,8 @@ struct sample *sample_take(struct daemon *d)
 		procs_read_stats(d->procs, &s->procs);
 	if (d->xauth)
 		xauth_read_stats(d->xauth, &s->xauth);
+	if (d->sources)
+		sources_read_stats(d->sources, &s->revocation);
 	s->log_dropped = log_dropped(d->log);
 	if (d->env->simulated)
 		return s;
@@ -307,6 +309,26 @@ static void xauth_since(struct sample *now, const struct sample *before)
 	n->limit_queue -= b->limit_queue;
 }
 
+static void revocation_since(struct sample *now, const struct sample *before)
+{
+	struct sources_stats *n = &now->revocation;
+	const struct sources_stats *b = &before->revocation;
+
+	n->asked -= b->asked;
+	n->answered -= b->answered;
+	n->failed -= b->failed;
+	n->late -= b->late;
+	n->waited -= b->waited;
+	n->refused -= b->refused;
+	for (int i = 0; i < OUTCOME_N; i++)
+		n->outcome[i] -= b->outcome[i];
+	for (uint32_t i = 0; i < b->n_hosts; i++) { /* hosts only come */
+		n->host[i].asked -= b->host[i].asked;
+		n->host[i].failed -= b->host[i].failed;
+		n->host[i].late -= b->host[i].late;
+	}
+}
+
 static void threads_since(struct sample *now, const struct sample *before)
 {
 	for (size_t i = 0; i < now->n_threads; i++)
@@ -339,6 +361,7 @@ void sample_since(struct sample *now, const struct sample *before)
 	sas_since(now, before);
 	threads_since(now, before);
 	xauth_since(now, before);
+	revocation_since(now, before);
 	now->procs.started -= before->procs.started;
 	now->procs.finished -= before->procs.finished;
 	now->procs.failed -= before->procs.failed;

@@ -6,6 +6,7 @@
 #ifndef DAEMON_WATCH_SAMPLE_H
 #define DAEMON_WATCH_SAMPLE_H
 
+#include "daemon/auth/sources.h"
 #include "daemon/auth/xauth.h"
 #include "daemon/core/daemon.h"
 #include "daemon/kernel/knl.h"
@@ -56,6 +57,7 @@ struct sample {
 	size_t n_plugins;
 	struct procs_stats procs;
 	struct xauth_stats xauth;
+	struct sources_stats revocation;
 	struct sample_thread *threads;
 	size_t n_threads;
 	uint64_t log_dropped;

@@ -227,6 +227,7 @@ struct cy_san {
 #define CY_CERT_EKU_ANY              (1u << 9)
 #define CY_CERT_KU_NON_REPUDIATION   (1u << 10)
 #define CY_CERT_EKU_IPSEC_IKE        (1u << 11) /* id-kp-ipsecIKE, RFC 4945, 5.1.3.12 */
+#define CY_CERT_KU_CRL_SIGN          (1u << 12)
 struct cy_cert_info {
 	struct cy_slice der;
 	struct cy_slice subject_der, issuer_der; /* Name, DER */
@@ -244,6 +245,42 @@ struct cy_cert_info {
 	int path_len; /* -1: none */
 	uint32_t flags;
 	struct cy_key_info key;
+};
+
+/* What a CRL says of itself (RFC 5280, 5.1.2 and 5.2). Slices point into memory of the CRL. */
+struct cy_crl;
+#define CY_CRL_DELTA    (1u << 0) /* has a delta CRL indicator (5.2.4): is not complete */
+#define CY_CRL_INDIRECT (1u << 1) /* entries of other issuers (5.2.5) */
+#define CY_CRL_CRITICAL                                                                                      \
+	(1u << 2)                /* has a critical extension that is not understood (5.2): must not be used */
+#define CY_CRL_ONLY_CA (1u << 3) /* of CA certificates only (5.2.5) */
+#define CY_CRL_ONLY_EE (1u << 4) /* of end entities' only (5.2.5) */
+#define CY_CRL_POINTS                                                                                        \
+	(1u << 5) /* of those only that have one of points among their distribution points (6.3.3 (b)(2)) */
+struct cy_crl_info {
+	struct cy_slice der, issuer_der;  /* Name, DER */
+	struct cy_slice number;           /* extension value, may be empty */
+	const char *issuer;               /* for people */
+	int64_t this_update, next_update; /* Unix seconds; next_update 0: none */
+	uint64_t n_revoked;
+	uint32_t flags;
+	const char *const *points; /* CY_CRL_POINTS: URIs, as in cy_cert_info.crl_uris */
+	size_t n_points;
+};
+
+enum cy_revocation {
+	CY_REVOCATION_GOOD = 1,
+	CY_REVOCATION_REVOKED,
+	CY_REVOCATION_UNKNOWN, /* OCSP only: the responder does not know it */
+};
+/* What is said of one certificate. */
+struct cy_revocation_info {
+	uint32_t size;
+	uint32_t status; /* enum cy_revocation */
+	uint32_t reason; /* CRLReason (RFC 5280, 5.3.1), 0 when none is given; REVOKED only */
+	uint32_t pad_;
+	int64_t revoked_at;               /* Unix seconds; REVOKED only */
+	int64_t this_update, next_update; /* of what says it; next_update 0: none */
 };
 
 /* Private, public keys and X.509, all from one provider. Objects are counted: ref/unref, free at zero. */
@@ -291,6 +328,27 @@ struct cy_pki_ops {
 	/* RFC 4514-like text ("C=CH, O=x, CN=y", also "/C=CH/O=x") to a DER Name and back. *out is malloc'd. */
 	enum cy_err (*name_parse)(const char *text, uint8_t **out, size_t *out_len);
 	enum cy_err (*name_print)(struct cy_slice der, char *out, size_t cap);
+
+	/* --- revocation; each may be missing (CY_HAS, NULL) --- */
+	/* One CRL, DER or PEM. Immutable, counted. */
+	enum cy_err (*crl_load)(struct cy_slice data, struct cy_crl **out, const char **out_why);
+	struct cy_crl *(*crl_ref)(struct cy_crl *crl);
+	void (*crl_unref)(struct cy_crl *crl);
+	const struct cy_crl_info *(*crl_info)(const struct cy_crl *crl);
+	/* Is its signature made by issuer's key? Names, times, key usage (cRLSign) and flags are the core's to check. */
+	enum cy_err (*crl_signed_by)(struct cy_crl *crl, struct cy_cert *issuer);
+	/* What it says of a certificate of its issuer with this serial number (as in cy_cert_info); GOOD or REVOKED. */
+	enum cy_err (*crl_look)(struct cy_crl *crl, struct cy_slice serial, struct cy_revocation_info *out);
+	/* An OCSP request (RFC 6960, 4.1) for one certificate, with a nonce (RFC 8954) where nonce is not empty. *out is malloc'd. */
+	enum cy_err (*ocsp_request)(struct cy_cert *cert, struct cy_cert *issuer, struct cy_slice nonce,
+	    uint8_t **out, size_t *out_len);
+	/*
+	 * What a response (RFC 6960, 4.2) says of cert: signed by issuer, or by a responder whose certificate issuer signed for it
+	 * (id-kp-OCSPSigning, 4.2.2.2) and which is valid at now; other nonces than this one are refused, none is not. CY_E_AUTH: not to be
+	 * trusted, CY_E_PARSE: no response, or none for it; out_why: static text. Whether its times are right is the core's to check.
+	 */
+	enum cy_err (*ocsp_look)(struct cy_slice response, struct cy_cert *cert, struct cy_cert *issuer,
+	    struct cy_slice nonce, int64_t now, struct cy_revocation_info *out, const char **out_why);
 };
 
 #endif

@@ -17,6 +17,7 @@
 #include <cygnet/authorize.h>
 #include <cygnet/crypto.h>
 #include <cygnet/event.h>
+#include <cygnet/fetch.h>
 #include <cygnet/kernel.h>
 #include <cygnet/lease.h>
 #include <cygnet/socket.h>
@@ -45,6 +46,7 @@ enum cy_kind {
 	CY_KIND_XAUTH,      /* struct cy_xauth_ops */
 	CY_KIND_AUTHORIZE,  /* struct cy_authorize_ops */
 	CY_KIND_STEER,      /* struct cy_steer_ops */
+	CY_KIND_FETCHER,    /* struct cy_fetch_ops */
 };
 
 /* Does a struct of the other side, which begins with its size, reach to this member? */

@@ -53,11 +53,25 @@ static enum cy_err set_str(char **out, const char *value)
 	return *out ? CY_OK : CY_E_NOMEM;
 }
 
+static enum cy_err setup_time(
+    struct raw *r, const struct raw_entry *e, uint64_t least, uint64_t most, uint32_t *out_ms)
+{
+	uint64_t ms;
+
+	if (value_ms(e->value, &ms) && ms >= least && ms <= most)
+		*out_ms = (uint32_t)ms;
+	else
+		setup_fault(r, e, "write a time, e.g. 10s");
+	return CY_OK;
+}
+
 static enum cy_err setup_entry(struct raw *r, const struct raw_entry *e, struct conf *c)
 {
 	static const struct name unique[] = {{UNIQUE_REPLACE, "yes"}, {UNIQUE_NO, "no"},
 	    {UNIQUE_REPLACE, "replace"}, {UNIQUE_KEEP, "keep"}, {UNIQUE_NEVER, "never"}, {0, NULL}};
 	const struct name *w;
+	enum cy_err err;
+	uint32_t ms = 0;
 	uint64_t n;
 	bool on;
 
@@ -75,14 +89,28 @@ static enum cy_err setup_entry(struct raw *r, const struct raw_entry *e, struct 
 		c->setup.unique_set = true;
 		return CY_OK;
 	case SETUP_STRICT:
-		/* strongSwan's ifuri is strict with some */
+	case SETUP_OCSP_STRICT:
 		if (value_bool(e->value, &on))
-			c->setup.strict_crl = c->setup.strict_crl || on;
-		else if (strcasecmp(e->value, "ifuri") == 0)
-			c->setup.strict_crl = true;
+			c->setup.strict_crl = on ? STRICT_YES : c->setup.strict_crl;
+		else if (c->setup.dialect == DIALECT_STRONGSWAN && strcasecmp(e->value, "ifuri") == 0)
+			c->setup.strict_crl = STRICT_IFURI;
 		else
+			setup_fault(r, e,
+			    c->setup.dialect == DIALECT_STRONGSWAN ? "write yes, no or ifuri"
+			                                           : "write yes or no");
+		return CY_OK;
+	case SETUP_OCSP_ENABLE:
+		if (!value_bool(e->value, &c->setup.ocsp))
 			setup_fault(r, e, "write yes or no");
 		return CY_OK;
+	case SETUP_CRL_TIMEOUT:
+		return setup_time(r, e, 100, 600000, &c->setup.crl_timeout_ms);
+	case SETUP_OCSP_TIMEOUT:
+		return setup_time(r, e, 100, 600000, &c->setup.ocsp_timeout_ms);
+	case SETUP_CRL_INTERVAL:
+		err = setup_time(r, e, 0, UINT32_MAX, &ms);
+		c->setup.crl_interval_s = ms / 1000;
+		return err;
 	case SETUP_NHELPERS:
 		if (strcmp(e->value, "-1") == 0)
 			return CY_OK; /* as many as there are CPUs: ours, too */
@@ -117,6 +145,18 @@ static enum cy_err setup_entry(struct raw *r, const struct raw_entry *e, struct 
 	}
 }
 
+/*
+ * strongSwan asks whom a certificate names. libreswan asks OCSP responders with ocsp-enable=yes, and gets CRLs with a crlcheckinterval=; here
+ * also with crl-strict=yes, which would otherwise refuse everybody of whose CA there is no file.
+ */
+static void who_is_asked(struct conf_setup *s)
+{
+	bool charon = s->dialect == DIALECT_STRONGSWAN;
+
+	s->ocsp = s->ocsp || charon;
+	s->fetch_crls = charon || s->crl_interval_s || s->strict_crl != STRICT_NO;
+}
+
 static enum cy_err read_setup(struct raw *r, struct conf *c)
 {
 	enum cy_err err = CY_OK;
@@ -128,6 +168,7 @@ static enum cy_err read_setup(struct raw *r, struct conf *c)
 			if (r->entries[s->first + j].key != KEY_NONE)
 				err = setup_entry(r, &r->entries[s->first + j], c);
 	}
+	who_is_asked(&c->setup);
 	return err;
 }
 
@@ -205,9 +246,6 @@ static enum cy_err read_cas(struct raw *r, struct conf *c)
 		if (!err && add && !ca.cacert)
 			report_add(r->report, CY_LOG_ERROR, s->file->path, s->line, "", "write cacert=FILE",
 			    "ca %s has no cacert=", s->name);
-		if (!err && add && ca.cacert && (ca.crl_uris.n || ca.ocsp_uris.n))
-			report_add(r->report, CY_LOG_WARN, s->file->path, s->line, "", "",
-			    "ca %s: revocation is not checked yet", s->name);
 		if (err || !add || !ca.cacert) {
 			ca_fini(&ca);
 			continue;

@@ -21,14 +21,24 @@ struct conf_problem {
 };
 typedef void (*conf_problem_fn)(void *user, const struct conf_problem *p);
 
+/* What is done with a certificate of which nothing says whether it was revoked. */
+enum conf_strict {
+	STRICT_NO,    /* it is accepted */
+	STRICT_IFURI, /* refused where a server is known that should have said it */
+	STRICT_YES
+};
+
 /* `config setup`. */
 struct conf_setup {
 	enum conf_dialect dialect;
 	enum conn_unique unique;
 	bool unique_set;
-	bool strict_crl;
-	bool no_ikev1;         /* ikev1-policy=drop */
-	char *virtual_private; /* text */
+	enum conf_strict strict_crl;
+	bool ocsp, fetch_crls;   /* servers are asked */
+	uint32_t crl_interval_s; /* a CRL is got again after so long at most; 0: when it asks for it */
+	uint32_t crl_timeout_ms, ocsp_timeout_ms; /* 0: fetch_timeout of cygnet.conf */
+	bool no_ikev1;                            /* ikev1-policy=drop */
+	char *virtual_private;                    /* text */
 	char *charondebug;
 	uint32_t ike_port, natt_port; /* 0 = default */
 	char *secretsfile;

@@ -218,8 +218,5 @@ bool build_finish(struct build *b)
 		c->copy_dscp = b->later.decap_dscp ? CY_DSCP_YES : CY_DSCP_OUT;
 	else
 		c->copy_dscp = b->later.decap_dscp ? CY_DSCP_IN : CY_DSCP_NO;
-	if (b->setup->strict_crl && c->remote.auth[0].method == AUTH_PUBKEY)
-		good = conn_fault(b, "remove strictcrlpolicy= (crl-strict=, ocsp-strict=) from config setup",
-		    "its certificates would have to be checked for revocation, which is not built yet");
 	return good && !b->bad;
 }

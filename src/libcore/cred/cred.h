@@ -55,6 +55,17 @@ enum cy_err creds_load_secrets_text(
     struct creds *c, struct cy_slice text, const char *name, cred_report_fn report, void *user);
 /* NULL: the cacerts_dir of the paths. Of a folder every file is tried, and one that is bad is reported. */
 enum cy_err creds_load_cacerts(struct creds *c, const char *dir_or_file, cred_report_fn report, void *user);
+/*
+ * A file of a ca section, and the servers that it names for its certificates. uris is borrowed, and must live as long as c: `struct conf`
+ * has it.
+ */
+struct cred_uris {
+	const char *const *crl, *const *ocsp;
+	size_t n_crl, n_ocsp;
+};
+enum cy_err creds_load_ca(
+    struct creds *c, const char *file, const struct cred_uris *uris, cred_report_fn report, void *user);
+enum cy_err creds_set_uris(struct creds *c, struct cy_cert *ca, const struct cred_uris *uris);
 /* leftcert=/rightcert=: a PEM/DER/P12 bundle; the first certificate is *out_cert (borrowed), the rest intermediates. */
 enum cy_err creds_load_cert(
     struct creds *c, const char *file, struct cy_cert **out_cert, cred_report_fn report, void *user);
@@ -116,6 +127,11 @@ struct cred_trust {
  */
 enum cy_err creds_verify(const struct creds *c, struct cy_cert *leaf, struct cy_cert *const *received,
     size_t n_received, const struct ident *ca, int64_t now, struct cred_trust *out) CY_MUST_USE;
+
+/* The servers that ca sections name for what this CA issues. */
+enum cred_uri_kind { CRED_URI_CRL, CRED_URI_OCSP };
+size_t creds_ca_uris(
+    const struct creds *c, struct cy_cert *ca, enum cred_uri_kind kind, const char *const **out);
 
 /* `ipsec listcerts`, and secrets counted but never shown. */
 void creds_list(

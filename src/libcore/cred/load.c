@@ -391,6 +391,17 @@ enum cy_err creds_load_cacerts(struct creds *c, const char *dir_or_file, cred_re
 	return e;
 }
 
+enum cy_err creds_load_ca(
+    struct creds *c, const char *file, const struct cred_uris *uris, cred_report_fn report, void *user)
+{
+	enum cy_err e;
+
+	c->loading_uris = uris;
+	e = creds_load_cacerts(c, file, report, user);
+	c->loading_uris = NULL;
+	return e;
+}
+
 /* --- raw public keys --- */
 
 static enum cy_err take_pubkey(

@@ -36,6 +36,7 @@ struct creds_cert {
 	struct cy_cert *cert;
 	const struct cy_cert_info *info;
 	uint32_t flags;
+	struct cred_uris uris; /* of ca sections */
 	/* Whose key signed it, as far as we have him: among the first issuer_among certificates. All who look find the same. */
 	_Atomic(const struct creds_cert *) issuer;
 	atomic_size_t issuer_among;
@@ -69,6 +70,8 @@ struct creds {
 
 	struct cy_pubkey **pubkeys;
 	size_t n_pubkeys, cap_pubkeys;
+
+	const struct cred_uris *loading_uris; /* of the ca section whose file is being read */
 
 	uint8_t *ca_hashes;
 	size_t n_ca_hashes, cap_ca_hashes; /* in hashes of 20 bytes */

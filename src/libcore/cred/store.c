@@ -304,6 +304,8 @@ enum cy_err creds_store_cert(
 		c->certs[c->n_certs++] = cert;
 	}
 	cert->flags |= flags;
+	if (c->loading_uris)
+		cert->uris = *c->loading_uris;
 	if (out)
 		*out = cert;
 	return cert->flags & CRED_CERT_ANCHOR ? add_ca_hash(c, cert->info) : CY_OK;
@@ -318,6 +320,27 @@ enum cy_err creds_add_cert(struct creds *c, struct cy_slice der, bool trusted_ca
 	if (!e && out)
 		*out = cert->cert;
 	return e;
+}
+
+enum cy_err creds_set_uris(struct creds *c, struct cy_cert *ca, const struct cred_uris *uris)
+{
+	struct creds_cert *cert = creds_lookup_cert(c, c->pki->cert_info(ca));
+
+	if (!cert)
+		return CY_E_NOTFOUND;
+	cert->uris = *uris;
+	return CY_OK;
+}
+
+size_t creds_ca_uris(
+    const struct creds *c, struct cy_cert *ca, enum cred_uri_kind kind, const char *const **out)
+{
+	const struct creds_cert *cert = c->pki ? creds_lookup_cert(c, c->pki->cert_info(ca)) : NULL;
+
+	if (!cert)
+		return 0;
+	*out = kind == CRED_URI_CRL ? cert->uris.crl : cert->uris.ocsp;
+	return kind == CRED_URI_CRL ? cert->uris.n_crl : cert->uris.n_ocsp;
 }
 
 struct cy_slice creds_ca_hashes(const struct creds *c)

@@ -184,6 +184,8 @@ static size_t least_size(enum cy_kind kind)
 		return offsetof(struct cy_authorize_ops, ask) + sizeof(void *);
 	case CY_KIND_STEER:
 		return offsetof(struct cy_steer_ops, place) + sizeof(void *);
+	case CY_KIND_FETCHER:
+		return offsetof(struct cy_fetch_ops, status) + sizeof(void *);
 	}
 	return 0;
 }
@@ -303,6 +305,8 @@ static const char *ops_name(enum cy_kind kind, const void *ops)
 		return ((const struct cy_authorize_ops *)ops)->name;
 	case CY_KIND_STEER:
 		return ((const struct cy_steer_ops *)ops)->name;
+	case CY_KIND_FETCHER:
+		return ((const struct cy_fetch_ops *)ops)->name;
 	default:
 		return NULL;
 	}

@@ -17,6 +17,7 @@ const char *const usage_op_names[USAGE_OP_N] = {
     [USAGE_SIGN] = "sign",
     [USAGE_VERIFY] = "verify",
     [USAGE_CHAIN] = "chain",
+    [USAGE_REVOCATION] = "revocation",
 };
 
 static _Thread_local struct usage_lane *self;

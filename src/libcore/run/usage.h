@@ -34,7 +34,8 @@ enum usage_op {
 	USAGE_DERIVE,
 	USAGE_SIGN,
 	USAGE_VERIFY,
-	USAGE_CHAIN, /* a certificate path */
+	USAGE_CHAIN,      /* a certificate path */
+	USAGE_REVOCATION, /* reading a CRL or an OCSP response */
 	USAGE_OP_N,
 };
 extern const char *const usage_op_names[USAGE_OP_N];

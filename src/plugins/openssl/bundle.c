@@ -331,4 +331,12 @@ const struct cy_pki_ops ossl_pki = {
     .bundle_load = ossl_bundle_load,
     .name_parse = ossl_name_parse,
     .name_print = ossl_name_print,
+    .crl_load = ossl_crl_load,
+    .crl_ref = ossl_crl_ref,
+    .crl_unref = ossl_crl_unref,
+    .crl_info = ossl_crl_info,
+    .crl_signed_by = ossl_crl_signed_by,
+    .crl_look = ossl_crl_look,
+    .ocsp_request = ossl_ocsp_request,
+    .ocsp_look = ossl_ocsp_look,
 };

@@ -45,12 +45,12 @@ static void cert_free(struct cy_cert *c)
 	free(c);
 }
 
-static struct cy_slice string_slice(const ASN1_STRING *s)
+struct cy_slice ossl_string(const ASN1_STRING *s)
 {
 	return s ? cy_slice(ASN1_STRING_get0_data(s), (size_t)ASN1_STRING_length(s)) : cy_slice(NULL, 0);
 }
 
-static bool name_slice(const X509_NAME *name, struct cy_slice *out)
+bool ossl_name_slice(const X509_NAME *name, struct cy_slice *out)
 {
 	const uint8_t *p;
 	size_t n;
@@ -62,9 +62,9 @@ static bool name_slice(const X509_NAME *name, struct cy_slice *out)
 }
 
 /* Text of a GeneralName. With a NUL in it, it would be another name for those who stop there: not a name at all. */
-static bool is_text(const ASN1_STRING *s)
+bool ossl_is_text(const ASN1_STRING *s)
 {
-	struct cy_slice t = string_slice(s);
+	struct cy_slice t = ossl_string(s);
 
 	for (size_t i = 0; i < t.n; i++)
 		if (t.p[i] < 0x20 || t.p[i] >= 0x7f)
@@ -76,20 +76,20 @@ static bool san_of(const GENERAL_NAME *g, struct cy_san *out)
 {
 	switch (g->type) {
 	case GEN_DNS:
-		*out = (struct cy_san){CY_SAN_DNS, string_slice(g->d.dNSName)};
-		return is_text(g->d.dNSName);
+		*out = (struct cy_san){CY_SAN_DNS, ossl_string(g->d.dNSName)};
+		return ossl_is_text(g->d.dNSName);
 	case GEN_EMAIL:
-		*out = (struct cy_san){CY_SAN_EMAIL, string_slice(g->d.rfc822Name)};
-		return is_text(g->d.rfc822Name);
+		*out = (struct cy_san){CY_SAN_EMAIL, ossl_string(g->d.rfc822Name)};
+		return ossl_is_text(g->d.rfc822Name);
 	case GEN_URI:
-		*out = (struct cy_san){CY_SAN_URI, string_slice(g->d.uniformResourceIdentifier)};
-		return is_text(g->d.uniformResourceIdentifier);
+		*out = (struct cy_san){CY_SAN_URI, ossl_string(g->d.uniformResourceIdentifier)};
+		return ossl_is_text(g->d.uniformResourceIdentifier);
 	case GEN_IPADD:
-		*out = (struct cy_san){CY_SAN_IP, string_slice(g->d.iPAddress)};
+		*out = (struct cy_san){CY_SAN_IP, ossl_string(g->d.iPAddress)};
 		return out->value.n == 4 || out->value.n == 16;
 	case GEN_DIRNAME:
 		out->type = CY_SAN_DN;
-		return name_slice(g->d.directoryName, &out->value);
+		return ossl_name_slice(g->d.directoryName, &out->value);
 	default:
 		return false;
 	}
@@ -131,9 +131,9 @@ static bool add_uri(char **uris, size_t *n, const GENERAL_NAME *g)
 {
 	struct cy_slice t;
 
-	if (g->type != GEN_URI || !is_text(g->d.uniformResourceIdentifier) || *n == MAX_URIS)
+	if (g->type != GEN_URI || !ossl_is_text(g->d.uniformResourceIdentifier) || *n == MAX_URIS)
 		return true;
-	t = string_slice(g->d.uniformResourceIdentifier);
+	t = ossl_string(g->d.uniformResourceIdentifier);
 	uris[*n] = ossl_text_dup(t.p, t.n);
 	return uris[*n] && ++*n;
 }
@@ -252,6 +252,8 @@ static bool read_flags(struct cy_cert *c)
 			c->info.flags |= CY_CERT_KU_NON_REPUDIATION;
 		if (usage & KU_KEY_CERT_SIGN)
 			c->info.flags |= CY_CERT_KU_CERT_SIGN;
+		if (usage & KU_CRL_SIGN)
+			c->info.flags |= CY_CERT_KU_CRL_SIGN;
 	}
 	if (!c->quick && X509_self_signed(c->x, 1) == 1)
 		c->info.flags |= CY_CERT_SELF_SIGNED;
@@ -260,7 +262,7 @@ static bool read_flags(struct cy_cert *c)
 	return read_eku(c);
 }
 
-static bool read_time(const ASN1_TIME *t, int64_t *out)
+bool ossl_time(const ASN1_TIME *t, int64_t *out)
 {
 	struct tm tm;
 
@@ -296,17 +298,17 @@ static enum cy_err read_all(struct cy_cert *c, EVP_PKEY *take, const char **out_
 
 	if (err != CY_OK)
 		return err;
-	if (!read_time(X509_get0_notBefore(c->x), &c->info.not_before) ||
-	    !read_time(X509_get0_notAfter(c->x), &c->info.not_after))
+	if (!ossl_time(X509_get0_notBefore(c->x), &c->info.not_before) ||
+	    !ossl_time(X509_get0_notAfter(c->x), &c->info.not_after))
 		return ossl_fail(CY_E_PARSE, out_why, "its validity is malformed");
 	if (!read_flags(c) || !read_sans(c) || !read_crl_uris(c) || !read_ocsp_uris(c))
 		return ossl_fail(CY_E_PARSE, out_why, "one of its extensions is malformed");
-	if (!name_slice(X509_get_subject_name(c->x), &c->info.subject_der) ||
-	    !name_slice(X509_get_issuer_name(c->x), &c->info.issuer_der))
+	if (!ossl_name_slice(X509_get_subject_name(c->x), &c->info.subject_der) ||
+	    !ossl_name_slice(X509_get_issuer_name(c->x), &c->info.issuer_der))
 		return ossl_fail(CY_E_PARSE, out_why, "its names are malformed");
-	c->info.serial = string_slice(X509_get0_serialNumber(c->x));
-	c->info.subject_keyid = string_slice(X509_get0_subject_key_id(c->x));
-	c->info.authority_keyid = string_slice(X509_get0_authority_key_id(c->x));
+	c->info.serial = ossl_string(X509_get0_serialNumber(c->x));
+	c->info.subject_keyid = ossl_string(X509_get0_subject_key_id(c->x));
+	c->info.authority_keyid = ossl_string(X509_get0_authority_key_id(c->x));
 	c->subject = ossl_name_text(X509_get_subject_name(c->x));
 	c->issuer = ossl_name_text(X509_get_issuer_name(c->x));
 	if (!c->subject || !c->issuer)
@@ -387,6 +389,16 @@ const struct cy_cert_info *ossl_cert_info(const struct cy_cert *cert)
 struct cy_pubkey *ossl_cert_pubkey(struct cy_cert *cert)
 {
 	return cert->key;
+}
+
+X509 *ossl_cert_x509(const struct cy_cert *cert)
+{
+	return cert->x;
+}
+
+EVP_PKEY *ossl_cert_key(const struct cy_cert *cert)
+{
+	return cert->key->pkey;
 }
 
 /* The TBSCertificate, which is what was signed (RFC 5280, 4.1.1.3): the first thing in the certificate, which was parsed before. */

@@ -69,6 +69,30 @@ const struct cy_cert_info *ossl_cert_info(const struct cy_cert *cert);
 struct cy_pubkey *ossl_cert_pubkey(struct cy_cert *cert);
 enum cy_err ossl_cert_signed_by(struct cy_cert *cert, struct cy_cert *issuer);
 enum cy_err ossl_path_check(struct cy_cert *const *path, size_t n, int64_t now, const char **out_why);
+/* Both borrowed. Of one that is not a CA's, the former has no key and its signature cannot be verified with X509_verify(). */
+X509 *ossl_cert_x509(const struct cy_cert *cert);
+EVP_PKEY *ossl_cert_key(const struct cy_cert *cert);
+struct cy_slice ossl_string(const ASN1_STRING *s);
+bool ossl_name_slice(const X509_NAME *name, struct cy_slice *out);
+/* Printable ASCII, and not empty. */
+bool ossl_is_text(const ASN1_STRING *s);
+bool ossl_time(const ASN1_TIME *t, int64_t *out);
+
+/* crl.c */
+enum cy_err ossl_crl_load(struct cy_slice data, struct cy_crl **out, const char **out_why);
+struct cy_crl *ossl_crl_ref(struct cy_crl *crl);
+void ossl_crl_unref(struct cy_crl *crl);
+const struct cy_crl_info *ossl_crl_info(const struct cy_crl *crl);
+enum cy_err ossl_crl_signed_by(struct cy_crl *crl, struct cy_cert *issuer);
+enum cy_err ossl_crl_look(struct cy_crl *crl, struct cy_slice serial, struct cy_revocation_info *out);
+/* Signed with a hash of which two contents with one value can be had: such a signature says nothing. */
+bool ossl_weak_signature(const X509_ALGOR *alg);
+
+/* ocsp.c */
+enum cy_err ossl_ocsp_request(
+    struct cy_cert *cert, struct cy_cert *issuer, struct cy_slice nonce, uint8_t **out, size_t *out_len);
+enum cy_err ossl_ocsp_look(struct cy_slice response, struct cy_cert *cert, struct cy_cert *issuer,
+    struct cy_slice nonce, int64_t now, struct cy_revocation_info *out, const char **out_why);
 
 /* bundle.c */
 enum cy_err ossl_bundle_load(struct cy_slice data, cy_passphrase_fn pass, void *user,

@@ -99,6 +99,18 @@ def refused(bed, conn, right_conn, *words, gone=()):
     bed.wait_gone(*(getattr(bed, side) for side in gone))
 
 
+def refused_again(bed, *words):
+    """As refused() says, of daemons that run; all the words are in the reason."""
+    try:
+        bed.left.up()
+    except Failure as err:
+        reason = str(err).lower()
+    else:
+        raise Failure("the tunnel came up; it must not")
+    require(all(w in reason for w in words), f"the reason given does not name the cause: {reason}")
+    bed.wait_gone()
+
+
 @scenario()
 def wrong_psk(bed):
     """a wrong pre-shared key is refused, and the initiator says so"""

@@ -711,6 +711,55 @@ START_TEST(setup_is_read)
 }
 END_TEST
 
+static struct conf *with_setup(const char *dialect, const char *lines)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "config setup\n\tdialect=%s\n%s", dialect, lines);
+	return load_text(text, &told);
+}
+
+START_TEST(revocation)
+{
+	struct conf *c = with_setup("strongswan", "");
+
+	ck_assert_int_eq(c->setup.strict_crl, STRICT_NO);
+	ck_assert(c->setup.ocsp && c->setup.fetch_crls);
+	ck_assert_uint_eq(c->setup.crl_timeout_ms + c->setup.ocsp_timeout_ms + c->setup.crl_interval_s, 0);
+	conf_unref(c);
+	c = with_setup("strongswan", "\tstrictcrlpolicy=ifuri\n\tcrlcheckinterval=10m\n");
+	ck_assert_uint_eq(c->n_errors + c->n_warnings, 0);
+	ck_assert_int_eq(c->setup.strict_crl, STRICT_IFURI);
+	ck_assert_uint_eq(c->setup.crl_interval_s, 600);
+	conf_unref(c);
+	c = with_setup("strongswan", "\tstrictcrlpolicy=yes\n");
+	ck_assert_int_eq(c->setup.strict_crl, STRICT_YES);
+	conf_unref(c);
+	c = with_setup("strongswan", "\tstrictcrlpolicy=perhaps\n");
+	ck_assert_uint_eq(c->n_errors, 1);
+	conf_unref(c);
+	/* nobody is asked that was not told to */
+	c = with_setup("libreswan", "");
+	ck_assert(!c->setup.ocsp && !c->setup.fetch_crls);
+	conf_unref(c);
+	c = with_setup("libreswan", "\tocsp-enable=yes\n\tocsp-timeout=2\n\tcrl-timeout=5\n");
+	ck_assert(c->setup.ocsp && !c->setup.fetch_crls);
+	ck_assert_uint_eq(c->setup.ocsp_timeout_ms, 2000);
+	ck_assert_uint_eq(c->setup.crl_timeout_ms, 5000);
+	conf_unref(c);
+	c = with_setup("libreswan", "\tcrlcheckinterval=3600\n");
+	ck_assert(!c->setup.ocsp && c->setup.fetch_crls);
+	conf_unref(c);
+	c = with_setup("libreswan", "\tcrl-strict=yes\n\tocsp-strict=no\n");
+	ck_assert_int_eq(c->setup.strict_crl, STRICT_YES);
+	ck_assert(c->setup.fetch_crls);
+	conf_unref(c);
+	c = with_setup("libreswan", "\tcrl-strict=ifuri\n\tcrl-timeout=soon\n\tocsp-enable=perhaps\n");
+	ck_assert_uint_eq(c->n_errors, 3);
+	conf_unref(c);
+}
+END_TEST
+
 UNIT_TESTS(conn)
 {
 	tcase_add_test(tc, defaults_differ);
@@ -731,4 +780,5 @@ UNIT_TESTS(conn)
 	tcase_add_test(tc, policies_without_a_tunnel);
 	tcase_add_test(tc, reload_touches_what_changed);
 	tcase_add_test(tc, setup_is_read);
+	tcase_add_test(tc, revocation);
 }

@@ -253,7 +253,8 @@ END_TEST
 
 START_TEST(every_query_is_answered)
 {
-	static const char *const cmds[] = {"statusall", "stats", "listalgs", "leases", "log"};
+	static const char *const cmds[] = {
+	    "statusall", "stats", "listalgs", "leases", "log", "listcrls", "purgecrls"};
 	char text[64];
 
 	begin(SETUP CONN("office", ""));

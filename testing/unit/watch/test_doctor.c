@@ -270,6 +270,34 @@ START_TEST(logins_are_slow)
 }
 END_TEST
 
+START_TEST(a_crl_server_is_away)
+{
+	struct sources_stats *r = &now.revocation;
+
+	r->n_hosts = 2;
+	snprintf(r->host[0].name, sizeof(r->host[0].name), "good.example");
+	r->host[0].asked = 100;
+	snprintf(r->host[1].name, sizeof(r->host[1].name), "crl.example");
+	r->host[1].asked = 5;
+	ck_assert_uint_eq(run(), 0);
+	ck_assert_uint_eq(n_found, 0);
+	r->host[1].failed = 4;
+	r->host[1].late = 3;
+	r->waiting = 7;
+	says(only("crl-server", FINDING_WARNS),
+	    "crl.example, which CRLs or OCSP responses come from, failed 4 of 5", "ipsec listcrls");
+	says(only("crl-server", FINDING_WARNS), "7 peers wait", "crluri=");
+	r->host[1].failed = 0;
+	r->host[1].running_ns = 500 * NS_PER_MS;
+	run();
+	ck_assert_uint_eq(n_found, 0);
+	r->host[1].running_ns = 9 * NS_PER_S;
+	says(only("crl-server", FINDING_WARNS), "asked for 9.0 s", "crluri=");
+	r->outcome[OUTCOME_REFUSED] = 1;
+	only("crl-server", FINDING_LIMITS);
+}
+END_TEST
+
 START_TEST(computations_wait)
 {
 	hist_fill(&pool[0].wait, 200 * NS_PER_MS, 10);
@@ -765,6 +793,7 @@ UNIT_TESTS(doctor)
 	tcase_add_test(tc, inboxes_are_full);
 	tcase_add_test(tc, back_ends_are_slow);
 	tcase_add_test(tc, logins_are_slow);
+	tcase_add_test(tc, a_crl_server_is_away);
 	tcase_add_test(tc, computations_wait);
 	tcase_add_test(tc, scripts_are_slow);
 	tcase_add_test(tc, the_kernel_is_slow);
