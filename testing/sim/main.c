@@ -12,7 +12,8 @@
 static const char usage[] =
     "sim: [--seeds N] [--from S] [--scenario FILE]... [--ikev1] [--verbose]\n"
     "     --leak                                      a block of memory is lost at each start of a daemon\n"
-    "     --starve [--ikev1] [--from N] [--every N]   every allocation of a tunnel's life fails once\n"
+    "     --starve [--ikev1] [--certs] [--from N] [--every N]   every allocation of a tunnel's life fails "
+    "once\n"
     "     --half-open N                               so many half-open IKE_SAs come and go\n";
 
 static char replay[512]; /* of the present run */
@@ -24,13 +25,20 @@ static void died(int sig)
 	(void)raise(sig); /* the handler is gone */
 }
 
-static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half_open, bool v1, bool verbose)
+/* What is run, and how much memory the process had in use before it. */
+struct runner {
+	bool v1, certs, verbose, leak;
+	uint64_t in_use;
+};
+
+static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half_open, const struct runner *r)
 {
+	bool ok, verbose = r->verbose;
 	struct sim s;
-	bool ok;
 
 	sim_init(&s, 1);
-	s.v1 = v1;
+	s.v1 = r->v1;
+	s.certs = r->certs;
 	s.verbose = verbose && from > 1; /* one of them again */
 	if (starve)
 		sim_starve(&s, from, every, verbose);
@@ -43,12 +51,6 @@ static int memory_runs(bool starve, uint64_t from, uint64_t every, uint64_t half
 	printf("%d passed, %d failed\n", ok, !ok);
 	return !ok;
 }
-
-/* What is run, and how much memory the process had in use before it. */
-struct runner {
-	bool v1, verbose, leak;
-	uint64_t in_use;
-};
 
 static bool once(const struct runner *r, uint64_t seed, const char *scenario, bool again)
 {
@@ -144,6 +146,8 @@ int main(int argc, char **argv)
 			r.verbose = true;
 		else if (strcmp(argv[i], "--ikev1") == 0)
 			r.v1 = true;
+		else if (strcmp(argv[i], "--certs") == 0)
+			r.certs = true;
 		else if (strcmp(argv[i], "--leak") == 0)
 			r.leak = true;
 		else {
@@ -152,7 +156,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (starve || half_open)
-		return memory_runs(starve, from, every ? every : 1, half_open, r.v1, r.verbose);
+		return memory_runs(starve, from, every ? every : 1, half_open, &r);
 	(void)setvbuf(stdout, output, _IOFBF, sizeof(output));
 	r.in_use = sim_leak_in_use();
 	for (size_t i = 0; i < ARRAY_LEN(deadly); i++)

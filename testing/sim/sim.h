@@ -201,8 +201,9 @@ struct sim {
 	uint8_t *heard;
 	size_t n_heard;
 	char failure[512];
-	bool v1;   /* random runs: connections of IKEv1 */
-	bool leak; /* memory is lost, to see that it is found */
+	bool v1;    /* random runs: connections of IKEv1 */
+	bool certs; /* starve.c: they have certificates, which may have been revoked */
+	bool leak;  /* memory is lost, to see that it is found */
 	const char *plugindir;
 };
 
@@ -344,7 +345,7 @@ enum cy_err sim_device_route(
 void sim_scenario(struct sim *s, const char *path);
 void sim_random(struct sim *s);
 /* starve.c: a tunnel's life for every allocation that fails, from the from-th and then every every-th; very many half-open IKE_SAs. */
-void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose); /* s->v1: of IKEv1 */
+void sim_starve(struct sim *s, uint64_t from, uint64_t every, bool verbose); /* s->v1: of IKEv1; s->certs */
 void sim_half_open(struct sim *s, uint64_t n, bool verbose);
 
 /* --- keys.c: keys made from a number, and certificates --- */
