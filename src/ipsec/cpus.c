@@ -192,8 +192,6 @@ static int run(const struct options *o)
 	static const char *const lists[] = {
 	    "cpus", "interfaces", "queues", "threads", "steering_cpus", "sas", NULL};
 	struct call c = {.cmd = "cpus", .data = on_data, .item = on_item};
-	struct json_out *j = NULL;
-	int rc;
 
 	if (!seconds_arg(o, &c.args))
 		return STATUS_USAGE;
@@ -202,15 +200,7 @@ static int run(const struct options *o)
 			c.args = json_object();
 		json_object_set_new(c.args, "sas", json_integer(o->lines));
 	}
-	if (o->json) {
-		c.user = j = json_out_new(lists);
-		c.data = json_out_data;
-		c.item = json_out_item;
-	}
-	rc = call_run(o, &c);
-	if (j)
-		json_out_end(j);
-	return rc;
+	return call_list(o, &c, lists);
 }
 
 const struct verb verb_cpus = {

@@ -50,20 +50,10 @@ static int run(const struct options *o)
 {
 	static const char *const lists[] = {"findings", NULL};
 	struct call c = {.cmd = "doctor", .data = on_data, .item = on_item};
-	struct json_out *j = NULL;
-	int rc;
 
 	if (!seconds_arg(o, &c.args))
 		return STATUS_USAGE;
-	if (o->json) {
-		c.user = j = json_out_new(lists);
-		c.data = json_out_data;
-		c.item = json_out_item;
-	}
-	rc = call_run(o, &c);
-	if (j)
-		json_out_end(j);
-	return rc;
+	return call_list(o, &c, lists);
 }
 
 const struct verb verb_doctor = {

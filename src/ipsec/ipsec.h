@@ -83,6 +83,8 @@ void json_out_data(void *out, json_t *data);
 /* An item of "children" goes into the ike_sas item before it, one of "leases" into the pool of its name. */
 void json_out_item(void *out, const char *list, json_t *data);
 void json_out_end(struct json_out *out);
+/* As call_run(), with --json: what would be printed goes into one object instead. */
+int call_list(const struct options *o, struct call *c, const char *const *lists);
 
 /* --- start.c --- */
 int load_test(char **argv); /* does not return when it could be run */

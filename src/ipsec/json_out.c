@@ -143,3 +143,19 @@ void json_out_end(struct json_out *j)
 	json_decref(j->pools);
 	free(j);
 }
+
+int call_list(const struct options *o, struct call *c, const char *const *lists)
+{
+	struct json_out *j = NULL;
+	int rc;
+
+	if (o->json) {
+		c->user = j = json_out_new(lists);
+		c->data = json_out_data;
+		c->item = json_out_item;
+	}
+	rc = call_run(o, c);
+	if (j)
+		json_out_end(j);
+	return rc;
+}

@@ -28,17 +28,8 @@ static int run(const struct options *o)
 {
 	static const char *const lists[] = {"pools", NULL};
 	struct call c = {.cmd = "leases", .item = on_item};
-	struct json_out *j = NULL;
-	int rc;
 
-	if (o->json) {
-		c.user = j = json_out_new(lists);
-		c.item = json_out_item;
-	}
-	rc = call_run(o, &c);
-	if (j)
-		json_out_end(j);
-	return rc;
+	return call_list(o, &c, lists);
 }
 
 const struct verb verb_leases = {

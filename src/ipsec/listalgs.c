@@ -44,19 +44,10 @@ static int run(const struct options *o)
 {
 	static const char *const lists[] = {"algorithms", NULL}, *const speeds[] = {"speeds", NULL};
 	struct call c = {.cmd = "listalgs", .item = o->speed ? on_speed : on_item};
-	struct json_out *j = NULL;
-	int rc;
 
 	if (o->speed)
 		c.args = json_pack("{s:b}", "speed", 1);
-	if (o->json) {
-		c.user = j = json_out_new(o->speed ? speeds : lists);
-		c.item = json_out_item;
-	}
-	rc = call_run(o, &c);
-	if (j)
-		json_out_end(j);
-	return rc;
+	return call_list(o, &c, o->speed ? speeds : lists);
 }
 
 const struct verb verb_listalgs = {

@@ -47,18 +47,8 @@ static int run(const struct options *o)
 {
 	static const char *const lists[] = {"crls", NULL};
 	struct call c = {.cmd = "listcrls", .item = on_item};
-	struct json_out *j = NULL;
-	int rc;
 
-	if (o->json) {
-		c.user = j = json_out_new(lists);
-		c.data = json_out_data;
-		c.item = json_out_item;
-	}
-	rc = call_run(o, &c);
-	if (j)
-		json_out_end(j);
-	return rc;
+	return call_list(o, &c, lists);
 }
 
 const struct verb verb_listcrls = {

@@ -2,10 +2,12 @@
 /* CRLs of files: a folder of them is read as a whole, at the start and with each reload. Who issued them must be a certificate that is loaded. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/auth/sources_impl.h"
 #include "libcore/base/dn.h"
@@ -57,19 +59,8 @@ static enum cy_err put(
 		e = CY_E_EXISTS;
 		*out_why = "another file has one of the same issuer that is not older";
 	} else {
-		gone = src->crl;
-		s->stats.bytes -= src->bytes;
-		src->bytes += source_crl_bytes(i);
-		if (gone)
-			src->bytes -= source_crl_bytes(s->pki->crl_info(gone));
-		s->stats.bytes += src->bytes;
-		s->stats.crls += !gone;
-		src->crl = crl;
+		source_set_crl(s, src, &gone, s->d->env->wall(s->d->env));
 		src->old = false;
-		src->has = true;
-		src->came = s->d->env->wall(s->d->env);
-		src->info.this_update = i->this_update;
-		src->info.next_update = i->next_update;
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (gone)
@@ -110,11 +101,13 @@ static void try_issuer(void *user, struct cy_cert *cert, bool ca, bool has_key)
 static uint8_t *read_file(struct load *l, const char *path, size_t *out_n)
 {
 	uint64_t max = l->s->d->tune.crl_size_max;
-	FILE *f = fopen(path, "re");
+	/* not to wait for a writer of a FIFO */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
 	uint8_t *data = NULL;
 	struct stat st;
 
-	if (!f || fstat(fileno(f), &st) < 0) {
+	if (!f || fstat(fd, &st) < 0) {
 		say(l, CY_LOG_ERROR, "cannot read %s: %s", path, strerror(errno));
 	} else if (!S_ISREG(st.st_mode)) {
 		data = NULL;
@@ -127,6 +120,8 @@ static uint8_t *read_file(struct load *l, const char *path, size_t *out_n)
 	}
 	if (f)
 		fclose(f);
+	else if (fd >= 0)
+		close(fd);
 	return data;
 }
 

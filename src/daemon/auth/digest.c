@@ -77,15 +77,11 @@ enum cy_err source_read_crl(struct sources *s, struct cy_cert *issuer, struct cy
 	return e;
 }
 
-/* What came is there from now on; what it replaces is freed by the caller. */
-static const char *take_crl(struct sources *s, struct source *src, struct cy_crl **crl, int64_t now)
+void source_set_crl(struct sources *s, struct source *src, struct cy_crl **crl, int64_t now)
 {
 	const struct cy_crl_info *i = s->pki->crl_info(*crl);
 	struct cy_crl *before = src->crl;
 
-	/* an old one that is sent again must not take back what a newer one says */
-	if (before && i->this_update < s->pki->crl_info(before)->this_update)
-		return "the CRL is older than the one that is there";
 	s->stats.bytes -= src->bytes;
 	src->bytes += source_crl_bytes(i);
 	if (before)
@@ -98,6 +94,17 @@ static const char *take_crl(struct sources *s, struct source *src, struct cy_crl
 	src->info.this_update = i->this_update;
 	src->info.next_update = i->next_update;
 	*crl = before;
+}
+
+static const char *take_crl(struct sources *s, struct source *src, struct cy_crl **crl, int64_t now)
+{
+	const struct cy_crl_info *i = s->pki->crl_info(*crl);
+	struct cy_crl *before = src->crl;
+
+	/* an old one that is sent again must not take back what a newer one says */
+	if (before && i->this_update < s->pki->crl_info(before)->this_update)
+		return "the CRL is older than the one that is there";
+	source_set_crl(s, src, crl, now);
 	return i->next_update && now > i->next_update ? "the CRL that came is outdated" : NULL;
 }
 

@@ -123,7 +123,7 @@ static bool take(struct item *it, const struct source_said *said)
 	char when[40], text[80];
 
 	if (said->info.status == CY_REVOCATION_REVOKED &&
-	    (!said->outdated || said->info.reason != 6 /* on hold */)) {
+	    (!said->outdated || said->info.reason != SOURCE_REASON_HOLD)) {
 		it->verdict = REVOKED;
 		it->info = said->info;
 		return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of what says whether certificates were revoked, and getting what is not in it. */
+/* Asking what says whether certificates were revoked, and getting what is not in the table. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -13,9 +13,6 @@
 #define REFRESH_LEAST_S 60
 #define WALK_MAX_NS     (60 * NS_PER_S)
 #define BEGIN_MAX       16 /* requests that one tick begins */
-
-/* CRLReason (RFC 5280, 5.3.1): such a revocation may be taken back. */
-#define REASON_HOLD 6
 
 /* --- life ------------------------------------------------------------------------------------------------------------ */
 
@@ -63,18 +60,6 @@ void sources_stop(struct sources *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-void source_free(struct sources *s, struct source *src)
-{
-	if (src->crl)
-		s->pki->crl_unref(src->crl);
-	if (src->cert)
-		s->pki->cert_unref(src->cert);
-	if (src->issuer)
-		s->pki->cert_unref(src->issuer);
-	free(src->url);
-	free(src);
-}
-
 void sources_clear(struct sources *s)
 {
 	struct hnode *n, *tmp;
@@ -103,170 +88,6 @@ void sources_free(struct sources *s)
 	hmap_fini(&s->table);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
-}
-
-/* --- the table: with the mutex ------------------------------------------------------------------------------------------ */
-
-static uint64_t hash(const struct sources *s, enum source_kind kind, const char *url, struct cy_cert *cert,
-    struct cy_cert *issuer)
-{
-	const struct cy_cert_info *c = cert ? s->pki->cert_info(cert) : NULL;
-	uint64_t of[4] = {(uint64_t)kind};
-
-	of[1] = url ? hmap_hash(&s->table, url, strlen(url)) : 0;
-	of[2] = hmap_hash(&s->table, s->pki->cert_info(issuer)->key.spki_sha1, 20);
-	of[3] = c ? hmap_hash(&s->table, c->serial.p, c->serial.n) : 0;
-	return hmap_hash(&s->table, of, sizeof(of));
-}
-
-static bool same(const struct sources *s, const struct source *src, enum source_kind kind, const char *url,
-    struct cy_cert *cert, struct cy_cert *issuer)
-{
-	const struct cy_cert_info *a = s->pki->cert_info(src->issuer), *b = s->pki->cert_info(issuer);
-
-	return src->kind == kind && (kind == SOURCE_FILE || strcmp(src->url, url) == 0) &&
-	    cy_slice_eq(a->subject_der, b->subject_der) && cy_slice_eq(a->spki, b->spki) &&
-	    (kind != SOURCE_OCSP ||
-	        cy_slice_eq(s->pki->cert_info(src->cert)->serial, s->pki->cert_info(cert)->serial));
-}
-
-struct source *source_find(const struct sources *s, enum source_kind kind, const char *url,
-    struct cy_cert *cert, struct cy_cert *issuer)
-{
-	struct hnode *n;
-
-	if (kind != SOURCE_OCSP)
-		cert = NULL;
-	if (kind == SOURCE_FILE)
-		url = NULL;
-	for (n = hmap_first(&s->table, hash(s, kind, url, cert, issuer)); n; n = hmap_next(n)) {
-		struct source *src = container_of(n, struct source, node);
-
-		if (same(s, src, kind, url, cert, issuer))
-			return src;
-	}
-	return NULL;
-}
-
-static void host_of(const char *url, char out[sizeof(((struct source_host *)0)->name)])
-{
-	const char *at = strstr(url, "://");
-	size_t n;
-
-	at = at ? at + 3 : url;
-	n = strcspn(at, "/?");
-	snprintf(out, sizeof(((struct source_host *)0)->name), "%.*s", (int)(n < 60 ? n : 60), at);
-}
-
-static struct source_host *host_get(struct sources *s, const char *url)
-{
-	struct sources_stats *st = &s->stats;
-	char name[sizeof(st->host[0].name)];
-
-	host_of(url, name);
-	for (uint32_t i = 0; i < st->n_hosts; i++)
-		if (strcasecmp(st->host[i].name, name) == 0)
-			return &st->host[i];
-	if (st->n_hosts == SOURCE_HOSTS)
-		return &st->host[SOURCE_HOSTS - 1];
-	snprintf(st->host[st->n_hosts].name, sizeof(name), "%s",
-	    st->n_hosts == SOURCE_HOSTS - 1 ? "others" : name);
-	return &st->host[st->n_hosts++];
-}
-
-struct source *source_add(
-    struct sources *s, enum source_kind kind, const char *url, struct cy_cert *cert, struct cy_cert *issuer)
-{
-	struct source *src = calloc(1, sizeof(*src));
-
-	if (!src)
-		return NULL;
-	src->kind = kind;
-	src->url = strdup(url);
-	if (!src->url) {
-		free(src);
-		return NULL;
-	}
-	if (!s->keyed)
-		s->d->env->random(s->d->env, s->table.key, sizeof(s->table.key));
-	s->keyed = true;
-	list_init(&src->waits);
-	src->refs = 1;
-	src->issuer = s->pki->cert_ref(issuer);
-	src->bytes = sizeof(*src) + strlen(url) + 1;
-	if (kind == SOURCE_OCSP) {
-		src->cert = s->pki->cert_ref(cert);
-		src->bytes += s->pki->cert_info(cert)->der.n;
-	}
-	if (kind != SOURCE_FILE)
-		src->host = host_get(s, url);
-	hmap_add(&s->table, &src->node, hash(s, kind, kind == SOURCE_FILE ? NULL : url, src->cert, issuer));
-	list_push(&s->used, &src->used);
-	s->stats.entries++;
-	s->stats.bytes += src->bytes;
-	return src;
-}
-
-bool source_unref(struct source *src)
-{
-	return --src->refs == 0;
-}
-
-void source_drop(struct sources *s, struct source *src)
-{
-	hmap_del(&s->table, &src->node);
-	list_del(&src->used);
-	s->stats.entries--;
-	s->stats.bytes -= src->bytes;
-	s->stats.crls -= src->crl != NULL;
-}
-
-/* Takes out the one that was not used for longest. False: there is none. */
-static bool evict(struct sources *s, bool crls, struct list *out)
-{
-	struct list *at;
-
-	list_foreach (at, &s->used) {
-		struct source *src = list_entry(at, struct source, used);
-
-		if (src->state != SOURCE_IDLE || src->refs != 1 || src->kind == SOURCE_FILE ||
-		    (src->crl && !crls))
-			continue;
-		source_drop(s, src);
-		s->stats.evicted++;
-		list_push(out, &src->used);
-		return true;
-	}
-	return false;
-}
-
-static bool room_for_one(struct sources *s, struct list *out)
-{
-	while (s->stats.entries >= s->d->tune.revocation_cache_entries)
-		if (!evict(s, false, out))
-			return false;
-	return true;
-}
-
-bool source_room_for_crl(struct sources *s, uint64_t n, struct list *out)
-{
-	const struct tuning *t = &s->d->tune;
-
-	if (n > t->revocation_cache)
-		return false;
-	/* of the entries half, so that there is always something small to take out for what is asked for next */
-	while (s->stats.bytes + n > t->revocation_cache || s->stats.crls >= t->revocation_cache_entries / 2)
-		if (!evict(s, true, out))
-			return false;
-	return true;
-}
-
-static void free_all(struct sources *s, struct list *gone)
-{
-	struct list *n;
-
-	while ((n = list_pop(gone)) != NULL)
-		source_free(s, list_entry(n, struct source, used));
 }
 
 /* --- an end of getting it: with the mutex ---------------------------------------------------------------------------------- */
@@ -371,7 +192,7 @@ static void order_begin(struct sources *s, struct source *src, struct order *out
 	source_arm(s);
 }
 
-static void done_with(struct sources *s, struct source *src)
+void source_release(struct sources *s, struct source *src)
 {
 	bool last;
 
@@ -435,7 +256,7 @@ static void on_answer(void *to, uint64_t id, const struct cy_fetch_answer *a)
 	}
 	source_settle(s, src, a->result == CY_FETCH_OK ? SOURCE_UNFIT : SOURCE_SILENT, why);
 	pthread_mutex_unlock(&s->lock);
-	done_with(s, src);
+	source_release(s, src);
 }
 
 static void order_send(struct sources *s, const struct order *o)
@@ -455,7 +276,7 @@ static void order_send(struct sources *s, const struct order *o)
 		if (s->pki->ocsp_request(
 		        src->cert, src->issuer, cy_slice(o->nonce, sizeof(o->nonce)), &post, &n)) {
 			failed(s, src, o->id, "no OCSP request could be made");
-			done_with(s, src);
+			source_release(s, src);
 			return;
 		}
 		r.post = cy_slice(post, n);
@@ -463,7 +284,7 @@ static void order_send(struct sources *s, const struct order *o)
 	}
 	s->ops->begin(s->plugin, &r);
 	free(post);
-	done_with(s, src);
+	source_release(s, src);
 }
 
 /* --- what is due: worker 0 --------------------------------------------------------------------------------------------------- */
@@ -661,7 +482,7 @@ static bool says(
 static bool is_final(const struct source_said *said)
 {
 	return !said->outdated ||
-	    (said->info.status == CY_REVOCATION_REVOKED && said->info.reason != REASON_HOLD);
+	    (said->info.status == CY_REVOCATION_REVOKED && said->info.reason != SOURCE_REASON_HOLD);
 }
 
 static bool knows_scheme(const struct sources *s, const char *url)
@@ -691,7 +512,7 @@ static struct source *get(struct sources *s, const struct source_question *q, st
 
 	if (src || q->kind == SOURCE_FILE || q->look)
 		return src;
-	if (!room_for_one(s, gone))
+	if (!source_room_for_one(s, gone))
 		return NULL;
 	return source_add(s, q->kind, q->url, q->cert, q->issuer);
 }
@@ -776,7 +597,7 @@ enum source_result sources_ask(
 	pthread_mutex_lock(&s->lock);
 	r = ask(s, q, wait, out, &gone, &order);
 	pthread_mutex_unlock(&s->lock);
-	free_all(s, &gone); /* no CRLs are among it: they are large */
+	source_free_all(s, &gone); /* no CRLs are among it: they are large */
 	if (order.src)
 		order_send(s, &order);
 	return r;
@@ -807,151 +628,4 @@ bool sources_fetch(const struct sources *s)
 const struct cy_pki_ops *sources_pki(const struct sources *s)
 {
 	return s->pki;
-}
-
-/* --- commands ------------------------------------------------------------------------------------------------------------------ */
-
-void sources_retry(struct sources *s)
-{
-	struct hnode *n, *tmp;
-	size_t b;
-
-	pthread_mutex_lock(&s->lock);
-	hmap_foreach (&s->table, b, n, tmp) {
-		struct source *src = container_of(n, struct source, node);
-
-		src->retry_ns = 0;
-		if (src->state == SOURCE_IDLE)
-			src->failures = 0;
-	}
-	source_arm(s);
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* What came from servers, or the files that were not read again. */
-static uint64_t drop_all(struct sources *s, bool files)
-{
-	struct hnode *n, *tmp;
-	struct list gone;
-	uint64_t count = 0;
-	size_t b;
-
-	list_init(&gone);
-	pthread_mutex_lock(&s->lock);
-	hmap_foreach (&s->table, b, n, tmp) {
-		struct source *src = container_of(n, struct source, node);
-
-		if ((src->kind == SOURCE_FILE) != files || (files && !src->old) ||
-		    src->state != SOURCE_IDLE || src->refs != 1)
-			continue;
-		source_drop(s, src);
-		list_push(&gone, &src->used);
-		count++;
-	}
-	pthread_mutex_unlock(&s->lock);
-	free_all(s, &gone);
-	return count;
-}
-
-uint64_t sources_purge(struct sources *s)
-{
-	return drop_all(s, false);
-}
-
-void sources_drop_files(struct sources *s)
-{
-	(void)drop_all(s, true);
-}
-
-bool sources_ticks(const struct sources *s)
-{
-	return timer_is_set(&s->tick);
-}
-
-/* --- looking --------------------------------------------------------------------------------------------------------------------- */
-
-void sources_read_stats(struct sources *s, struct sources_stats *out)
-{
-	uint64_t now = env_now(s->d->env);
-	struct list *n;
-
-	pthread_mutex_lock(&s->lock);
-	*out = s->stats;
-	list_foreach (n, &s->busy) {
-		const struct source *src = list_entry(n, struct source, busy);
-		struct source_host *h = &out->host[src->host - s->stats.host];
-
-		if (now - src->asked_ns > h->running_ns)
-			h->running_ns = now - src->asked_ns;
-	}
-	pthread_mutex_unlock(&s->lock);
-}
-
-void sources_plugin_status(struct sources *s, char *out, size_t cap)
-{
-	out[0] = '\0';
-	if (s->ops && s->ops->status)
-		(void)s->ops->status(s->plugin, out, cap);
-}
-
-/* With the mutex; what it points to stays while there is a reference. why is copied. */
-static struct source_info info_of(const struct sources *s, const struct source *src, char *why, size_t cap)
-{
-	const struct cy_crl_info *crl = src->crl ? s->pki->crl_info(src->crl) : NULL;
-
-	snprintf(why, cap, "%s", src->failures ? src->why : "");
-	return (struct source_info){.kind = src->kind,
-	    .url = src->url,
-	    .issuer = s->pki->cert_info(src->issuer)->subject,
-	    .subject = src->cert ? s->pki->cert_info(src->cert)->subject : "",
-	    .why = why,
-	    .this_update = src->info.this_update,
-	    .next_update = src->info.next_update,
-	    .n_revoked = crl ? crl->n_revoked : 0,
-	    .bytes = src->bytes,
-	    .failures = src->failures,
-	    .status = src->cert && src->has ? src->info.status : 0,
-	    .has = src->has,
-	    .busy = src->state != SOURCE_IDLE};
-}
-
-/* References to all of them: what is done with each is not for workers to wait for. */
-static struct source **snapshot(struct sources *s, size_t *out_n)
-{
-	struct source **all;
-	struct hnode *n, *tmp;
-	size_t b;
-
-	*out_n = 0;
-	pthread_mutex_lock(&s->lock);
-	all = calloc(s->table.n + 1, sizeof(struct source *));
-	if (all)
-		hmap_foreach (&s->table, b, n, tmp) {
-			struct source *src = container_of(n, struct source, node);
-
-			if (src->kind == SOURCE_RESPONDER)
-				continue;
-			src->refs++;
-			all[(*out_n)++] = src;
-		}
-	pthread_mutex_unlock(&s->lock);
-	return all;
-}
-
-void sources_list(struct sources *s, void (*cb)(void *user, const struct source_info *i), void *user)
-{
-	struct source_info i;
-	struct source **all;
-	char why[sizeof(all[0]->why)];
-	size_t n;
-
-	all = snapshot(s, &n);
-	for (size_t k = 0; k < n; k++) {
-		pthread_mutex_lock(&s->lock);
-		i = info_of(s, all[k], why, sizeof(why));
-		pthread_mutex_unlock(&s->lock);
-		cb(user, &i);
-		done_with(s, all[k]);
-	}
-	free(all);
 }

@@ -18,6 +18,9 @@
 struct creds;
 struct sources;
 
+/* CRLReason (RFC 5280, 5.3.1): such a revocation may be taken back. */
+#define SOURCE_REASON_HOLD 6
+
 enum source_kind { SOURCE_OCSP = 1, SOURCE_FILE, SOURCE_CRL, SOURCE_RESPONDER /* only that it fails */ };
 
 struct source_question {

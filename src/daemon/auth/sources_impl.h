@@ -72,6 +72,9 @@ bool source_unref(struct source *src); /* true: it must be freed, without the mu
 void source_free(struct sources *s, struct source *src);
 /* Takes out what was not used for longest until n bytes fit; the caller frees what is on `out`, without the mutex. */
 bool source_room_for_crl(struct sources *s, uint64_t n, struct list *out);
+bool source_room_for_one(struct sources *s, struct list *out);
+void source_release(struct sources *s, struct source *src); /* its caller's reference; without the mutex */
+void source_free_all(struct sources *s, struct list *gone); /* without the mutex */
 struct source *source_find(const struct sources *s, enum source_kind kind, const char *url,
     struct cy_cert *cert, struct cy_cert *issuer);
 struct source *source_add(
@@ -85,5 +88,7 @@ bool source_digest(struct sources *s, struct source *src, const struct cy_slice 
 enum cy_err source_read_crl(struct sources *s, struct cy_cert *issuer, struct cy_slice data, int64_t now,
     struct cy_crl **out, const char **out_why);
 uint64_t source_crl_bytes(const struct cy_crl_info *i);
+/* With the mutex: *crl is there from now on; what it replaces, or NULL, is *crl, for the caller to free without the mutex. */
+void source_set_crl(struct sources *s, struct source *src, struct cy_crl **crl, int64_t now);
 
 #endif

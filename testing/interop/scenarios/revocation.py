@@ -101,6 +101,7 @@ def crl_file(bed):
     bed.start(conn)
     folder = bed.left.path("ipsec.d/crls")
     os.makedirs(folder)
+    os.mkfifo(os.path.join(folder, "fifo"))   # nobody waits for a writer of it
     bed.left.setup = "\tstrictcrlpolicy=yes\n"
     bed.left.configure()
     refused_again(bed, "no file has a crl of its issuer")
